@@ -6,7 +6,7 @@ import ast
 import json
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -51,6 +51,49 @@ def test_verbs_exist(page: Path) -> None:
     existing = set(group.list_commands(None))  # type: ignore[attr-defined]
     for verb in re.findall(r"(?:^|`|\$ )phoenix ([a-z]+)\b", page.read_text(), re.M):
         assert verb in existing, verb
+
+
+def refused(words: list[str]) -> str:
+    """The word of a command of ours that it does not take; empty where it takes all."""
+    command: Any = get_command(app)
+    for position, word in enumerate(words):
+        if word == "--":
+            break
+        option = word.partition("=")[0]
+        if option.startswith("-"):
+            taken = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
+            if option not in taken | {"--help", "-h"}:
+                return f"{word} of phoenix {' '.join(words[:position])}"
+        elif verbs := getattr(command, "commands", None):
+            found = verbs.get(word)
+            if found is None:
+                # A group with a meaning of its own, as `backup` and `restore`, has arguments too.
+                return "" if command.invoke_without_command else f"{word} of {words}"
+            command = found
+    return ""
+
+
+@pytest.mark.parametrize("page", [*PAGES, "help"], ids=lambda page: getattr(page, "name", page))
+def test_commands_of_pages_and_examples_are_taken_word_for_word(page: Path | str) -> None:
+    texts = [page.read_text()] if isinstance(page, Path) else examples(get_command(app))
+    lines = []
+    for text in texts:
+        joined = re.sub(r"\\\n\s+", "", text)  # one command on several lines
+        lines += re.findall(r"^ *(?:\$ )?phoenix ([a-z].*?)(?:\s{2,}.*|\s+#.*)?$", joined, re.M)
+        lines += re.findall(r"`phoenix ([a-z][^`\n]*)`", joined) if isinstance(page, Path) else []
+    wrong = []
+    for line in lines:
+        if isinstance(page, Path) or line.partition(" ")[0] in VERBS:
+            words = re.sub(r"[\[\]|()]", " ", line.partition(" && ")[0]).split()
+            wrong += [fault] if (fault := refused(words)) else []
+    assert wrong == []
+    assert lines or page not in ("help", ROOT / "README.md")
+
+
+def examples(command: Any) -> list[str]:
+    """The texts of help, of a command and of all below it."""
+    below = getattr(command, "commands", {}).values()
+    return [command.help or "", *(text for one in below for text in examples(one))]
 
 
 def test_the_table_of_changes_names_real_settings() -> None:
