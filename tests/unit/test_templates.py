@@ -59,3 +59,13 @@ def test_shell_is_shell(name: str, tmp_path: Path) -> None:
         ["sh", "-n", str(tmp_path / "script")], capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process
+
+
+def test_a_time_zone_that_the_host_lacks_is_told_with_the_package_of_former_names() -> None:
+    """Debian 13 and Ubuntu 24.04 have US/Eastern in tzdata-legacy, Debian 12 in tzdata."""
+    script = render("components/base/timezone.sh.j2", timezone="US/Nowhere")
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "this host knows no 'US/Nowhere'" in done.stdout
+    assert "tzdata-legacy" in done.stdout
+    assert "America/New_York" in done.stdout
