@@ -142,3 +142,39 @@ def test_the_inner_side_is_out_of_reach(two: SiteLab) -> None:
         assert two.sh("client", proxy).code != 0
     finally:
         two.sh("client", f"ip route del {subnet}")
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["without a password", "with a password"])
+def test_a_user_with_sudo_behind_a_jump_host_is_as_good_as_root(two: SiteLab, asked: bool) -> None:
+    """Root's own log-in is shut meanwhile, so that nothing goes by it."""
+    file, secret = "/etc/apt/apt.conf.d/60phoenix", "an-op-s-password"
+    two.sh("ca", _OPERATOR.format(secret=secret, tag="" if asked else "NOPASSWD: "), ok=True)
+    project = two.project.variant(f"sudo-{asked}")
+    declared = project.json(LXC)
+    login = {"user": "op", "sudo": True, "jump": JUMP}
+    ca = two.roles["ca"]
+    (entry,) = [guest for guest in declared["lxc_configs"].values() if guest["name"].lower() == ca]
+    entry["login"] = {**login, "sudo_password": "op_password"} if asked else login
+    project.write_json(LXC, declared)
+    given = {"PHOENIX_SECRET_OP_PASSWORD": secret} if asked else {}
+    before = two.sh("ca", f"cat {file}", ok=True).out
+    two.sh("ca", f"rm {file}; mv /root/.ssh/authorized_keys /root/.ssh/shut", ok=True)
+    try:
+        run = project.run("deploys/base.py", "--limit", ca, environment=given)
+        assert run.returncode == 0, run.explain()
+        assert run.changes
+        assert two.sh("ca", f"cat {file}", ok=True).out == before
+        assert secret not in run.output
+        again = project.run("deploys/base.py", "--limit", ca, environment=given)
+        assert (again.returncode, again.other_changes) == (0, []), again.explain()
+    finally:
+        two.sh("ca", "mv /root/.ssh/shut /root/.ssh/authorized_keys; userdel -rf op", ok=True)
+        two.sh("ca", "rm -f /etc/sudoers.d/op", ok=True)
+
+
+_OPERATOR = """\
+useradd -m -s /bin/sh op && echo 'op:{secret}' | chpasswd || exit 1
+install -d -o op -m 0700 /home/op/.ssh || exit 1
+install -o op -m 0600 /root/.ssh/authorized_keys /home/op/.ssh/authorized_keys || exit 1
+echo 'op ALL=(ALL:ALL) {tag}ALL' >/etc/sudoers.d/op
+"""
