@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,18 +15,12 @@ if TYPE_CHECKING:
 
 
 def _network(text: str) -> IPv4Network:
+    from phoenix.cli.new_site.answers import network_of
+
     try:
-        return IPv4Network(text)
+        return network_of(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{error}: write {_meant(text)}") from None
-
-
-def _meant(text: str) -> str:
-    """The network that somebody meant who wrote an address in it; else an example."""
-    try:
-        return str(IPv4Interface(text).network)
-    except ValueError:
-        return "a network, as 192.168.1.0/24"
+        raise typer.BadParameter(str(error)) from None
 
 
 def init(

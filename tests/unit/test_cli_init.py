@@ -242,6 +242,39 @@ def test_questions_have_the_defaults_of_the_answers_before(
     ]  # fmt: skip
 
 
+def test_each_answer_is_looked_at_before_the_next_question(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong is said with what to write, and no answer before it is lost."""
+    typed = {
+        "my home": "a lower-case DNS name with a dot", "home.lan": "",
+        "192.168.7": "a network, as 192.168.1.0/24", "192.168.7.5/24": "write 192.168.7.0/24",
+        "192.168.7.0/29": "/28 or larger", "192.168.7.0/24": "",
+        "192.168.8.1": "192.168.8.1 is not in the site's network 192.168.7.0/24", "192.168.7.1": "",
+        "my pve": "is no host name", "pve1": "",
+        "192.168.8.2": "192.168.8.2 is not in", "192.168.7.2": "",
+        "web@192.168.9.1": "web: 192.168.9.1 is not in", "web one": "a site has one of these",
+        "web@192.168.7.10": "",
+        "proxy@192.168.7.10": "two guests would have the address 192.168.7.10", "proxy": "",
+        "pki": "", "-": "",
+        "d1, web": "two guests would have the name web", "d1,d2@192.168.7.50": "",
+        "Vienna": "there is no time zone 'Vienna'", "Europe/Vienna": "",
+        "x" * 200: "write at most 39 characters", "Me & Co": "",
+    }  # fmt: skip
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    answers = iter(typed)
+    monkeypatch.setattr(typer, "prompt", lambda _text, default: next(answers) or default)
+    found = questions.answers(questions.Given(), defaults=False, source=None)
+    assert next(answers, None) is None
+    told = capsys.readouterr().out
+    assert [fault for fault in typed.values() if fault not in told] == []
+    assert (found.domain, found.hypervisor, found.timezone) == ("home.lan", "pve1", "Europe/Vienna")
+    assert [(guest.name, guest.role) for guest in found.guests] == [
+        ("web", "nginx"), ("proxy", "traefik"), ("pki", "step_ca"), ("d1", "docker"),
+        ("d2", "docker"),
+    ]  # fmt: skip
+
+
 def test_plain_pyinfra_reads_the_site_and_its_settings(tmp_path: Path) -> None:
     site = tmp_path / "site"
     made(site, "--domain", "home.example.com", "--timezone", "Europe/Vienna")

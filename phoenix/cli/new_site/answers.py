@@ -57,6 +57,26 @@ STANDARD = (
 """The guests of a site that says nothing else."""
 
 
+def network_of(text: str) -> IPv4Network:
+    """A network as a person writes it.
+
+    Raises:
+        ValueError: it is none; with what to write.
+    """
+    try:
+        return IPv4Network(text)
+    except ValueError as error:
+        raise ValueError(f"{error}: write {_meant(text)}") from None
+
+
+def _meant(text: str) -> str:
+    """The network that somebody meant who wrote an address in it; else an example."""
+    try:
+        return str(IPv4Interface(text).network)
+    except ValueError:
+        return "a network, as 192.168.1.0/24"
+
+
 def guests(
     words: Sequence[str], network: IPv4Network, taken: Iterable[IPv4Address]
 ) -> tuple[Guest, ...]:

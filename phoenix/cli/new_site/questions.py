@@ -5,16 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import TypeVar
+from zoneinfo import available_timezones
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from phoenix.cli.exits import CommandError
 from phoenix.cli.new_site import answers as defaults_of
 from phoenix.cli.new_site import hypervisor as proxmox
 from phoenix.cli.new_site.answers import STANDARD, Answers
+from phoenix.declaration.forms import DomainName
+from phoenix.declaration.setting_forms import Organisation, TimeZone
+from phoenix.site.names import LABEL
 
 _Answer = TypeVar("_Answer")
 
@@ -99,19 +105,65 @@ def _with(proposed: Answers, options: Given) -> Answers:
 def _asked(options: Given) -> Given:
     """The same, with what a person says."""
     typer.echo("A new site. Enter takes what stands in brackets; nothing is touched.\n")
-    domain = options.domain or _ask("Domain of all names inside", defaults_of.DOMAIN, str)
-    network = options.network or _ask("Network", str(defaults_of.NETWORK), IPv4Network)
-    gateway = options.gateway or _ask("Router of that network", str(network[1]), IPv4Address)
-    name = options.hypervisor or _ask("Name of the Proxmox VE node", defaults_of.HYPERVISOR, str)
+    domain = options.domain or _ask(
+        "Domain of all names inside", defaults_of.DOMAIN, lambda text: _DOMAIN(text.lower())
+    )
+    network = options.network or _ask("Network", str(defaults_of.NETWORK), _room)
+    inside = partial(_address, network)
+    gateway = options.gateway or _ask("Router of that network", str(network[1]), inside)
+    name = options.hypervisor or _ask("Name of the Proxmox VE node", defaults_of.HYPERVISOR, _label)
     first = of(replace(options, network=network, gateway=gateway))
-    address = options.address or _ask("Its address", str(first.address.ip), IPv4Address)
+    address = options.address or _ask("Its address", str(first.address.ip), inside)
     words = options.guests or _guests(replace(options, network=network, gateway=gateway,
                                             address=address))  # fmt: skip
-    zone = options.timezone or _ask("Time zone of all hosts", _own_zone(), str)
+    zone = options.timezone or _ask("Time zone of all hosts", _own_zone(), _zone)
     organisation = options.organisation or _ask(
-        "Organisation in the CA's certificates", domain, str
+        "Organisation in the CA's certificates", domain, _ORGANISATION
     )
     return Given(domain, network, gateway, name, address, words, zone, organisation)
+
+
+def _by(form: object) -> Callable[[str], str]:
+    """Reads a text of a form that the declaration or the settings have."""
+    adapter: TypeAdapter[str] = TypeAdapter(form)
+
+    def read(text: str) -> str:
+        try:
+            return adapter.validate_python(text)
+        except ValidationError as error:
+            said = error.errors()[0]
+            raise ValueError(f"{said['msg']}: {said.get('ctx', {}).get('fix', '')}") from None
+
+    return read
+
+
+_DOMAIN, _TIME_ZONE, _ORGANISATION = _by(DomainName), _by(TimeZone), _by(Organisation)
+
+
+def _room(text: str) -> IPv4Network:
+    network = defaults_of.network_of(text)
+    of(Given(network=network))  # it has room for a site
+    return network
+
+
+def _address(network: IPv4Network, text: str) -> IPv4Address:
+    address = IPv4Address(text)
+    if address not in network:
+        raise ValueError(f"{address} is not in the site's network {network}")
+    return address
+
+
+def _label(text: str) -> str:
+    if not LABEL.match(text.lower()):
+        raise ValueError(f"{text!r} is no host name: write letters, digits and inner hyphens")
+    return text
+
+
+def _zone(text: str) -> str:
+    zones = available_timezones()  # empty on a machine without tzdata: nothing can be said
+    if zones and _TIME_ZONE(text) not in zones:
+        raise ValueError(f"there is no time zone {text!r}: write one as Europe/Berlin")
+    return _TIME_ZONE(text)
 
 
 def _guests(options: Given) -> tuple[str, ...]:
@@ -126,18 +178,31 @@ def _guests(options: Given) -> tuple[str, ...]:
         if guest.role == "docker":
             continue
         shown = f"{guest.name}@{guest.address.ip}"
-        answer = _ask(f"  {_MEANINGS[guest.role or '']}", shown, str)
-        if answer != "-":
-            name, _, ip = answer.partition("@")
-            words.append(f"{name}:{guest.role}{f'@{ip}' if ip else ''}")
+        form = partial(_guest, options, tuple(words), guest.role or "")
+        words += _ask(f"  {_MEANINGS[guest.role or '']}", shown, form)
     hosts = ", ".join(
         f"{guest.name}@{guest.address.ip}" for guest in proposed if guest.role == "docker"
     )
-    answer = _ask("  Docker hosts, with commas between", hosts, str)
-    for host in answer.replace(",", " ").split() if answer != "-" else ():
-        name, _, ip = host.partition("@")
-        words.append(f"{name}:docker{f'@{ip}' if ip else ''}")
+    form = partial(_guest, options, tuple(words), "docker")
+    words += _ask("  Docker hosts, with commas between", hosts, form)
     return tuple(words)
+
+
+def _guest(options: Given, before: tuple[str, ...], role: str, text: str) -> tuple[str, ...]:
+    """Guests of a role as a person writes them, as options have them; none for `-`."""
+    named = () if text == "-" else tuple(text.replace(",", " ").split())
+    if len(named) > 1 and role != "docker":
+        raise ValueError(f"a site has one of these: write NAME@ADDRESS, not {text!r}")
+    parts = [host.partition("@") for host in named]
+    words = tuple(f"{name}:{role}{f'@{ip}' if ip else ''}" for name, _, ip in parts)
+    guests = of(replace(options, guests=(*before, *words))).guests if before or words else ()
+    for what, values in (
+        ("name", [guest.name for guest in guests]),
+        ("address", [str(guest.address.ip) for guest in guests]),
+    ):
+        if twice := next((one for one in values if values.count(one) > 1), None):
+            raise ValueError(f"two guests would have the {what} {twice}: write another one")
+    return words
 
 
 _MEANINGS = {
@@ -153,7 +218,7 @@ def _ask(question: str, default: str, form: Callable[[str], _Answer]) -> _Answer
         text = typer.prompt(question, default=default).strip()
         try:
             return form(text)
-        except ValueError as error:
+        except (ValueError, CommandError) as error:
             typer.echo(f"  {error}")
 
 
