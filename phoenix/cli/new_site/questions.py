@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from zoneinfo import available_timezones
 
 import typer
@@ -123,7 +123,7 @@ def _asked(options: Given) -> Given:
     return Given(domain, network, gateway, name, address, words, zone, organisation)
 
 
-def _by(form: object) -> Callable[[str], str]:
+def _by(form: Any) -> Callable[[str], str]:
     """Reads a text of a form that the declaration or the settings have."""
     adapter: TypeAdapter[str] = TypeAdapter(form)
 
@@ -173,7 +173,7 @@ def _guests(options: Given) -> tuple[str, ...]:
         "NAME@ADDRESS, or - for none."
     )
     proposed = of(options).guests
-    words = []
+    words: list[str] = []
     for guest in proposed:
         if guest.role == "docker":
             continue
