@@ -9,8 +9,8 @@ from deploys.access import portainer, proxmox
 from deploys.context import secrets, setting_errors, settings, site
 from facts.containers import ComposeProjects
 from facts.leftovers import PlacedByPhoenix
+from operations import identity, removal, swarm
 from operations import proxmox as guests
-from operations import removal, swarm
 from operations.host_state import question, read_or
 from phoenix.components.docker.projects import ComposeProject
 from phoenix.health.removal import Removal, leaving_trees, stacks_on
@@ -62,6 +62,8 @@ if on_it:
     placed = read_or(question(PlacedByPhoenix), Placed())
     for tree in leaving_trees(item, placed):
         removal.component(name=f"Remove: {tree}", tree=tree, volumes=asked.volumes)
+if on_it and item.kind == "host":
+    identity.forgotten(name="Remove: which host this was")
 if on_it and item.kind == "node":
     swarm.removed(name=f"Remove: node {item.name} of the swarm", site=site(), node=item.name)
 if on_it and item.kind == "overlay":

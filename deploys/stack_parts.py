@@ -27,7 +27,9 @@ from phoenix.components.move.decision import (
     Shape,
     exchange,
     givers,
+    host_port,
     shape,
+    shared,
     taken_ports,
 )
 from phoenix.components.stack import Prepared
@@ -93,7 +95,7 @@ def others_are_there(
                 )
     wanted = {
         prepared.stack.project: frozenset(
-            (port.host_port, port.proto) for port in prepared.stack.ports
+            host_port(port.host_port, port.proto, port.address) for port in prepared.stack.ports
         )
         for prepared in stacks
     }
@@ -119,11 +121,10 @@ def _exchanged(
 ) -> tuple[str, str]:
     """The title of a refused step, and why stacks cannot take each other's ports, with the fix."""
     who = "; ".join(
-        f"{name} takes {', '.join(str(port) for port, _ in sorted(wanted[name] & has[other]))}, "
-        f"which {other} has"
+        f"{name} takes {_numbers(shared(wanted[name], has[other]))}, which {other} has"
         for name in circle
         for other in circle
-        if name != other and wanted[name] & has.get(other, frozenset()) - wanted[other]
+        if other in givers(wanted, has)[name]
     )
     why = (
         f"stacks of {host.name} exchange ports, and Docker gives one to a single container at a "
@@ -133,9 +134,13 @@ def _exchanged(
     return f"Stacks {' and '.join(circle)} exchange ports", why
 
 
+def _numbers(ports: Ports) -> str:
+    return ", ".join(dict.fromkeys(str(port.number) for port in sorted(ports)))
+
+
 def _taken(project: str, holder: str, taken: Ports) -> tuple[str, str]:
     """The title of a refused step, and why a stack cannot have a port, with the fix."""
-    numbers = ", ".join(str(port) for port, _ in sorted(taken))
+    numbers = _numbers(taken)
     declared = {stack.project for stack in site_host().docker_stacks}
     fix = (
         f"sync both at once, as `phoenix sync stacks`, so that {holder} gives it up first"

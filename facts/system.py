@@ -16,7 +16,9 @@ from phoenix.site.identity import FILE
 _SCRIPT = Script(
     "system",
     """uname -m; cat /etc/os-release
-[ ! -f "$1" ] || printf '\\nphoenix-host\\t%s\\n' "$(cat "$1")\"""",
+[ -f "$1" ] || exit 0
+printf '\\nphoenix-host\\t%s\\n' "$(head -c 1000 "$1" | tr -d '\\000\\r' | head -n 1)\"
+""",
 )
 _HOST = "phoenix-host\t"
 

@@ -18,8 +18,18 @@ from phoenix.site.identity import FILE, Identity
 _KEEP = Script(
     "host",
     'mkdir -p "${1%/*}" && chmod 755 "${1%/*}" && printf \'%s\\n\' "$2" >"$1.new" && '
-    'mv "$1.new" "$1"',
+    'mv -T "$1.new" "$1"',
 )
+
+
+@operation(reads=lambda *_, **__: [question(System)])
+def forgotten() -> Generator[StringCommand, None, None]:
+    """A machine that leaves the site no longer remembers which host of it it was."""
+    if not read(question(System)).host:
+        host.noop("it does not remember a site")
+        return
+    log_reasons("it forgets which host of this site it was")
+    yield script(Script("forget", 'rm -f -- "$1"'), FILE)
 
 
 @operation(reads=lambda *_, **__: [question(System)])

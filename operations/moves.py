@@ -46,6 +46,7 @@ from phoenix.components.move.decision import (
     Shape,
     Stays,
     decide,
+    host_port,
     renamed,
 )
 from phoenix.components.move.space import fits
@@ -124,7 +125,7 @@ def outlook(site: Site, projects: Mapping[str, Shape]) -> Outlook:
         if unfinished_move.phase != "proven"
     }
     ports = {
-        name: frozenset((port.host_port, port.proto) for port in found.ports)
+        name: frozenset(host_port(port.host_port, port.proto, port.address) for port in found.ports)
         for name, found in known.projects.items()
     }
     return Outlook(decisions, stay & known.left, stay & new & unfinished, ports)

@@ -29,17 +29,25 @@ def _is_declared(file: Path) -> bool:
 
 
 def _files(data: Mapping[str, Any]) -> Iterator[Path]:
-    """JSON files and what stands beside them, stacks, settings; no secrets, which runs write."""
+    """JSON files and what stands beside and below them, stacks, settings; no secrets."""
     inventories, stacks = Path(data["site_inventories"]), Path(data["site_stacks"])
     secrets = {data.get("site_secrets"), data.get("site_sops"), os.environ.get("PHOENIX_SOPS_FILE")}
     written = {Path(name).resolve() for name in secrets if name}
     yield from (
         file
-        for file in inventories.glob("*")
+        for file in _below(inventories)
         if ".sops." not in file.name and file.resolve() not in written
     )
-    yield from stacks.rglob("*")
+    if not stacks.resolve().is_relative_to(inventories.resolve()):
+        yield from stacks.rglob("*")
     yield from (inventories.parent / FOLDER).glob("*.py")
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """What is in a folder and below it, where `compose_file_path` may lead; no hidden folders."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "__pycache__"))]
+        yield from (Path(place, name) for name in names)
 
 
 def digests(data: Mapping[str, Any]) -> dict[str, str]:

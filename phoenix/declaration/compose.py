@@ -19,7 +19,7 @@ from phoenix.compose.interpolation import (
     interpolate,
 )
 from phoenix.declaration import image_reference
-from phoenix.declaration.json_errors import join, meant, read_text
+from phoenix.declaration.json_errors import join, read_text
 from phoenix.site.findings import Report
 from phoenix.site.model import PublishedPort
 
@@ -312,137 +312,6 @@ def _docker_name(
     return filled(own or given or (key if external else f"{project}_{key}"), values)
 
 
-_KEYS = frozenset(
-    [
-        "annotations",
-        "attach",
-        "blkio_config",
-        "build",
-        "cap_add",
-        "cap_drop",
-        "cgroup",
-        "cgroup_parent",
-        "command",
-        "configs",
-        "container_name",
-        "cpu_count",
-        "cpu_percent",
-        "cpu_period",
-        "cpu_quota",
-        "cpu_rt_period",
-        "cpu_rt_runtime",
-        "cpu_shares",
-        "cpus",
-        "cpuset",
-        "credential_spec",
-        "depends_on",
-        "deploy",
-        "develop",
-        "device_cgroup_rules",
-        "devices",
-        "dns",
-        "dns_opt",
-        "dns_search",
-        "domainname",
-        "entrypoint",
-        "env_file",
-        "environment",
-        "expose",
-        "extends",
-        "external_links",
-        "extra_hosts",
-        "gpus",
-        "group_add",
-        "healthcheck",
-        "hostname",
-        "image",
-        "init",
-        "ipc",
-        "isolation",
-        "label_file",
-        "labels",
-        "links",
-        "logging",
-        "mac_address",
-        "mem_limit",
-        "mem_reservation",
-        "mem_swappiness",
-        "memswap_limit",
-        "models",
-        "network_mode",
-        "networks",
-        "oom_kill_disable",
-        "oom_score_adj",
-        "pid",
-        "pids_limit",
-        "platform",
-        "ports",
-        "post_start",
-        "pre_stop",
-        "privileged",
-        "profiles",
-        "provider",
-        "pull_policy",
-        "read_only",
-        "restart",
-        "runtime",
-        "scale",
-        "secrets",
-        "security_opt",
-        "shm_size",
-        "stdin_open",
-        "stop_grace_period",
-        "stop_signal",
-        "storage_opt",
-        "sysctls",
-        "tmpfs",
-        "tty",
-        "ulimits",
-        "use_api_socket",
-        "user",
-        "userns_mode",
-        "uts",
-        "volumes",
-        "volumes_from",
-        "working_dir",
-    ]
-)
-"""Keys of a service (the Compose specification, "Services top-level element")."""
-_TOP_KEYS = frozenset(
-    [
-        "configs",
-        "include",
-        "models",
-        "name",
-        "networks",
-        "secrets",
-        "services",
-        "version",
-        "volumes",
-    ]
-)
-_HEALTH_KEYS = frozenset(
-    ["disable", "interval", "retries", "start_interval", "start_period", "test", "timeout"]
-)
-
-
-def check_keys(compose: Mapping[str, Any], label: str, report: Report) -> None:
-    """Warn of keys that the Compose specification does not have: Compose refuses such a file.
-
-    A key that begins with `x-` is an extension, and anybody's.
-    """
-    places: list[tuple[str, Mapping[str, Any], frozenset[str]]] = [("", compose, _TOP_KEYS)]
-    for name, service in compose["services"].items():
-        places.append((f"services.{name}", service, _KEYS))
-        if isinstance(service.get("healthcheck"), dict):
-            places.append((f"services.{name}.healthcheck", service["healthcheck"], _HEALTH_KEYS))
-    for path, holder, known in places:
-        for key in holder:
-            if key not in known and not key.startswith("x-"):
-                message = "unknown key, refused by Compose"
-                report.unread(label, join(path, key), message, meant(key, known))
-
-
 def check_files(
     compose: Mapping[str, Any], values: Mapping[str, str], label: str, declared: str, report: Report
 ) -> None:
@@ -554,7 +423,7 @@ def published(
                         container_port=port,
                         proto="tcp",
                     )
-                    for port in routed.get(name, ())
+                    for port in dict.fromkeys(routed.get(name, ()))
                 ]
             continue
         for position, entry in enumerate(service.get("ports", ())):

@@ -11,7 +11,13 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal, NamedTuple
 
 from phoenix.compose import document
-from phoenix.declaration import compose_values
+from phoenix.declaration import (
+    compose_addresses,
+    compose_entries,
+    compose_left_out,
+    compose_shape,
+    compose_values,
+)
 from phoenix.declaration.compose import docker_names, filled, passed_on, published
 from phoenix.declaration.json_errors import join, meant
 from phoenix.site.findings import Report
@@ -21,8 +27,6 @@ _Found = tuple[str, str, str]
 
 _FEW = 50
 """So many names are compared with one that was perhaps misspelt."""
-_SWARM = ("endpoint_mode", "labels", "placement", "rollback_config", "update_config")
-"""Keys of `deploy` that only Docker Swarm carries out (Compose Deploy Specification)."""
 
 
 def check(
@@ -49,13 +53,16 @@ def check(
     for fault in (
         *(() if swarm else _copies(compose, values)),
         *_containers(compose, values, project),
+        *compose_shape.check(compose, values),
         *compose_values.check(compose, values),
+        *compose_entries.check(compose, values),
+        *compose_addresses.check(compose, values),
         *_undefined(compose, values),
         *_circles(compose),
         *_not_given(compose, values, declared, swarm=swarm),
     ):
         report.error(label, *fault)
-    for fault in _ignored(compose, project, swarm=swarm):
+    for fault in compose_left_out.check(compose, values, project, swarm=swarm):
         report.unread(label, *fault)
     for fault in _not_passed_on(compose, values, declared):
         report.warn(label, *fault)
@@ -115,7 +122,7 @@ def _copies(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
         if not (count.isdecimal() and len(count) < 10 and int(count) > 1):
             continue
         for has, resource, fix in (
-            (name in fixed, "host port", "publish a container port alone, or run one container"),
+            (name in fixed, "host port", "publish no port of it, or run one container"),
             (service.get("container_name"), "name", "remove container_name, or run one container"),
         ):
             if has:
@@ -177,6 +184,8 @@ def _needed(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield join("depends_on", dependency), str(dependency)
     else:
         yield from ((f"depends_on[{n}]", str(dependency)) for n, dependency in enumerate(needs))
+    for position, link in enumerate(service.get("links") or ()):
+        yield f"links[{position}]", str(link).partition(":")[0]
     for key in ("network_mode", "pid", "ipc"):
         kind, _, dependency = str(service.get(key) or "").partition(":")
         if kind == "service":
@@ -215,18 +224,6 @@ def _not_given(
         if path.startswith(("secrets", "configs")) and name not in values and "$" not in name:
             message = f"variable {name[:80]} has no value: Compose refuses it"
             yield path, message, f"declare it under variables in {declared}"
-
-
-def _ignored(compose: Mapping[str, Any], project: str, *, swarm: bool) -> Iterator[_Found]:
-    """Keys that nothing carries out."""
-    if "name" in compose:
-        yield "name", f"is not read: the stack is called {project}", "remove it"
-    for name, service in compose["services"].items():
-        deploy = service.get("deploy") or {}
-        for key in () if swarm else deploy:
-            if key in _SWARM or (key == "mode" and deploy[key] != "replicated"):
-                message = "is Docker Swarm's: Compose does without it"
-                yield f"services.{name}.deploy.{key}", message, "remove it"
 
 
 def _not_passed_on(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import ip_network
+from signal import Signals
 from typing import Any
 
 from phoenix.declaration.compose import filled
@@ -20,10 +20,11 @@ _Found = tuple[str, str, str]
 _NAME = re.compile(r"[a-zA-Z0-9._-]+\Z")
 _DURATION = re.compile(r"(?:0|(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d|w))+)\Z", re.ASCII)
 _SIZE = re.compile(r"\d+(?:\.\d+)* ?(?:[kmgtp]i?)?b?\Z", re.ASCII | re.IGNORECASE)
+_SIGNALS = "|".join(one.name.removeprefix("SIG") for one in Signals)
 _WORDS = (
     ("restart", re.compile(r"(?:no|always|unless-stopped|on-failure(?::\d+)?)?\Z", re.ASCII),
      "write no, always, unless-stopped or on-failure"),
-    ("pull_policy", re.compile(r"(?:always|build|daily|if_not_present|missing|never|refresh|weekly"
+    ("pull_policy", re.compile(r"(?:always|daily|if_not_present|missing|never|refresh|weekly"
                                r"|every_\w+)\Z", re.ASCII),
      "write always, missing, never, daily or weekly"),
     ("stop_grace_period", _DURATION, 'write a number with its unit, as "30s"'),
@@ -33,6 +34,22 @@ _WORDS = (
       for key in ("mem_limit", "mem_reservation", "shm_size")),
     *((f"deploy.resources.{kind}.memory", _SIZE, 'write a number with its unit, as "512m"')
       for kind in ("limits", "reservations")),
+    *((key, re.compile(r"\d*\.?\d+\Z", re.ASCII), "write a number of processors, as 1.5")
+      for key in ("cpus", "deploy.resources.limits.cpus")),
+    ("cgroup", re.compile(r"(?:host|private)?\Z"), "write host or private"),
+    ("ipc", re.compile(r"(?:host|none|private|shareable|(?:container|service):.+)?\Z"),
+     "write host, private, shareable, none or service:NAME"),
+    ("pid", re.compile(r"(?:host|(?:container|service):.+)?\Z"), "write host or service:NAME"),
+    ("userns_mode", re.compile(r"(?:host)?\Z"), "write host, or leave it out"),
+    ("uts", re.compile(r"(?:host)?\Z"), "write host, or leave it out"),
+    ("container_name", re.compile(r"(?:[a-zA-Z0-9][a-zA-Z0-9_.-]*)?\Z", re.ASCII),
+     "use letters, digits, dots, underscores and hyphens"),
+    ("mac_address", re.compile(r"(?:[\da-f]{2}[:-]){5}[\da-f]{2}\Z", re.ASCII | re.IGNORECASE),
+     'write six pairs of digits, as "02:42:ac:11:00:02"'),
+    ("stop_signal", re.compile(
+        rf"(?:\d{{1,2}}|(?:SIG)?(?:{_SIGNALS}|RTM(?:IN(?:\+\d+)?|AX(?:-\d+)?)))\Z",
+        re.ASCII | re.IGNORECASE), "write a signal, as SIGINT"),
+    ("gpus", re.compile(r"all\Z"), "write all, or a list of devices"),
 )  # fmt: skip
 """Place of a value in a service, its form, and the fix."""
 _CONDITIONS = ("service_completed_successfully", "service_healthy", "service_started")
@@ -54,32 +71,15 @@ def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Fo
                 yield join(kind, str(name)), message, fix
     for name, service in compose["services"].items():
         place = f"services.{name}"
-        if not any(key in service for key in ("image", "build", "extends", "provider")):
+        if not any(service.get(key) for key in ("image", "build", "extends", "provider")):
             yield place, "has no image, so Compose refuses the file", 'write image: "NAME:VERSION"'
         for path, message, fix in _of_service(service, values):
             yield f"{place}.{path}", message, fix
-    for path, text in subnets(compose, values):
-        try:
-            ip_network(text)
-        except ValueError:
-            fix = 'write its first address and its size, as "172.30.0.0/24"'
-            yield path, f"{text[:80]!r} is no network", fix
-
-
-def subnets(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Path and text of each subnet that a compose file gives a network of its own."""
-    for name, network in (compose.get("networks") or {}).items():
-        ipam = network.get("ipam") if isinstance(network, dict) else None
-        config = ipam.get("config") if isinstance(ipam, dict) else None
-        for position, pool in enumerate(config if isinstance(config, list) else ()):
-            text = filled(pool.get("subnet") or "", values) if isinstance(pool, dict) else ""
-            if text and not network.get("external"):
-                yield f"networks.{name}.ipam.config[{position}].subnet", text
 
 
 def _of_service(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
     for path, form, fix in _WORDS:
-        value = _at(service, path.split("."))
+        value = at(service, path.split("."))
         if value is None or isinstance(value, dict | list):
             continue
         text = filled(value, values)
@@ -91,7 +91,7 @@ def _of_service(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterat
         if condition is not None and filled(condition, values) not in (*_CONDITIONS, None):
             fix = f"write {', '.join(_CONDITIONS[:-1])} or {_CONDITIONS[-1]}"
             yield f"depends_on.{name}.condition", f"{str(condition)[:80]!r} is no condition", fix
-    test = _at(service, ["healthcheck", "test"])
+    test = at(service, ["healthcheck", "test"])
     if isinstance(test, list) and (not test or test[0] not in _TESTS):
         fix = f"begin the list with {', '.join(_TESTS[:-1])} or {_TESTS[-1]}, or write one text"
         yield "healthcheck.test", "Docker does not know what to do with it", fix
@@ -114,7 +114,7 @@ def targets(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[t
             yield f"volumes[{position}]", posixpath.normpath(target)
 
 
-def _at(holder: Any, steps: Iterable[str]) -> Any:
+def at(holder: Any, steps: Iterable[str]) -> Any:
     """The value at a path; None where there is none."""
     for step in steps:
         holder = holder.get(step) if isinstance(holder, Mapping) else None

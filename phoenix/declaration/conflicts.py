@@ -14,7 +14,7 @@ from phoenix.derived.certificates import TLS_VARIABLE, HostCertificate, certific
 from phoenix.derived.routes import routes, tcp_services
 from phoenix.site import ports
 from phoenix.site.findings import Report
-from phoenix.site.model import FirewallRule, Host, Service, Site
+from phoenix.site.model import FirewallRule, Host, PublishedPort, Service, Site
 from phoenix.site.names import in_zone
 from phoenix.site.roles import SINGLE_ROLES
 from phoenix.site.ways import addresses as addresses_of
@@ -361,19 +361,33 @@ def environments(site: Site, report: Report) -> None:
 
 def _published_ports(host: Host, taken: _Taken, report: Report) -> None:
     for stack in host.docker_stacks:
-        for port in stack.ports:
+        for position, port in enumerate(stack.ports):
             file = stack.compose_label
             user = f"{file} (environment {stack.environment}, service {port.service})"
             other = taken.by(port.host_port, port.proto, port.address)
             if other is None:
                 taken.add(port.host_port, port.proto, port.address, user)
-            elif other != user:
+            elif other != user or _is_again(port, stack.ports[:position]):
                 report.error(
                     file,
                     f"services.{port.service}.ports",
                     f"port {port.host_port}/{port.proto} of {host.name} is taken by {other}",
                     "publish another host port",
                 )
+
+
+def _is_again(port: PublishedPort, before: Sequence[PublishedPort]) -> bool:
+    """Whether a service publishes a port that it has: by IPv4 and by IPv6 is no contradiction."""
+    return any(
+        (one.service, one.host_port, one.proto) == (port.service, port.host_port, port.proto)
+        and _version(one) == _version(port)
+        and _overlap(one.address, port.address)
+        for one in before
+    )
+
+
+def _version(port: PublishedPort) -> int:
+    return port.address.version if port.address is not None else 4
 
 
 class _Taken:

@@ -14,7 +14,9 @@ from phoenix.compose import document
 from phoenix.declaration import (
     backups,
     compose,
+    compose_addresses,
     compose_limits,
+    compose_shape,
     compose_values,
     reach,
     stack_places,
@@ -169,7 +171,7 @@ class StackCatalog:
                 content = compose.read(place.compose, place.compose_label, self.report)
             self._compose_files[name] = content
             if content is not None:
-                compose.check_keys(content, place.compose_label, self.report)
+                compose_shape.check_keys(content, place.compose_label, self.report)
         return self._compose_files[name]
 
     def deploy(
@@ -274,7 +276,7 @@ class StackCatalog:
         reach.check(content, values, project, compose_label, report, host_access=raw.host_access)
         _check_renewal(content, values, compose_label, report)
         self.docker_names[ref.name, name] = tuple(compose.docker_names(content, values, project))
-        self.subnets[ref.name, name] = tuple(compose_values.subnets(content, values))
+        self.subnets[ref.name, name] = tuple(compose_addresses.subnets(content, values))
         compose.check_files(content, values, compose_label, f"{label} ({path})", report)
         _check_targets(content, values, raw, label, path, report)
         deployment = Deployment(
@@ -392,6 +394,7 @@ class StackCatalog:
                 StackRoute(route, Source(file=label, path=where), deployment.project)
                 for route, where in services
             ]
+        self._tell_compose_labels(content, routes, deployment)
         # "services": {} says that none is wanted.
         if (
             not routes
@@ -417,6 +420,27 @@ class StackCatalog:
             self.report.error(file, where, message, fix)
         elif labels:
             self.report.warn(file, where, "they are not read beside traefik_service", fix)
+
+    def _tell_compose_labels(
+        self, content: Mapping[str, Any], routes: Sequence[StackRoute], deployment: Deployment
+    ) -> None:
+        """Tell of names that Traefik labels of a compose file ask for and that lead nowhere."""
+        values = {variable.name: variable.value or "" for variable in deployment.variables}
+        known = {f"{one}.{self.domain}" for route in routes
+                 for one in (route.raw.name, *route.raw.aliases)}  # fmt: skip
+        for name, service in content["services"].items():
+            labels = [
+                compose.filled(one, values) or "" for one in traefik_labels.of_compose(service)
+            ]
+            for host in traefik_labels.read(labels).hosts:
+                if host not in known:
+                    self.report.unread(
+                        deployment.compose_label,
+                        f"services.{name}.labels",
+                        f"nothing reads labels of Traefik here, so {host} leads nowhere",
+                        f"declare it as traefik_service of {name} in {deployment.source.file}, "
+                        "and remove the labels",
+                    )
 
     def _check_compose_labels(self, name: str, service: Mapping[str, Any], label: str) -> None:
         """Refuse a routed service whose compose file has Traefik labels that mean more."""

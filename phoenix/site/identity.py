@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from phoenix.site.findings import SettingError
+from phoenix.site.findings import SettingError, visible
 from phoenix.site.model import Host, Site
 
 FILE = "/var/lib/phoenix/host"
@@ -45,9 +45,11 @@ def parse(line: str) -> Identity | None:
 
 
 def check(site: Site, host: Host, line: str) -> None:
-    """Refuse a machine that is another host of this site.
+    """Refuse a machine that is another host of this site, or of another one.
 
-    One whose id is declared no more was given another id, and one of another site is taken over.
+    The same machine may get another name, another id, or another domain, but not name and id at
+    once: that is another guest at its address. A copy of the guest that it is cloned from is its
+    own.
 
     Args:
         site: as it is declared.
@@ -55,21 +57,30 @@ def check(site: Site, host: Host, line: str) -> None:
         line: what the machine there remembers; empty for nothing.
 
     Raises:
-        SettingError: it is another declared host; names both, and the fix.
+        SettingError: it is another host; names both, and the fix.
     """
-    known = parse(line)
-    if known is None or known.domain != site.domain or known.vmid == str(host.vmid or ""):
+    known, own = parse(line), of(site, host)
+    if known is None or known == own:
         return
-    other = next((one for one in site.hosts if str(one.vmid or "") == known.vmid), None)
-    if other is None:
+    same_id, same_name = known.vmid == own.vmid, known.name == own.name
+    if known.domain != site.domain:
+        is_it = same_id and same_name
+    elif same_id:
+        is_it = True
+    else:
+        other = next((one for one in site.hosts if str(one.vmid or "") == known.vmid), None)
+        known = of(site, other) if other is not None else known
+        is_it = other is None and (same_name or known.vmid == str(host.clone_from))
+    if is_it:
         return
+    elsewhere = f" of the site {visible(known.domain)}" if known.domain != site.domain else ""
     raise SettingError(
-        f"the machine at {host.address} is {_words(other)}, and {host.source.file}: "
-        f"{host.source.path} says that it is {_words(host)}: nothing was touched. fix: give each "
+        f"the machine at {host.address} is {_words(known)}{elsewhere}, and {host.source.file}: "
+        f"{host.source.path} says that it is {_words(own)}: nothing was touched. fix: give each "
         "its own address, in the declaration and in Proxmox VE; where this machine is a copy of "
         f"the other, or became it on purpose: phoenix exec {host.name} -- rm {FILE}"
     )
 
 
-def _words(host: Host) -> str:
-    return f"guest {host.vmid} ({host.name})" if host.vmid is not None else host.name
+def _words(known: Identity) -> str:
+    return visible(f"guest {known.vmid} ({known.name})" if known.vmid else known.name)

@@ -53,11 +53,16 @@ def test_a_run_on_the_files_that_were_read_goes_on(
 
 
 @pytest.mark.parametrize(
-    "name", [f"site/{LXC}", "site/stacks/shop/docker-compose.yml", "group_data/all.py"]
+    "name",
+    [
+        *(f"site/{LXC}", "site/stacks/shop/docker-compose.yml", "group_data/all.py"),
+        "site/data/notes/docker-compose.yml",  # where `compose_file_path` may lead
+    ],
 )
 def test_a_run_on_others_begins_nowhere(
     folder: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("a") as file:
         file.write("\n")
     with pytest.raises(PyinfraError, match="No hosts remaining"):

@@ -72,11 +72,36 @@ def test_what_cannot_be_read_is_nothing(site: Site, line: str) -> None:
         identity.check(site, host, line)
 
 
-def test_a_rename_a_new_id_and_another_site_are_no_exchange(site: Site) -> None:
+def test_a_rename_a_new_id_and_a_new_domain_are_no_exchange(site: Site) -> None:
     host = site.host("drphoenix")
     identity.check(site, host, f"{site.domain}\t{host.vmid}\tits-former-name")
     identity.check(site, host, f"{site.domain}\t4711\tdrphoenix")
-    identity.check(site, host, "other.example.com\t1001\tportainer")
+    identity.check(site, host, f"other.example.com\t{host.vmid}\tdrphoenix")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("internal.thinkheads.ai\t1077\twent", "is guest 1077 (went), and"),
+        ("other.example.com\t1001\tportainer", "guest 1001 (portainer) of the site other."),
+        ("other.example.com\t1002\tworker", "guest 1002 (worker) of the site other.example.com"),
+        ("other.example.com\t-\tpve", "is pve of the site other.example.com, and"),
+        ("internal.thinkheads.ai\t1077\t\x1b[2Jwent", r"guest 1077 (\x1b[2Jwent), and"),
+    ],
+)
+def test_a_new_guest_at_the_address_of_one_that_left_and_a_machine_of_another_site(
+    site: Site, line: str, words: str
+) -> None:
+    """Its stacks and keys would be taken for the new guest's; another site would lose a host."""
+    with pytest.raises(SettingError) as refused:
+        identity.check(site, site.host("drphoenix"), line)
+    assert words in str(refused.value)
+    assert f"phoenix exec drphoenix -- rm {identity.FILE}" in str(refused.value)
+
+
+def test_a_clone_of_what_it_is_declared_to_be_cloned_from_is_its_own(site: Site) -> None:
+    host = site.host("drphoenix").model_copy(update={"clone_from": 9000})
+    identity.check(site, host, f"{site.domain}\t9000\tgolden")
 
 
 def test_the_hypervisor_is_a_host_like_the_others(site: Site) -> None:
@@ -89,11 +114,15 @@ def test_the_hypervisor_is_a_host_like_the_others(site: Site) -> None:
 def test_the_script_tells_the_file(tmp_path: Path, site: Site) -> None:
     file = tmp_path / "host"
     line = identity.of(site, site.host("drphoenix")).line
-    for content, expected in ((None, ""), (f"{line}\n", line), ("", "")):
+    more = f"{line}\nID=other\nphoenix-host\tx\ty\tz\n"
+    for content, expected in (
+        *((None, ""), (f"{line}\n", line), ("", ""), (f"{line}\r\n", line), (more, line)),
+        (f"{line}\0\0", line), ("x" * 5000, "x" * 1000), (f"\n{line}", ""),
+    ):  # fmt: skip
         if content is not None:
             file.write_text(content)
         words = ["sh", "-c", _SCRIPT.text, "system", str(file)]
         output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
         machine = System().parse(output.splitlines())
         assert machine.host == expected
-        assert machine.release["ID"]
+        assert machine.release["ID"] != "other"

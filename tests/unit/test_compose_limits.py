@@ -132,7 +132,7 @@ def test_what_compose_ignores_is_told(
 
 WORKS = [
     with_web(deploy={"replicas": 1, "mode": "replicated", "resources": {}}),
-    with_services(a={**ONE, "ports": ["80"], "scale": 3}),
+    with_services(a={**ONE, "expose": ["80"], "scale": 3}),
     with_services(a={**ONE, "container_name": "a"}, b={**ONE, "container_name": "b"}),
     with_web(networks=["default"]),
     with_web(networks={"default": {"aliases": ["shop"]}}),

@@ -217,7 +217,8 @@ def test_stacks_on_two_hosts_may_have_one_name(tmp_path: Path) -> None:
     ],
 )
 def test_what_two_stacks_share_is_told(tmp_path: Path, tops: dict[str, Any], path: str) -> None:
-    site = with_two({}, {}, **tops).load(tmp_path)
+    used = {"volumes": ["d:/d"]} if "volumes" in tops else {"networks": ["n"]}
+    site = with_two(used, used, **tops).load(tmp_path)
     found = problem(site.warnings, "stacks/wiki/docker-compose.yml", path)
     assert "is that of shop-production too" in found.message
 

@@ -10,8 +10,10 @@ import pytest
 from phoenix.components.docker.projects import Anonymous, ComposeProject, Container, Volume
 from phoenix.components.move.decision import (
     Decision,
+    HostPort,
     HostState,
     Moves,
+    Ports,
     Refused,
     Shape,
     Stays,
@@ -19,8 +21,10 @@ from phoenix.components.move.decision import (
     decide,
     exchange,
     givers,
+    host_port,
     renamed,
     shape,
+    taken_ports,
 )
 from phoenix.components.move.steps import Phase
 
@@ -245,8 +249,10 @@ def test_a_stack_that_gets_a_new_name_and_a_new_host_does_not_start_empty_either
     assert renamed("store-production", "b", SHAPE, states, {"b": {NAME}}) == Stays()
 
 
-def ports(**numbers: tuple[int, ...]) -> dict[str, frozenset[tuple[int, str]]]:
-    return {name: frozenset((number, "tcp") for number in own) for name, own in numbers.items()}
+def ports(**numbers: tuple[int, ...]) -> dict[str, Ports]:
+    return {
+        name: frozenset(HostPort(number, "tcp") for number in own) for name, own in numbers.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -264,8 +270,8 @@ def ports(**numbers: tuple[int, ...]) -> dict[str, frozenset[tuple[int, str]]]:
     ],
 )
 def test_ports_that_go_round_in_a_circle(
-    wanted: dict[str, frozenset[tuple[int, str]]],
-    has_now: dict[str, frozenset[tuple[int, str]]],
+    wanted: dict[str, Ports],
+    has_now: dict[str, Ports],
     circle: tuple[str, ...],
 ) -> None:
     assert exchange(wanted, has_now) == circle
@@ -274,3 +280,47 @@ def test_ports_that_go_round_in_a_circle(
 def test_who_gives_up_a_port_comes_first() -> None:
     before = givers(ports(a=(1,), b=(3,)), ports(a=(2,), b=(1,)))
     assert before == {"a": frozenset({"b"}), "b": frozenset()}
+
+
+ALL, HOME, OUTER = (
+    HostPort(1, "tcp"),
+    HostPort(1, "tcp", "127.0.0.1"),
+    HostPort(1, "tcp", "10.0.0.2"),
+)
+DATAGRAMS = HostPort(1, "udp")
+
+
+@pytest.mark.parametrize(
+    ("a_wants", "b_wants", "b_has", "first"),
+    [
+        (OUTER, HOME, OUTER, True),  # the same number on another address is no longer this port
+        (OUTER, HOME, ALL, True),
+        (ALL, HOME, OUTER, True),
+        (OUTER, HOME, HOME, False),
+        (OUTER, DATAGRAMS, DATAGRAMS, False),
+        (DATAGRAMS, ALL, ALL, False),
+        (DATAGRAMS, ALL, DATAGRAMS, True),
+    ],
+)
+def test_a_port_is_given_up_on_its_address_and_protocol_alone(
+    a_wants: HostPort, b_wants: HostPort, b_has: HostPort, *, first: bool
+) -> None:
+    wanted = {"a": frozenset({a_wants}), "b": frozenset({b_wants})}
+    before = givers(wanted, {"b": frozenset({b_has})})
+    assert before["a"] == (frozenset({"b"}) if first else frozenset())
+
+
+@pytest.mark.parametrize(
+    ("wants", "has", "is_taken"), [(OUTER, HOME, False), (OUTER, ALL, True), (ALL, HOME, True)]
+)
+def test_a_port_of_a_stack_beside_the_run_is_taken_where_the_addresses_meet(
+    wants: HostPort, has: HostPort, *, is_taken: bool
+) -> None:
+    found = taken_ports({"a": frozenset({wants})}, {"b": frozenset({has})})
+    assert bool(list(found)) is is_taken
+
+
+def test_what_a_stack_has_on_every_address_it_has_on_each() -> None:
+    both = frozenset({host_port(1, "tcp", "0.0.0.0"), host_port(1, "tcp", "::")})  # noqa: S104
+    assert both == {ALL}
+    assert not list(taken_ports({"a": frozenset({OUTER})}, {"a": both, "b": both}))

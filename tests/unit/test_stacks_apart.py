@@ -264,7 +264,7 @@ def test_no_volume_is_made_of_what_is_the_host_s(
 
 
 def test_a_volume_of_another_machine_is_no_way_to_the_host(tmp_path: Path) -> None:
-    declared = minimal()
+    declared = web(minimal(), volumes=["x:/x"])
     options = {"type": "nfs", "o": "addr=10.0.0.7,rw,nolock", "device": ":/srv/shop"}
     declared.stacks["shop"][1]["volumes"] = {"x": {"driver_opts": options}}
     assert declared.load(tmp_path).warnings == ()
@@ -403,7 +403,8 @@ def test_no_access_to_the_host_opens_its_own_pairs(tmp_path: Path) -> None:
 )
 def test_what_is_its_own_is_mounted(tmp_path: Path, volumes: list[str]) -> None:
     declared = web(minimal(), volumes=volumes)
-    declared.stacks["shop"][1]["volumes"] = {"data": {}, "tmp": {}}
+    named = [mount.partition(":")[0] for mount in volumes if mount[0] not in "/$"]
+    declared.stacks["shop"][1]["volumes"] = {name: {} for name in named}
     assert declared.load(tmp_path).warnings == ()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from phoenix.components.docker.projects import Anonymous, ComposeProject, Volume
 from phoenix.components.move.steps import Phase
@@ -255,8 +256,38 @@ def _of_this_shape(
             yield candidate
 
 
-Ports = frozenset[tuple[int, str]]
-"""Published ports of a host, each with its protocol."""
+class HostPort(NamedTuple):
+    """A published port of a host. `address` is the one that it is on; empty: all of them."""
+
+    number: int
+    proto: str
+    address: str = ""
+
+    def meets(self, other: HostPort) -> bool:
+        """Whether a host can have only one of the two."""
+        return self[:2] == other[:2] and (
+            self.address == other.address or not (self.address and other.address)
+        )
+
+
+Ports = frozenset[HostPort]
+"""Published ports of a host."""
+
+
+def host_port(number: int, proto: str, address: object) -> HostPort:
+    """A published port; `address` as the declaration or Docker has it."""
+    text = str(address or "")
+    return HostPort(number, proto, "" if text in ("0.0.0.0", "::") else text)  # noqa: S104
+
+
+def _new(wanted: Ports, has: Ports) -> Ports:
+    """Ports that a stack does not have yet. One that it has on every address it has on each."""
+    return frozenset(port for port in wanted if not {port, port._replace(address="")} & has)
+
+
+def shared(some: Ports, others: Ports) -> Ports:
+    """Those of some ports that a host cannot have beside others."""
+    return frozenset(port for port in some if any(map(port.meets, others)))
 
 
 def exchange(wanted: Mapping[str, Ports], has: Mapping[str, Ports]) -> tuple[str, ...]:
@@ -287,11 +318,14 @@ def givers(wanted: Mapping[str, Ports], has: Mapping[str, Ports]) -> dict[str, f
         name: frozenset(
             other
             for other in wanted
-            if other != name and (ports - has.get(name, frozenset())) & has.get(other, frozenset())
-            - wanted[other]
+            if other != name
+            and shared(
+                _new(ports, has.get(name, frozenset())),
+                _new(has.get(other, frozenset()), wanted[other]),
+            )
         )
         for name, ports in wanted.items()
-    }  # fmt: skip
+    }
 
 
 def taken_ports(
@@ -308,7 +342,7 @@ def taken_ports(
     """
     for name, ports in wanted.items():
         for other, published in has.items():
-            taken = (ports - has.get(name, frozenset())) & published
+            taken = shared(_new(ports, has.get(name, frozenset())), published)
             if other not in wanted and taken:
                 yield name, other, taken
 

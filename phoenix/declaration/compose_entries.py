@@ -1,0 +1,226 @@
+"""Entries of a compose file's lists that Docker refuses, and keys that exclude each other.
+
+Source: the Compose specification, compose-go's checks, and those of dockerd, named with each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from typing import Any
+
+from phoenix.declaration.compose import filled
+from phoenix.declaration.compose_values import at
+from phoenix.declaration.json_errors import join, meant
+
+_Found = tuple[str, str, str]
+"""Path, message and fix."""
+
+_CAPABILITIES = (
+    "ALL", "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF",
+    "CHECKPOINT_RESTORE", "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID",
+    "IPC_LOCK", "IPC_OWNER", "KILL", "LEASE", "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE",
+    "MKNOD", "NET_ADMIN", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "PERFMON", "SETFCAP",
+    "SETGID", "SETPCAP", "SETUID", "SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT", "SYS_MODULE",
+    "SYS_NICE", "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME",
+    "SYS_TTY_CONFIG", "WAKE_ALARM",
+)  # fmt: skip
+"""capabilities(7), without CAP_."""
+_SECURITY = re.compile(
+    r"(?:no-new-privileges(?:[:=](?:true|false))?|(?:apparmor|seccomp|label|credentialspec)[:=].*"
+    r"|systempaths[:=]unconfined|writable-cgroups(?:[:=](?:true|false))?)\Z",
+    re.DOTALL,
+)
+"""Options of security (dockerd, daemon/daemon_unix.go: parseSecurityOpt)."""
+_MOUNTS = ("bind", "cluster", "image", "npipe", "tmpfs", "volume")
+_SAME = (
+    ("mem_limit", "deploy.resources.limits.memory"),
+    ("mem_reservation", "deploy.resources.reservations.memory"),
+    ("cpus", "deploy.resources.limits.cpus"),
+    ("pids_limit", "deploy.resources.limits.pids"),
+    ("scale", "deploy.replicas"),
+)
+"""Two places for one value, which must not differ (compose-go, loader/validate.go)."""
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?\Z", re.ASCII | re.IGNORECASE)
+_SOURCES = {
+    "secrets": ("environment", "external", "file"),
+    "configs": ("content", "environment", "external", "file"),
+}
+_FOREVER = ("always", "unless-stopped")
+
+
+def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+    """Path, message and fix of each.
+
+    Args:
+        compose: the file's content, of the shape that `phoenix.compose.document.read` promises.
+        values: the declared variables; a secret's has any text that is not empty.
+    """
+    for name, service in compose["services"].items():
+        for path, message, fix in (
+            *_contradictions(service, values),
+            *_rights(service, values),
+            *_names(service, values),
+            *_mounts(service, values),
+            *_limits(service),
+            *_endless(service, compose["services"], values),
+        ):
+            yield f"{join('services', name)}.{path}", message, fix
+    yield from _shared(compose)
+
+
+def _contradictions(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+    """Keys of one service that exclude each other."""
+    if service.get("network_mode") and service.get("networks"):
+        message = "a service has networks or a network_mode: Compose refuses both"
+        yield "network_mode", message, "remove one of the two"
+    for key, other in _SAME:
+        one, two = (_amount(at(service, path.split(".")), values) for path in (key, other))
+        if one is not None and two is not None and one != two:
+            message = f"it says something else than {other}: Compose refuses that"
+            yield key, message, "remove one of the two"
+
+
+def _amount(value: Any, values: Mapping[str, str]) -> float | None:
+    """A number, or a size in bytes; None where it is none that is known here."""
+    text = None if value is None or isinstance(value, dict | list) else filled(value, values)
+    match = _AMOUNT.match(text or "")
+    if match is None or len(match[1]) > _DIGITS:
+        return None
+    scale: int = 1024 ** "_kmgtp".index(match[2].lower() or "_")
+    return float(match[1]) * scale
+
+
+_DIGITS = 40
+
+
+def _rights(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+    """Capabilities and options of security."""
+    for key in ("cap_add", "cap_drop"):
+        for position, name in enumerate(service.get(key) or ()):
+            capability = filled(name, values) or "ALL"
+            if capability.upper().removeprefix("CAP_") not in _CAPABILITIES:
+                message = f"{capability[:80]!r} is no capability: Docker refuses it"
+                yield f"{key}[{position}]", message, meant(capability, _CAPABILITIES)
+    for position, option in enumerate(service.get("security_opt") or ()):
+        text = filled(option, values)
+        if text is not None and not _SECURITY.match(text):
+            message = f"{text[:80]!r} is refused by Docker"
+            fix = "write no-new-privileges:true, or apparmor=, seccomp= or label= with a value"
+            yield f"security_opt[{position}]", message, fix
+
+
+def _names(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+    """Resolvers, and further names that a container knows."""
+    servers = service.get("dns")
+    for position, server in enumerate(servers if isinstance(servers, list) else [servers]):
+        text = filled(server or "", values)
+        if text and not _is_address(text):
+            path = f"dns[{position}]" if isinstance(servers, list) else "dns"
+            yield path, f"{text[:80]!r} is no IP address", "write the resolver's address"
+    for path, text in _extra_hosts(service, values):
+        if text != "host-gateway" and not _is_address(text.strip("[]")):
+            fix = 'write "NAME=ADDRESS", or host-gateway as the address'
+            yield path, f"{text[:80]!r} is no IP address", fix
+
+
+def _extra_hosts(
+    service: Mapping[str, Any], values: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Place and address of each further name."""
+    hosts = service.get("extra_hosts")
+    if isinstance(hosts, dict):
+        for name, given in hosts.items():
+            for address in given if isinstance(given, list) else [given]:
+                if (text := filled(address or "", values)) is not None:
+                    yield join("extra_hosts", name), text
+    for position, line in enumerate(hosts if isinstance(hosts, list) else ()):
+        text = filled(line, values)
+        if text is not None:
+            yield f"extra_hosts[{position}]", text.partition("=" if "=" in text else ":")[2]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _mounts(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+    """Types and targets of mounts, and modes of ports."""
+    for position, mount in enumerate(service.get("volumes") or ()):
+        place = f"volumes[{position}]"
+        if isinstance(mount, dict):
+            kind = filled(mount.get("type") or "", values)
+            if kind is not None and kind not in _MOUNTS:
+                fix = "write bind, volume or tmpfs"
+                yield f"{place}.type", f"{kind[:80]!r} is no type of mount", fix
+            target = filled(mount.get("target") or "", values)
+        else:
+            source, _, rest = (filled(mount, values) or "/").partition(":")
+            target = rest.partition(":")[0] or source
+        if target is not None and not target.startswith("/"):
+            message = f"{target[:80]!r} is no path in the container that Docker takes"
+            yield place, message, "write a target that begins with /"
+    for position, port in enumerate(service.get("ports") or ()):
+        mode = filled(port.get("mode") or "ingress", values) if isinstance(port, dict) else None
+        if mode not in ("host", "ingress", None):
+            fix = "write host or ingress, or leave it out"
+            yield f"ports[{position}].mode", f"{mode[:80]!r} is no mode of a port", fix
+
+
+def _limits(service: Mapping[str, Any]) -> Iterator[_Found]:
+    """Mappings that lack a key without which Compose refuses them."""
+    limits = service.get("ulimits")
+    for name, limit in limits.items() if isinstance(limits, dict) else ():
+        if isinstance(limit, dict) and not {"hard", "soft"} <= limit.keys():
+            message = "needs `soft` and `hard`: Compose refuses it"
+            yield join("ulimits", name), message, "write both, or one number"
+    path = "deploy.resources.reservations.devices"
+    devices = at(service, path.split("."))
+    for position, device in enumerate(devices if isinstance(devices, list) else ()):
+        if isinstance(device, dict) and not device.get("capabilities"):
+            message = "needs `capabilities`: Compose refuses it"
+            yield f"{path}[{position}]", message, "write capabilities: [gpu]"
+
+
+def _endless(
+    service: Mapping[str, Any], services: Mapping[str, Any], values: Mapping[str, str]
+) -> Iterator[_Found]:
+    """Waits for the end of what Docker starts again whenever it ends."""
+    waits = service.get("depends_on")
+    for name, how in waits.items() if isinstance(waits, dict) else ():
+        condition = how.get("condition") if isinstance(how, dict) else None
+        policy = (services.get(name) or {}).get("restart")
+        if (
+            condition == "service_completed_successfully"
+            and policy is not None
+            and filled(policy, values) in _FOREVER
+        ):
+            message = (
+                f"{name} never ends, as its `restart` is {policy}: it is waited for without end"
+            )
+            yield join("depends_on", name), message, f'write restart: "no" in {name}'
+
+
+def _shared(compose: Mapping[str, Any]) -> Iterator[_Found]:
+    """What services share and is said in two ways, or in none."""
+    for kind in ("configs", "networks", "secrets", "volumes"):
+        for name, body in (compose.get(kind) or {}).items():
+            if str(name).startswith("x-") or not isinstance(body, dict | None):
+                continue
+            own = body or {}
+            place = join(kind, name)
+            others = [key for key in own if key not in ("external", "name") and key[:2] != "x-"]
+            if own.get("external") and others:
+                message = f"Compose refuses it beside `external`: who made {name} says it"
+                yield join(place, others[0]), message, "remove it, or remove external"
+                continue
+            ways = [key for key in _SOURCES.get(kind, ()) if own.get(key) not in (None, False)]
+            if kind in _SOURCES and len(ways) != 1:
+                said = f"has {' and '.join(ways)}" if ways else "has no source"
+                one = ", ".join(key for key in _SOURCES[kind] if key != "external")
+                yield place, f"{said}: Compose refuses it", f"write one of {one}"

@@ -1,0 +1,322 @@
+"""The keys that a compose file may have in each place, and what each of them may be.
+
+Compose refuses any other when the stack is deployed. Source: the Compose specification's JSON
+schema (https://github.com/compose-spec/compose-spec/blob/main/schema/compose-spec.json).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from phoenix.declaration.compose import filled
+from phoenix.declaration.json_errors import join, meant
+from phoenix.site.findings import Report
+
+_FLAGS = frozenset(("0", "1", "f", "false", "n", "no", "off", "on", "t", "true", "y", "yes"))
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a value may be; nothing at all always will do.
+
+    Attributes:
+        scalars: kinds of a single value: `text`, `number`, `flag`; empty for none.
+        items: what each entry of a list may be; None: it may be no list.
+        values: what each value of a mapping of names may be; None: it may be no such mapping.
+        keys: the keys of a mapping, each with its own form; None: it has no keys of its own.
+    """
+
+    scalars: frozenset[str] = frozenset()
+    items: Form | None = None
+    values: Form | None = None
+    keys: Mapping[str, Form] | None = None
+
+    @property
+    def words(self) -> str:
+        """It for a person."""
+        kinds = [_KINDS[kind] for kind in _KINDS if kind in self.scalars]
+        kinds += ["a list"] if self.items else []
+        kinds += ["a mapping"] if self.values or self.keys is not None else []
+        return " or ".join(kinds)
+
+
+_KINDS = {"text": "text, in quotes", "number": "a number", "flag": "true or false"}
+
+
+class _Wrong(NamedTuple):
+    """A place that is not as its form says; `key`: one that it does not have."""
+
+    path: str
+    form: Form
+    value: Any
+    key: str = ""
+
+
+def _scalar(*kinds: str) -> Form:
+    return Form(frozenset(kinds))
+
+
+def _list(items: Form, *, scalar: Form | None = None, values: Form | None = None) -> Form:
+    return Form(scalar.scalars if scalar else frozenset(), items, values)
+
+
+def _object(_scalars: Form | None = None, **keys: Form) -> Form:
+    return Form(_scalars.scalars if _scalars else frozenset(), keys=keys)
+
+
+def _map(values: Form) -> Form:
+    return Form(values=values)
+
+
+ANY = _scalar("text", "number", "flag")
+TEXT, NUMBER, FLAG = _scalar("text"), _scalar("number"), _scalar("flag")
+_OPEN = Form()  # what is looked at elsewhere, or not at all
+_TEXTS = _list(TEXT)
+_WORDS = _list(TEXT, scalar=TEXT)
+_PAIRS = Form(items=TEXT, values=ANY)
+_LIMITS = dict.fromkeys(("cpus", "memory", "pids"), ANY)
+_DEVICES = _list(
+    _object(capabilities=_TEXTS, count=ANY, device_ids=_TEXTS, driver=TEXT, options=_PAIRS),
+    scalar=TEXT,
+)
+_UPDATE = _object(
+    **dict.fromkeys(
+        ("delay", "failure_action", "max_failure_ratio", "monitor", "order", "parallelism"), ANY
+    )
+)
+_DEPLOY = _object(
+    endpoint_mode=TEXT,
+    labels=_PAIRS,
+    mode=TEXT,
+    placement=_object(
+        constraints=_TEXTS, max_replicas_per_node=NUMBER, preferences=_list(_object(spread=TEXT))
+    ),
+    replicas=NUMBER,
+    resources=_object(
+        limits=_object(**_LIMITS),
+        reservations=_object(**_LIMITS, devices=_DEVICES, generic_resources=_OPEN),
+    ),
+    restart_policy=_object(condition=TEXT, delay=ANY, max_attempts=NUMBER, window=ANY),
+    rollback_config=_UPDATE,
+    update_config=_UPDATE,
+)
+_GIVEN = _list(_object(TEXT, source=TEXT, target=TEXT, uid=ANY, gid=ANY, mode=ANY))
+_HOOKS = _list(
+    _object(command=_WORDS, environment=_PAIRS, privileged=FLAG, user=TEXT, working_dir=TEXT)
+)
+_MOUNT = _object(
+    TEXT,
+    bind=_object(create_host_path=FLAG, propagation=TEXT, recursive=TEXT, selinux=TEXT),
+    consistency=TEXT,
+    image=_object(subpath=TEXT),
+    read_only=FLAG,
+    source=TEXT,
+    target=TEXT,
+    tmpfs=_object(mode=ANY, size=ANY),
+    type=TEXT,
+    volume=_object(labels=_PAIRS, nocopy=FLAG, subpath=TEXT),
+)
+_PORT = _object(
+    _scalar("text", "number"),
+    app_protocol=TEXT,
+    host_ip=TEXT,
+    mode=TEXT,
+    name=TEXT,
+    protocol=TEXT,
+    published=ANY,
+    target=ANY,
+)
+_RATE = _list(_object(path=TEXT, rate=ANY))
+SERVICE: Mapping[str, Form] = {
+    **dict.fromkeys(
+        ("cgroup", "cgroup_parent", "container_name", "domainname", "hostname", "image", "ipc",
+         "isolation", "mac_address", "network_mode", "pid", "platform", "pull_policy",
+         "pull_refresh_after", "runtime", "stop_signal", "user", "userns_mode", "uts",
+         "working_dir"),
+        TEXT,
+    ),
+    **dict.fromkeys(
+        ("attach", "init", "oom_kill_disable", "privileged", "read_only", "stdin_open", "tty",
+         "use_api_socket"),
+        FLAG,
+    ),
+    **dict.fromkeys(
+        ("cpu_count", "cpu_percent", "cpu_period", "cpu_quota", "cpu_shares", "cpus",
+         "mem_swappiness", "oom_score_adj", "pids_limit", "scale"),
+        NUMBER,
+    ),
+    **dict.fromkeys(
+        ("cpu_rt_period", "cpu_rt_runtime", "cpuset", "mem_limit", "mem_reservation",
+         "memswap_limit", "restart", "shm_size", "stop_grace_period"),
+        ANY,  # their values are looked at in compose_values
+    ),
+    **dict.fromkeys(("command", "dns", "dns_search", "entrypoint", "label_file", "tmpfs"), _WORDS),
+    **dict.fromkeys(
+        ("cap_add", "cap_drop", "device_cgroup_rules", "dns_opt", "external_links", "links",
+         "profiles", "security_opt", "volumes_from"),
+        _TEXTS,
+    ),
+    **dict.fromkeys(("annotations", "environment", "labels", "storage_opt", "sysctls"), _PAIRS),
+    **dict.fromkeys(("build", "develop", "env_file", "provider"), _OPEN),
+    **dict.fromkeys(("expose", "group_add"), _list(_scalar("text", "number"))),
+    **dict.fromkeys(("configs", "secrets"), _GIVEN),
+    **dict.fromkeys(("post_start", "pre_stop"), _HOOKS),
+    "blkio_config": _object(
+        **dict.fromkeys(
+            ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops"), _RATE
+        ),
+        weight=NUMBER,
+        weight_device=_list(_object(path=TEXT, weight=NUMBER)),
+    ),
+    "credential_spec": _object(config=TEXT, file=TEXT, registry=TEXT),
+    "depends_on": Form(
+        items=TEXT, values=_object(condition=TEXT, required=FLAG, restart=FLAG)
+    ),
+    "deploy": _DEPLOY,
+    "devices": _list(_object(TEXT, permissions=TEXT, source=TEXT, target=TEXT)),
+    "extends": _object(TEXT, file=TEXT, service=TEXT),
+    "extra_hosts": Form(items=TEXT, values=_list(TEXT, scalar=TEXT)),
+    "gpus": _DEVICES,
+    "healthcheck": _object(
+        disable=FLAG,
+        **dict.fromkeys(("interval", "start_interval", "start_period", "timeout"), ANY),
+        retries=NUMBER,
+        test=_WORDS,
+    ),
+    "logging": _object(driver=TEXT, options=_map(ANY)),
+    "models": Form(items=TEXT, values=_object(endpoint_var=TEXT, model_var=TEXT)),
+    "networks": Form(
+        items=TEXT,
+        values=_object(
+            aliases=_TEXTS,
+            driver_opts=_map(ANY),
+            gw_priority=NUMBER,
+            interface_name=TEXT,
+            ipv4_address=TEXT,
+            ipv6_address=TEXT,
+            link_local_ips=_TEXTS,
+            mac_address=TEXT,
+            priority=NUMBER,
+        ),
+    ),
+    "ports": _list(_PORT),
+    "ulimits": _map(_object(NUMBER, hard=NUMBER, soft=NUMBER)),
+    "volumes": _list(_MOUNT),
+}  # fmt: skip
+"""Keys of a service ("Services top-level element")."""
+_EXTERNAL = _object(FLAG, name=TEXT)
+_OF_DRIVER = {"driver": TEXT, "driver_opts": _map(ANY), "external": _EXTERNAL, "labels": _PAIRS,
+              "name": TEXT}  # fmt: skip
+_POOL = _object(aux_addresses=_map(TEXT), gateway=TEXT, ip_range=TEXT, subnet=TEXT)
+_KEPT = _OF_DRIVER | dict.fromkeys(("environment", "file", "template_driver"), TEXT)
+TOP: Mapping[str, Form] = {
+    "configs": _map(_object(**_KEPT, content=TEXT)),
+    "include": _OPEN,
+    "models": _OPEN,
+    "name": TEXT,
+    "networks": _map(
+        _object(
+            **_OF_DRIVER,
+            **dict.fromkeys(("attachable", "enable_ipv4", "enable_ipv6", "internal"), FLAG),
+            ipam=_object(config=_list(_POOL), driver=TEXT, options=_map(ANY)),
+        )
+    ),
+    "secrets": _map(_object(**_KEPT)),
+    "services": _map(_object(**SERVICE)),
+    "version": ANY,
+    "volumes": _map(_object(**_OF_DRIVER)),
+}
+"""Keys of the file."""
+
+
+def check_keys(compose: Mapping[str, Any], label: str, report: Report) -> None:
+    """Warn of keys that the Compose specification does not have: Compose refuses such a file.
+
+    A key that begins with `x-` is an extension, and anybody's.
+
+    Args:
+        compose: the file's content.
+        label: what findings call it.
+        report: takes the warnings.
+    """
+    for wrong in _walk(compose, _object(**TOP), "", {}):
+        if wrong.key:
+            known: Collection[str] = wrong.form.keys or ()
+            message = "unknown key, refused by Compose"
+            report.unread(label, join(wrong.path, wrong.key), message, meant(wrong.key, known))
+
+
+def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Path, message and fix of each value of a kind that Compose refuses.
+
+    Args:
+        compose: the file's content.
+        values: the declared variables; a secret's has any text that is not empty.
+    """
+    for wrong in _walk(compose, _object(**TOP), "", values):
+        if not wrong.key:
+            yield wrong.path, f"cannot be {_short(wrong.value)}: Compose refuses it", (
+                f"write {wrong.form.words}"
+            )  # fmt: skip
+
+
+def _walk(value: Any, form: Form, path: str, values: Mapping[str, str]) -> Iterator[_Wrong]:
+    if value is None or form == _OPEN:
+        return
+    if isinstance(value, Mapping):
+        yield from _walk_mapping(value, form, path, values)
+    elif isinstance(value, list):
+        if form.items is None:
+            yield _Wrong(path, form, value)
+            return
+        for position, inner in enumerate(value):
+            yield from _walk(inner, form.items, join(path, position), values)
+    elif not _is(value, form.scalars, values):
+        yield _Wrong(path, form, value)
+
+
+def _walk_mapping(
+    value: Mapping[str, Any], form: Form, path: str, values: Mapping[str, str]
+) -> Iterator[_Wrong]:
+    if form.keys is None and form.values is None:
+        yield _Wrong(path, form, value)
+        return
+    for key, inner in value.items():
+        known = form.values if form.keys is None else form.keys.get(key)
+        if known is not None:
+            yield from _walk(inner, known, join(path, key), values)
+        elif not key.startswith("x-"):
+            yield _Wrong(path, form, value, key)
+
+
+def _is(value: Any, kinds: Collection[str], values: Mapping[str, str]) -> bool:
+    """Whether a single value is of one of these kinds; text stands for what it can be read as."""
+    if isinstance(value, bool):
+        return "flag" in kinds
+    if isinstance(value, int | float):
+        return "number" in kinds
+    if not isinstance(value, str) or "text" in kinds:
+        return bool(kinds)
+    text = filled(value, values) if kinds else ""
+    if text is None:
+        return True  # told where every expression is
+    return ("flag" in kinds and text.lower() in _FLAGS) or ("number" in kinds and _is_number(text))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return len(text) <= _DIGITS
+
+
+_DIGITS = 40
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping | list):
+        return "a mapping" if isinstance(value, Mapping) else "a list"
+    return repr(value)[:60]
