@@ -28,6 +28,7 @@ from phoenix.declaration import (
     stray_files,
     swarm,
     swarm_stacks,
+    without_effect,
 )
 from phoenix.declaration.forms import shown_value
 from phoenix.declaration.guests import Entry
@@ -211,6 +212,7 @@ def load_site(
         elsewhere=raw_site.portainer is not None, report=report,
     )  # fmt: skip
     portainer_elsewhere.check(elsewhere, site.guests, LXC_FILE, report)
+    without_effect.check(site, [(host, entry) for host, entry, _ in declared], report)
     conflicts.proven(site, report)
     conflicts.host_ports(site, report)
     conflicts.gateway_ports(site, report)

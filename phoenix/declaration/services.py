@@ -465,6 +465,12 @@ class _Maker:
                     'remove the key, or write "exposure": "gateway"',
                 )
         self._check_path(raw, source)
+        for key in ("health_path", "health_status") if raw.check == "none" else ():
+            if key in raw.model_fields_set:
+                report.unread(
+                    source.file, f"{source.path}.{key}", 'nobody asks, as "check" is "none"',
+                    'remove the key, or "check"',
+                )  # fmt: skip
         for key in _OF_A_REDIRECT:
             if getattr(raw, key):
                 report.error(

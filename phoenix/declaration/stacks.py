@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
@@ -327,6 +327,7 @@ class StackCatalog:
             ),
             volumes=tuple(content.get("volumes") or ()),
         )
+        _rules_of_nobody(deployment, content, report)
         routes = self._routes(raw, deployment, content, address, label, path)
         if isinstance(stack, RawListedStack):
             _check_proxy(stack, routes, place, self.domain, report)
@@ -426,8 +427,11 @@ class StackCatalog:
     ) -> None:
         """Tell of names that Traefik labels of a compose file ask for and that lead nowhere."""
         values = {variable.name: variable.value or "" for variable in deployment.variables}
-        known = {f"{one}.{self.domain}" for route in routes
-                 for one in (route.raw.name, *route.raw.aliases)}  # fmt: skip
+        known = {
+            f"{one.removesuffix(f'.{self.domain}')}.{self.domain}"
+            for route in routes
+            for one in (route.raw.name, *route.raw.aliases)
+        }
         for name, service in content["services"].items():
             labels = [
                 compose.filled(one, values) or "" for one in traefik_labels.of_compose(service)
@@ -531,6 +535,32 @@ def _given_variables(
     if TLS_VARIABLE not in compose.named(content):
         return ()
     return (Variable(name=TLS_VARIABLE, value=stack_directory(project), secret=None),)
+
+
+def _rules_of_nobody(stack: Deployment, content: Mapping[str, Any], report: Report) -> None:
+    """Tell of rules for ports that a stack does not publish; with the host's network it may."""
+    if any(service.get("network_mode") == "host" for service in content["services"].values()):
+        return
+    published = {(port.host_port, port.proto) for port in stack.ports}
+    for position, rule in enumerate(stack.firewall_rules):
+        ports = rule.ports if rule.direction == "in" and rule.proto in ("tcp", "udp") else None
+        if ports is not None and not _reaches(ports, str(rule.proto), published):
+            report.warn(
+                stack.source.file,
+                f"{stack.source.path}.firewall_rules[{position}].port",
+                f"the compose file publishes no port of {ports}/{rule.proto}",
+                "write the port of the host that it publishes",
+            )
+
+
+def _reaches(ports: str, proto: str, published: Iterable[tuple[int, str]]) -> bool:
+    spans = [(part.partition(":")[0], part.partition(":")[2]) for part in ports.split(",")]
+    return any(
+        int(first) <= port <= int(last or first)
+        for first, last in spans
+        for port, kind in published
+        if kind == proto
+    )
 
 
 def _check_renewal(

@@ -1,0 +1,60 @@
+"""Keys that are known and well formed, and without effect where they stand.
+
+What an entry says for a part that its host does not have is perhaps meant for another entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from phoenix.declaration.guests import Entry
+from phoenix.declaration.json_keys import RawVm
+from phoenix.site.findings import Report
+from phoenix.site.model import Host, Site
+
+_Found = tuple[str, str, str]
+"""Path below the entry, message and fix."""
+
+
+def check(site: Site, entries: Iterable[tuple[Host, Entry]], report: Report) -> None:
+    """Tell of keys of guests that nothing carries out.
+
+    Args:
+        site: the site.
+        entries: its guests, each with its entry as written.
+        report: takes the warnings.
+    """
+    for host, entry in entries:
+        for path, message, fix in (*_of_entry(entry), *_left_alone(site, host, entry)):
+            report.unread(*entry.at(path), message, fix)
+
+
+def _of_entry(entry: Entry) -> Iterator[_Found]:
+    raw = entry.raw
+    if raw.boot_delay and not raw.start_at_boot:
+        yield (
+            "boot_delay",
+            "Proxmox VE waits after guests alone that it starts with the hypervisor",
+            'write "start_at_boot": true as well, or remove it',
+        )
+    if isinstance(raw, RawVm) and raw.network_bridge and raw.network_config.bridge:
+        yield (
+            "network_bridge",
+            f"is not read beside network_config.bridge, which is {raw.network_config.bridge}",
+            "keep one of the two",
+        )
+
+
+def _left_alone(site: Site, host: Host, entry: Entry) -> Iterator[_Found]:
+    """Words of a guest's own list for parts that it does not have."""
+    has: Mapping[str, bool] = {
+        "docker": "docker" in host.roles,
+        "start_page": host == site.traefik,
+        "dashboard": host == site.traefik,
+        "guest_agent": host.kind == "vm",
+        "watch": bool(site.watched_by),
+    }
+    for position, word in enumerate(entry.raw.leave_alone or ()):
+        if not has.get(word, True):
+            message = f"{host.name} has nothing of {word!r} that Phoenix would change"
+            yield f"leave_alone[{position}]", message, "remove the word, or write it elsewhere"
