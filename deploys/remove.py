@@ -28,7 +28,10 @@ on_it = host.name == asked.target
 # Containers first: what Portainer still has of them is then taken out of its database.
 if on_it and item.kind in ("stack", "volumes"):
     removal.compose_project(
-        name=f"Remove: containers of {item.name}", project=item.name, volumes=asked.volumes
+        name=f"Remove: containers of {item.name}",
+        project=item.name,
+        volumes=asked.volumes,
+        keeps=dict(asked.keeps),
     )
 if on_it and item.kind == "host":
     present: list[ComposeProject] = read_or(question(ComposeProjects), [])

@@ -6,7 +6,8 @@ finished by the next. The configuration tree of a component goes last: by it the
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from types import MappingProxyType
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand
@@ -42,6 +43,7 @@ from phoenix.site.names import AGENT_PROJECT, SERVER_PROJECT
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _APPLY = "components/config_tree/apply.sh"
 _STAYS_UP = frozenset({"docker", "nfs-exports"})
 """Trees whose service goes on without them: it has a person's containers, or shares, too."""
@@ -64,6 +66,7 @@ rm -rf -- "$3$1"
 rm -f -- "$4/$1.left"
 [ -n "$2" ] || exit 0
 ids=$(docker volume ls --quiet --filter "label=$label") || exit 1
+ids=$(printf '%s\\n' "$ids" | grep -vxF -e "$5")
 [ -z "$ids" ] || docker volume rm $ids >/dev/null
 """,
 )
@@ -110,7 +113,9 @@ def together() -> Commands:
 
 
 @operation(reads=lambda **_: [question(ComposeProjects), question(PlacedByPhoenix)])
-def compose_project(project: str, *, volumes: bool) -> Commands:
+def compose_project(
+    project: str, *, volumes: bool, keeps: Mapping[str, str] = _NOTHING
+) -> Commands:
     """Stop and remove a project's containers and networks; with `volumes` its data as well.
 
     One that a person started by hand is refused.
@@ -118,6 +123,7 @@ def compose_project(project: str, *, volumes: bool) -> Commands:
     Args:
         project: its name.
         volumes: remove the volumes that Compose made for it, and anonymous ones of its containers.
+        keeps: volumes that stay all the same, each with the declared stack that has it.
     """
     deployed = next(
         (candidate for candidate in read(question(ComposeProjects)) if candidate.name == project),
@@ -135,8 +141,16 @@ def compose_project(project: str, *, volumes: bool) -> Commands:
         )
         return
     log_reasons(*(f"container {container.name} goes" for container in deployed.containers))
-    own = [volume.name for volume in deployed.volumes if volume.own]
-    other = [volume.name for volume in deployed.volumes if not volume.own]
+    own = [volume.name for volume in deployed.volumes if volume.own and volume.name not in keeps]
+    other = [
+        volume.name for volume in deployed.volumes if not volume.own and volume.name not in keeps
+    ]
+    log_reasons(
+        *(
+            f"volume {name} stays: {stack}, which is declared, has it"
+            for name, stack in keeps.items()
+        )
+    )
     if volumes:
         log_reasons(*(f"volume {name} goes, with its data" for name in own))
         log_reasons(*(f"volume {name} stays: it is not of {project} alone" for name in other))
@@ -144,12 +158,13 @@ def compose_project(project: str, *, volumes: bool) -> Commands:
     else:
         log_reasons(*(f"volume {name} stays" for name in (*own, *other)))
         log_reasons(*(anonymous.stays for anonymous in deployed.anonymous))
-    yield _down(project, volumes=volumes)
+    yield _down(project, volumes=volumes, keeps=keeps)
 
 
-def _down(project: str, *, volumes: bool) -> StringCommand:
+def _down(project: str, *, volumes: bool, keeps: Mapping[str, str] = _NOTHING) -> StringCommand:
     """A project's containers, networks and files, and that a move had stopped it here."""
-    return script(_PROJECT, project, "volumes" if volumes else "", HOST_PROJECTS, MOVES)
+    kept = "\n".join(keeps)
+    return script(_PROJECT, project, "volumes" if volumes else "", HOST_PROJECTS, MOVES, kept)
 
 
 @operation(reads=lambda **_: [question(PlacedByPhoenix), question(ComposeProjects)])

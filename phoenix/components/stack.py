@@ -115,6 +115,18 @@ def names(stack: Deployment, overrides: Mapping[str, str]) -> Names:
     )
 
 
+def named_in(stack: Deployment) -> frozenset[tuple[str, str]]:
+    """Kind and name of each network and volume that a stack makes or takes, by its declaration.
+
+    Nothing where its compose file cannot be used, which is told elsewhere.
+    """
+    try:
+        known = names(stack, {})
+    except (SettingError, OSError, UnicodeError):
+        return frozenset()
+    return known.makes | known.takes
+
+
 def in_order(known: Mapping[str, Names], givers: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
     """Projects in the order in which they are deployed: who makes a network before who takes it.
 

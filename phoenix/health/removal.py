@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from phoenix.components.docker.projects import ComposeProject
 from phoenix.derived.certificates import stack_certificate
 from phoenix.derived.components import CERTIFICATE, stack_tree, trees_of
-from phoenix.health.undeclared import Item, Placed, Seen, is_ours
+from phoenix.health.undeclared import Item, Placed, Seen, is_ours, volumes_of_declared
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Frozen, Site
 from phoenix.site.names import normalise_name
@@ -32,6 +32,7 @@ class Removal(Frozen):
         environment: the name of that host's environment in Portainer; empty for none.
         projects: names of stacks that are ours.
         lines: what the register is to lose afterwards, line by line.
+        keeps: volumes that stay since a declared stack has them, each with that stack.
     """
 
     item: Item
@@ -41,6 +42,7 @@ class Removal(Frozen):
     environment: str
     projects: tuple[str, ...]
     lines: tuple[str, ...]
+    keeps: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of_setting(cls, value: Any) -> Removal:
@@ -91,6 +93,13 @@ def removal(site: Site, seen: Seen, item: Item, *, volumes: bool, destroy: bool)
         volumes, destroy: as the operator wants it.
     """
     host = next((host for host in site.hosts if host.name == item.host), None)
+    keeps = volumes_of_declared(host) if host and item.kind in ("stack", "volumes") else {}
+    keeps = {
+        volume.name: keeps[volume.name]
+        for project in seen.projects.get(item.host, ())
+        for volume in project.volumes
+        if project.name == item.name and volume.name in keeps
+    }
     target = f"{item.name}@{item.address}" if item.kind == "host" else host.name if host else ""
     return Removal(
         item=item,
@@ -101,7 +110,8 @@ def removal(site: Site, seen: Seen, item: Item, *, volumes: bool, destroy: bool)
         projects=tuple(
             sorted({normalise_name(e.name) for e in seen.register if e.kind == "stack"})
         ),
-        lines=tuple(_lines(site, seen, item, volumes=volumes)),
+        lines=tuple(_lines(site, seen, item, volumes=volumes and not keeps)),
+        keeps=tuple(keeps.items()),
     )
 
 

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from phoenix.components.docker.projects import ComposeProject
 from phoenix.components.move.decision import HostState, Moves, decide
+from phoenix.components.stack import named_in
 from phoenix.components.swarm.cluster import Swarm, left, managers_first, overlays_left
 from phoenix.derived.certificates import stack_certificate
 from phoenix.derived.components import (
@@ -359,10 +360,27 @@ def _running(site: Site, seen: Seen) -> Iterator[Item]:
                     holds=(*_holds(project), *files),
                 )
             elif project.volumes:
-                volumes = tuple(f"volume {volume.name}" for volume in project.volumes)
+                users = volumes_of_declared(host)
+                free = [volume.name for volume in project.volumes if volume.name not in users]
+                volumes = tuple(f"volume {name}" for name in free)
+                if not free:  # a declared stack goes on with them
+                    continue
                 yield Item(
                     kind="volumes", name=project.name, host=host.name, holds=volumes, kept=True
                 )
+
+
+def volumes_of_declared(host: Host) -> dict[str, str]:
+    """Volumes that stacks of a host name in their compose files, each with its stack.
+
+    One of another stack is named by `external`, or by `name`.
+    """
+    return {
+        name: stack.project
+        for stack in host.docker_stacks
+        for kind, name in named_in(stack)
+        if kind == "volume"
+    }
 
 
 def _in_portainer(site: Site, seen: Seen, places: Set[tuple[str, str]]) -> Iterator[Item]:

@@ -40,9 +40,25 @@ def on(*projects: object, placed: Placed | None = None, **more: Any) -> Fixed:
 def test_a_project_goes_with_or_without_its_data() -> None:
     here = on(project("blog", volumes=1))
     (kept,) = words(here.run(removal.compose_project, project="blog", volumes=False))
-    assert kept.endswith(" project blog '' /etc/phoenix/compose/ /var/lib/phoenix/moves")
+    assert kept.endswith(" project blog '' /etc/phoenix/compose/ /var/lib/phoenix/moves ''")
     (gone,) = words(here.run(removal.compose_project, project="blog", volumes=True))
-    assert gone.endswith(" project blog volumes /etc/phoenix/compose/ /var/lib/phoenix/moves")
+    assert gone.endswith(" project blog volumes /etc/phoenix/compose/ /var/lib/phoenix/moves ''")
+    keeps = {"blog_v0": "wiki"}
+    (mixed,) = words(here.run(removal.compose_project, project="blog", volumes=True, keeps=keeps))
+    assert mixed.endswith(" /var/lib/phoenix/moves blog_v0")
+
+
+def test_a_volume_that_a_declared_stack_has_stays_and_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(removal, "log_reasons", lambda *lines: told.extend(lines))
+    here = on(project("blog", volumes=2))
+    keeps = {"blog_v0": "wiki-production"}
+    here.run(removal.compose_project, project="blog", volumes=True, keeps=keeps)
+    assert "volume blog_v0 stays: wiki-production, which is declared, has it" in told
+    assert "volume blog_v1 goes, with its data" in told
+    assert not any("blog_v0 goes" in line for line in told)
 
 
 @pytest.mark.parametrize("volumes", [False, True])
@@ -77,7 +93,7 @@ def test_an_agent_goes_with_its_container_and_guard_and_its_tree_last() -> None:
     commands = words(here.run(removal.component, tree="portainer-agent", volumes=False))
     assert [line.rpartition("' ")[2] for line in commands] == [
         "unit phoenix-portainer-agent.service",
-        "/etc/phoenix/compose/ /var/lib/phoenix/moves",
+        "/etc/phoenix/compose/ /var/lib/phoenix/moves ''".rpartition("' ")[2],
         "guard",
         "config-tree /var/lib/phoenix/trees/portainer-agent ''".rpartition("' ")[2],
     ]
@@ -187,6 +203,23 @@ def test_a_removed_stack_is_no_longer_one_that_a_move_has_stopped(tmp_path: Path
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True,
     )  # fmt: skip
     assert [mark.exists() for mark in marks] == [False, True]
+
+
+@pytest.mark.parametrize(("keep", "gone"), [("", "a_x a_y"), ("a_x", "a_y"), ("a_x\na_y", "")])
+def test_the_script_of_a_project_keeps_volumes_by_their_whole_name(
+    tmp_path: Path, keep: str, gone: str
+) -> None:
+    (tmp_path / "docker").write_text(
+        "#!/bin/sh\ncase $1$2 in\n"
+        "volumels) printf 'a_x\\na_y\\n' ;;\n"
+        f'volumerm) shift 2; echo "$*" >{tmp_path}/removed ;;\nesac\n'
+    )
+    (tmp_path / "docker").chmod(0o755)
+    argv = removal._PROJECT.argv("a", "volumes", f"{tmp_path}/compose/", tmp_path, keep)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run([*argv], env=environment, check=True)
+    removed = tmp_path / "removed"
+    assert (removed.read_text().strip() if removed.exists() else "") == gone
 
 
 def test_entries_are_lines() -> None:

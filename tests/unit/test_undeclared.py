@@ -19,6 +19,7 @@ from phoenix.components.docker.projects import (
 )
 from phoenix.derived import register
 from phoenix.derived.register import Entry
+from phoenix.health.removal import removal
 from phoenix.health.undeclared import (
     Item,
     Placed,
@@ -148,6 +149,33 @@ def test_kept_volumes_are_told_and_no_fault(site: Site, tmp_path: Path) -> None:
     (item,) = leftovers.items
     assert (item.kind, item.kept, leftovers.running) == ("volumes", True, ())
     assert item.command == "phoenix remove blog-production --volumes"
+
+
+def taking(folder: Path, volume: str, **body: object) -> Site:
+    """The two workers; the stack `shop` names a volume of `gone-production`."""
+    declaration = minimal()
+    compose = declaration.stacks["shop"][1]
+    compose["services"]["web"]["volumes"] = ["data:/d"]
+    compose["volumes"] = {"data": {"name": volume, **body}}
+    return declaration.load(folder / "taking")
+
+
+@pytest.mark.parametrize("body", [{"external": True}, {}])
+def test_volumes_that_a_declared_stack_has_are_not_offered_for_removal(
+    tmp_path: Path, body: dict[str, object]
+) -> None:
+    """The way that a stack with a new name keeps its data (docs/services.md)."""
+    now = taking(tmp_path, "gone-production_v0", **body)
+    entry = Entry("stack", "gone-production", "worker", "10.0.0.24", 1002)
+    kept = project("gone-production", containers=0, volumes=1)
+    of = with_projects(replace(seen(now), register=(*seen(now).register, entry)), worker=[kept])
+    assert undeclared(now, of).items == ()
+    of = with_projects(of, worker=[project("gone-production", containers=0, volumes=2)])
+    (item,) = undeclared(now, of).items
+    assert item.holds == ("volume gone-production_v1",)
+    asked = removal(now, of, item, volumes=True, destroy=False)
+    assert asked.keeps == (("gone-production_v0", "shop-production"),)
+    assert asked.lines == (), "by the register the volume that stays is told from a person's"
 
 
 def test_a_stack_that_is_declared_elsewhere_moves(site: Site, tmp_path: Path) -> None:
