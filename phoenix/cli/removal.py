@@ -21,7 +21,7 @@ from phoenix.health.observation import LEFT
 from phoenix.health.removal import Removal, hosts, removal
 from phoenix.health.undeclared import Item, Undeclared, select
 from phoenix.runs.process import Finished, run
-from phoenix.site.findings import NameLookupError
+from phoenix.site.findings import NameLookupError, visible
 from phoenix.site.model import Host, Service, Site
 
 DEPLOY = "deploys/remove.py"
@@ -72,6 +72,7 @@ def _chosen(site: Site, undeclared: Undeclared, name: str) -> Item | None:
     declared = _declared(site, name)
     if declared and not any(word(item) == name for item in items):
         left = "".join(f"\n  what is left elsewhere: {item.command}" for item in items)
+        name = name.partition("@")[0]
         raise CommandError(
             f"{name} is still declared, at {declared}. Take it out of there first (`phoenix remove "
             f"{name} --undeclare`), then `phoenix sync` and `phoenix remove {name}`.{left}"
@@ -84,20 +85,25 @@ def _chosen(site: Site, undeclared: Undeclared, name: str) -> Item | None:
     if not items and undeclared.unknown:
         where = "\n".join(f"  {line}" for line in undeclared.unknown)
         raise CommandError(
-            f"the hosts that answered have nothing undeclared that is called {name}; these did not "
-            f"answer:\n{where}"
+            f"the hosts that answered have nothing undeclared that is called {visible(name)}; "
+            f"these did not answer:\n{where}"
         )
     return items[0] if items else None
 
 
 def _declared(site: Site, name: str) -> str:
     """Where something of this name is declared; empty where nothing is."""
-    if "@" in name or not find(site, name):
+    name, at, place = name.partition("@")
+    if not find(site, name):
         return ""
     try:
         meaning = choose(site, name, first=("stack", "guest", "service"))
     except NameLookupError:
         return "several places"
+    if at:  # of what is declared a stack alone has several places
+        deployments = meaning.deployed if isinstance(meaning, Stack) else ()
+        here = [one for one in deployments if one[0].name == place.lower()]
+        return ", ".join(f"{one.entry.file}: {one.entry.path}" for _, one in here)
     match meaning:
         case Stack() as stack:
             return ", ".join(
@@ -115,7 +121,7 @@ def _nothing(undeclared: Undeclared, name: str, item: Item | None, *, as_json: b
         text = f"guest {item.name} is stopped and keeps its disks: {item.command}"
     else:
         names = ", ".join(word(other) for other in undeclared.items)
-        text = f"nothing undeclared is called {name}; " + (
+        text = f"nothing undeclared is called {visible(name)}; " + (
             f"there {'is' if len(undeclared.items) == 1 else 'are'}: {names}"
             if names
             else "there is nothing"

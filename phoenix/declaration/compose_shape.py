@@ -118,15 +118,13 @@ _MOUNT = _object(
     type=TEXT,
     volume=_object(labels=_PAIRS, nocopy=FLAG, subpath=TEXT),
 )
-_PORT = _object(
-    _scalar("text", "number"),
-    app_protocol=TEXT,
-    host_ip=TEXT,
-    mode=TEXT,
-    name=TEXT,
-    protocol=TEXT,
-    published=ANY,
-    target=ANY,
+_PORT = Form(
+    frozenset(("text", "number")),
+    items=_OPEN,  # `compose.published` refuses it
+    keys={
+        **dict.fromkeys(("app_protocol", "host_ip", "mode", "name", "protocol"), TEXT),
+        **dict.fromkeys(("published", "target"), ANY),
+    },
 )
 _RATE = _list(_object(path=TEXT, rate=ANY))
 SERVICE: Mapping[str, Form] = {

@@ -134,6 +134,34 @@ def test_what_is_declared_is_refused_with_its_place(asked: list[Work]) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["", "stack:"])
+def test_what_is_declared_on_the_host_that_is_named_is_refused_too(
+    asked: list[Work], kind: str
+) -> None:
+    done = phoenix("remove", f"{kind}qdrant_service-production@{AGENT}", "-y")
+    assert (done.exit_code, asked) == (1, [])
+    assert "is still declared, at phoenix_vm_configs.json: vms[2]" in str(done.exception)
+    done = phoenix("remove", f"{kind}qdrant_service-production@portainer", "-y")
+    assert (done.exit_code, asked) == (0, [])
+
+
+WORDS = (
+    "\x1b[2Jx", "../../etc", "*", "stack:", "@", "x@", f"@{AGENT}", ":x", f"stack:@{AGENT}",
+    "a" * 9000,
+    f"{GONE}@nowhere", f"host:{GONE}", f"{GONE}@{AGENT}@x", f"volumes:{GONE}", "secret:x",
+    f"base@{AGENT}", f"component:base@{AGENT}", f"{GONE}/..", f"{GONE}*", f"{GONE}_v0",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_hostile_name_means_nothing_and_reaches_no_host(asked: list[Work], word: str) -> None:
+    done = phoenix("remove", word, "-y")
+    assert (done.exit_code, asked) == (0, [])
+    assert "nothing was removed" in done.output
+    assert done.output.replace("\n", "").isprintable()
+    assert len(done.output) < 1500
+
+
 def test_what_is_not_there_is_no_failure_and_the_rest_is_named(asked: list[Work]) -> None:
     done = phoenix("remove", "never-heard-of", "-y")
     assert (done.exit_code, asked) == (0, [])
