@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import runpy
+import shlex
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +114,7 @@ def run(
             recorded.sent.append(Sent(self.host.name, raw, stdin))
             _, *questions = raw.split(f"echo {BEGIN}; ")
             own = (of_host or {}).get(self.host.name, {})
-            told = [[BEGIN, *ended(answer(one, own))] for one in questions] or [answer(raw, own)]
+            told = [[BEGIN, *ended(said(one, own))] for one in questions] or [answer(raw, own)]
             lines = [line for one in told for line in one]
             lines = [*filter(None, [(noise or {}).get(self.host.name)]), *lines]
             well = (failing or {}).get(self.host.name, raw + "\n") not in raw
@@ -122,6 +123,13 @@ def run(
     def ended(lines: list[str]) -> list[str]:
         """With the end of an answer that went well, unless it has an end of its own."""
         return lines if any(line.startswith(END) for line in lines) else [*lines, "", f"{END} 0"]
+
+    def said(question: str, own: dict[str | re.Pattern[str], Any]) -> list[str]:
+        """An answer; of trees that are asked together each has its own, with its number."""
+        trees = trees_of(question)
+        lines = [[*answer(f"config-tree {tree}", own), "end"] for tree in trees]
+        numbered = [f"{number}\t{line}" for number, tree in enumerate(lines) for line in tree]
+        return numbered if trees else answer(question, own)
 
     def answer(raw: str, own: dict[str | re.Pattern[str], Any]) -> list[str]:
         for matcher, given in (own | USUAL | (responses or {})).items():
@@ -160,6 +168,18 @@ def run(
                 run_ops(state)
             recorded.failed = {host.name for host in state.failed_hosts}
     return recorded
+
+
+def trees_of(question: str) -> list[str]:
+    """The words of each tree that a host is asked about (`facts.config_tree`)."""
+    trees: list[str] = []
+    _, found, rest = question.partition(" config-tree ")
+    words = shlex.split(rest.partition("; }")[0]) if found else []
+    while words:
+        count = 6 + int(words[5])
+        trees.append(shlex.join(words[:count]))
+        words = words[count:]
+    return trees
 
 
 def _load(state: State, file: Path) -> None:
