@@ -53,7 +53,7 @@ VERBS: dict[str, Verb] = {
     "add": Verb(
         "add",
         "app",
-        "Add a service, host or stack to the declaration; `remove` is the counterpart.",
+        "Add a service, host or stack to the declaration; `remove --undeclare` is the counterpart.",
     ),
     "remove": Verb(
         "remove",
