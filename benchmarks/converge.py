@@ -21,7 +21,7 @@ from lab.settings import ROOT, LabError
 from lab.state import LabState
 from lab.up import down, up
 
-COMMANDS_LIMIT = 12
+COMMANDS_LIMIT = 8
 """What a no-change run may need per host, for all components together."""
 _TOTAL = re.compile(r"^ *Grand total +(\S+) +(\S+) +(\S+) +(\S+) *$", re.MULTILINE)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

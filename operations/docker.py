@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
+from typing import Any
 
 from pyinfra.api import FunctionCommand, StringCommand
 
@@ -26,8 +27,8 @@ from phoenix.components.docker.daemon_json import (
 )
 from phoenix.components.docker.remote_api import DROP_IN
 
-_NOTHING = Merged("", "{}\n")
-"""With each path that the files may have."""
+_NOTHING, _NOTHING_KEPT = Merged("", "{}\n"), Merged("", "")
+"""With each path that the files may have, and with those that they have where nothing was there."""
 
 
 def _state(tree: Tree) -> Question[DaemonState]:
@@ -48,7 +49,15 @@ def _starts_otherwise(tree: Tree, known: TreeState) -> bool:
     return (file.sha256 if file else None) != (present.sha256 if present else None)
 
 
-@operation(reads=lambda tree, **_: [_state(tree), tree_state(_paths(tree, _NOTHING))])
+def _reads(tree: Tree, **_: object) -> list[Question[Any]]:
+    return [
+        _state(tree),
+        tree_state(_paths(tree, _NOTHING)),
+        tree_state(_paths(tree, _NOTHING_KEPT)),
+    ]
+
+
+@operation(reads=_reads)
 def daemon(
     tree: Tree, *, desired: Declared
 ) -> Generator[StringCommand | FunctionCommand, None, None]:

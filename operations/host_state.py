@@ -1,9 +1,10 @@
 """The facts that a run has of its hosts: read in one command a host, and again after a change.
 
 While pyinfra prepares a run, each operation says which facts it will read (`expect`). When the
-first operation begins, every host is asked for all of them in one SSH command. A command that an
-operation sends makes the answers of its host old; work on the control machine, which may reach any
-host through an API, those of all hosts. The next question then asks for what is still to be read.
+first operation begins, every host is asked for all of them in one SSH command; in a plan, when all
+are declared (`phoenix.runs.planning`). A command that an operation sends makes the answers of its
+host old; work on the control machine, which may reach any host through an API, those of all hosts.
+The next question then asks for what is still to be read.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from paramiko import SSHException
 from pyinfra.api import State, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import FunctionCommand, PyinfraCommand
-from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.exceptions import ConnectError, FactProcessError
 from pyinfra.api.host import Host
 from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import ctx_host, ctx_state
@@ -42,6 +43,7 @@ from facts.host_fact import (
 )
 from operations.connection import connect, is_gone
 from operations.failure import say
+from phoenix.runs import planning
 
 T = TypeVar("T")
 
@@ -87,6 +89,7 @@ class _HostState:
         self.lock = BoundedSemaphore(1)
         self.waiting: Counter[str] = Counter()
         self.questions: dict[str, Question[Any]] = {}
+        self.prepared: dict[str, Answer] = {}
         self.answers: dict[str, Answer] = {}
         self.asked_at = 0.0
         self.changes = 0
@@ -110,6 +113,21 @@ def expect(questions: Iterable[Question[Any]]) -> None:
     for query in questions:
         host_state.waiting[query.line] += 1
         host_state.questions[query.line] = query
+
+
+def prepare(questions: Iterable[Question[Any]]) -> None:
+    """Ask this host for what its deploys will read while the run is prepared, in one command.
+
+    An answer serves one reading. Where the host does not answer, each is asked again where it is
+    read, which tells why.
+    """
+    this, queries = this_host(), list(questions)
+    host_state = _state_of(this)
+    with host_state.lock, contextlib.suppress(FactError, ConnectError, OSError):
+        answers = _ask(this, queries)
+        host_state.prepared = {
+            query.line: answer for query, answer in zip(queries, answers, strict=True)
+        }
 
 
 def read(query: Question[T]) -> T:
@@ -140,8 +158,11 @@ def read_of(target: Host, query: Question[T]) -> T:
         FactError: as for `read`.
         ConnectError: it does not answer by SSH.
     """
-    if not _state().is_executing:
-        return _once(target, query)
+    state = _state()
+    if not state.is_executing:
+        if not planning.looks(state):
+            return _once(target, query)
+        _refuse_failed(target)
     line = query.line
     host_state = _state_of(target)
     with host_state.lock:
@@ -230,10 +251,11 @@ def consult(target: Host, query: Question[T]) -> T:
         FactError, ConnectError: as for `read_of`; the host of a ConversationError is left out while
             the run is prepared, since none of its answers can be used.
     """
-    if target in _state().failed_hosts:
-        raise FactError(f"{target.name} has failed before")
+    _refuse_failed(target)
     try:
-        (answer,) = _ask(target, [query])
+        answer = None if _state().is_executing else _prepared(target, query)
+        if answer is None:
+            (answer,) = _ask(target, [query])
     except ConversationError as error:
         if not _state().is_executing:
             fail(target, str(error))
@@ -290,12 +312,31 @@ def _state() -> State:
 
 def _once(target: Host, query: Question[T]) -> T:
     """While the run is prepared the host may lack everything, and pyinfra asks."""
-    if target in getattr(_state(), "failed_hosts", ()):
-        raise FactError(f"{target.name} has failed before")
+    _refuse_failed(target)
+    if answer := _prepared(target, query):
+        with contextlib.suppress(FactError):  # else it is asked again, and pyinfra tells why
+            return _parsed(query, answer)
     value: T = target.get_fact(query.fact, **query.arguments)
     if isinstance(value, Unknown):
         raise FactError(f"{query.fact.name} is not known")
     return value
+
+
+def _refuse_failed(target: Host) -> None:
+    """Ask nothing of a host that has failed while the run is prepared.
+
+    Raises:
+        FactError: it has.
+    """
+    if target in getattr(_state(), "failed_hosts", ()):
+        raise FactError(f"{target.name} has failed before")
+
+
+def _prepared(target: Host, query: Question[Any]) -> Answer | None:
+    """The answer from `prepare`, for one reading while the run is prepared."""
+    host_state = _state_of(target)
+    with host_state.lock:
+        return host_state.prepared.pop(query.line, None)
 
 
 def _parsed(query: Question[T], answer: Answer) -> T:

@@ -25,6 +25,7 @@ from pyinfra.api.state import BaseStateCallback, State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
 from phoenix.net.ssh_faults import sentence
+from phoenix.runs import planning
 from phoenix.runs.reporter import report
 from phoenix.runs.step_names import by_name, step_name
 
@@ -170,6 +171,8 @@ def _attach() -> None:
     _limit_to_hosts()
     if "--group-data" in sys.argv:
         _only_own_settings()
+    if "--dry" in sys.argv:
+        planning.declare_first()
     State.init = init  # type: ignore[method-assign]
     pyinfra.logger.addHandler(_Lines())
 

@@ -9,8 +9,9 @@ import pytest
 from tests.integration.project import Run
 from tests.integration.site_lab import UNITS, SiteLab, seen
 
-# Traefik's guest: five trees, a program, a certificate, packages, two of trust, checks, the page.
-MOST_COMMANDS = 14
+# The hypervisor: preparation, lock and register, state, checks, the record of secrets.
+MOST_COMMANDS = 8
+MOST_OF_A_PLAN = 4
 AUDIT = "/etc/ssh/sshd_config.d/05-phoenix-it-audit.conf"
 
 
@@ -73,6 +74,18 @@ def test_second_run_needs_few_ssh_commands(second: Second) -> None:
     seen("SSH commands per host of a no-change run", used)
     assert all(count > 0 for count in used.values()), f"the audit saw nothing: {used}"
     assert max(used.values()) <= MOST_COMMANDS, used
+
+
+def test_a_plan_needs_few_ssh_commands_and_finds_nothing(site: SiteLab, second: Second) -> None:
+    assert second[0].returncode == 0
+    before = sessions(site)
+    plan = site.project.phoenix("plan")
+    assert plan.returncode == 0, plan.stdout + plan.stderr
+    used = {host: count - before[host] for host, count in sessions(site).items()}
+    seen("SSH commands per host of a plan", used)
+    assert all(count > 0 for count in used.values()), f"the audit saw nothing: {used}"
+    # The history, what is undeclared, and the plan itself are a call of pyinfra each.
+    assert max(used.values()) <= MOST_COMMANDS + MOST_OF_A_PLAN, used
 
 
 def test_limit_touches_only_its_group(site: SiteLab) -> None:

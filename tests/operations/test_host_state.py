@@ -17,7 +17,7 @@ from pyinfra.api.operations import run_ops
 from pyinfra.api.state import StateStage
 from pyinfra.connectors.fake import FakeConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
-from pyinfra.context import ctx_state
+from pyinfra.context import ctx_host, ctx_state
 
 from facts.command import command, script
 from facts.host_fact import BEGIN, END, HostFact, JoinedFact, answers, marked
@@ -66,7 +66,7 @@ def site() -> Site:
 
 
 @contextmanager
-def state_of(site: Site) -> Iterator[State]:
+def state_of(site: Site, stage: StateStage = StateStage.Execute) -> Iterator[State]:
     class Connector(FakeConnector):
         def run_shell_command(self, command: Any, *_: Any, **arguments: Any) -> Any:
             raw = command if isinstance(command, str) else command.get_raw_value()
@@ -80,7 +80,7 @@ def state_of(site: Site) -> Iterator[State]:
             state.set_stage(StateStage.Connect)
             connect_all(state)
             # As the command line does with -y: operations are not looked at before they run.
-            state.set_stage(StateStage.Execute)
+            state.set_stage(stage)
             with patch.object(state, "should_check_for_changes", lambda: False):
                 yield state
 
@@ -244,3 +244,31 @@ def test_where_joined_questions_end_badly_each_is_asked_by_itself(site: Site) ->
     assert run(site, *(joined(site, word) for word in ("a", "odd", "b"))) == set()
     assert site.sent == {name: [["a odd b"], ["a", "odd", "b"]] for name in HOSTS}
     assert site.read == {name: ["a", "odd", "b"] for name in HOSTS}
+
+
+def test_what_is_asked_ahead_of_a_preparation_serves_one_reading(site: Site) -> None:
+    with state_of(site, StateStage.Prepare) as state:
+        host = state.inventory.get_host("left")
+        answered: Question[str] = question(Word, word="a")
+        with ctx_host.use(host):
+            host_state.prepare([answered, question(Word, word="b")])
+            assert site.sent["left"] == [["a", "b"]]
+            site.told["left"]["a"] = "changed"
+            assert read(answered) == "a"
+            assert host_state.consult(host, question(Word, word="b")) == "b"
+            assert site.sent["left"] == [["a", "b"]], "nothing was asked again"
+            assert read(answered) == "changed"
+
+
+def test_a_host_that_cannot_be_asked_ahead_fails_where_it_is_read(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.noise["left"] = "hello from .bashrc"
+    with state_of(site, StateStage.Prepare) as state:
+        host = state.inventory.get_host("left")
+        with ctx_host.use(host):
+            host_state.prepare([question(Word, word="a")])
+            assert state.failed_hosts == set()
+            assert host_state.read_or(question(Word, word="a"), "otherwise") == "otherwise"
+        assert state.failed_hosts == {host}
+    assert "the log-in prints text" in caplog.text

@@ -103,3 +103,79 @@ def test_stacks_of_two_hosts_in_one_loop_keep_their_names(tmp_path: Path, dry: b
     assert sorted(told) == sorted(
         (host, f"Stack {name}") for host, names in stacks.items() for name in names
     )
+
+
+READS = """from pyinfra import host, logger
+from pyinfra.api import StringCommand
+from facts.command import command
+from facts.host_fact import HostFact, marked
+from operations.host_state import question, read
+from operations.operation import operation
+
+
+class Word(HostFact):
+    def command(self, word):
+        return marked(command("echo", word))
+
+    def parse(self, lines):
+        return lines[0]
+
+
+@operation(reads=lambda word, **_: [question(Word, word=word)])
+def step(word, wanted):
+    if read(question(Word, word=word)) == wanted:
+        host.noop("as it is to be")
+        return
+    logger.info("%s%s is not %s", host.print_prefix, word, wanted)
+    yield "true"
+
+for word in ("one", "two", "three"):
+    step(name=f"Word {word}", word=word, wanted=host.data.wanted)
+"""
+
+
+def test_a_plan_asks_each_host_once_and_knows_what_would_change(tmp_path: Path) -> None:
+    (tmp_path / "deploys").mkdir()
+    (tmp_path / "deploys/words.py").write_text(READS)
+    (tmp_path / "site.py").write_text(f"hosts = [('@local', {{'wanted': 'two'}})]\n{COUNTED}")
+    for name in ("operations", "facts"):
+        (tmp_path / name).symlink_to(Path(__file__).parents[2] / name)
+    finished = run(Request(tmp_path, Path("site.py"), ("deploys/words.py",), dry=True))
+    assert finished.results is not None, finished.last_lines
+    changed = {
+        title_of(step["name"]): step["hosts_with_change"] for step in finished.results["plan"]
+    }
+    assert changed == {"Word one": ["@local"], "Word two": [], "Word three": ["@local"]}
+    assert [change.details for change in changes_of(finished)] == [
+        ["one is not two"], ["three is not two"]
+    ]  # fmt: skip
+    (asked,) = (tmp_path / "asked").read_text().splitlines()
+    assert asked == "3"
+
+
+COUNTED = """
+from pathlib import Path
+from pyinfra.connectors.local import LocalConnector
+
+_run = LocalConnector.run_shell_command
+
+def run(self, command, *rest, **options):
+    with Path("asked").open("a") as file:
+        file.write(f"{str(options.get('_stdin')).count('answer-begins')}\\n")
+    return _run(self, command, *rest, **options)
+
+LocalConnector.run_shell_command = run
+"""
+
+
+def test_a_plan_ends_with_what_a_step_raises(tmp_path: Path) -> None:
+    (tmp_path / "deploys").mkdir()
+    refused = READS.replace('yield "true"', 'raise OperationError(f"{word} stands in the way")')
+    refused = refused.replace("from pyinfra.api import", "from pyinfra.api import OperationError,")
+    (tmp_path / "deploys/words.py").write_text(refused)
+    (tmp_path / "site.py").write_text("hosts = [('@local', {'wanted': 'two'})]\n")
+    for name in ("operations", "facts"):
+        (tmp_path / name).symlink_to(Path(__file__).parents[2] / name)
+    finished = run(Request(tmp_path, Path("site.py"), ("deploys/words.py",), dry=True))
+    assert finished.returncode != 0
+    assert any("one stands in the way" in line for line in finished.last_lines)
