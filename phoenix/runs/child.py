@@ -172,7 +172,7 @@ def _attach() -> None:
     if "--group-data" in sys.argv:
         _only_own_settings()
     if "--dry" in sys.argv:
-        planning.declare_first()
+        planning.declare_first(pyinfra_cli.cli)
     State.init = init  # type: ignore[method-assign]
     pyinfra.logger.addHandler(_Lines())
 

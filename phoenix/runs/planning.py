@@ -6,11 +6,11 @@ read is not known there: each fact was a command of its own, four times those of
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 from weakref import WeakSet
 
 import gevent
-import pyinfra_cli.cli
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host, ctx_state
@@ -23,9 +23,13 @@ def looks(state: State) -> bool:
     return state in _looking
 
 
-def declare_first() -> None:
-    """Have pyinfra's command line look at the steps of a dry run when all are declared."""
-    prepare = pyinfra_cli.cli._prepare_deploy_operations
+def declare_first(command_line: ModuleType) -> None:
+    """Have pyinfra's command line look at the steps of a dry run when all are declared.
+
+    Args:
+        command_line: `pyinfra_cli.cli`, whose import makes greenlets of all threads.
+    """
+    prepare = command_line._prepare_deploy_operations
 
     def prepared(state: State, *rest: Any) -> Any:
         state.check_for_changes = False
@@ -33,7 +37,7 @@ def declare_first() -> None:
         _look(state)
         return result
 
-    pyinfra_cli.cli._prepare_deploy_operations = prepared
+    command_line._prepare_deploy_operations = prepared  # type: ignore[attr-defined]
 
 
 def _look(state: State) -> None:
