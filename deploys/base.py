@@ -18,7 +18,7 @@ from phoenix.derived.dns import answer, records
 from phoenix.files import render
 from phoenix.shell import fill
 from phoenix.site.identity import of as identity_of
-from phoenix.site.ways import address, routes_of
+from phoenix.site.ways import name_servers, routes_of
 
 SSHD = "/etc/ssh/sshd_config.d/10-phoenix.conf"
 ROUTES = "phoenix-routes.service"
@@ -43,7 +43,7 @@ if site_host().kind == "vm" and proxmox.api != "off" and proxmox.guest_agent:
 packages(name="Base: packages", names=names)
 identity.remembered(name="Base: which host this is", identity=identity_of(site(), site_host()))
 
-server = address(site_host(), site().hypervisor)
+servers = [asked.address for asked in name_servers(site(), site_host())]
 known_name = records(site())[0]
 known_address = answer(site(), known_name, site_host())
 files = {}
@@ -64,7 +64,8 @@ if "resolver" not in alone:
         render(
             "components/base/resolv.conf.j2",
             domain=site().domain,
-            servers=[str(server), *settings().resolver_fallback],
+            servers=[*map(str, servers), *settings().resolver_fallback],
+            several=len(servers) > 1,
         )
     )
     if site_host().kind == "lxc":
@@ -72,7 +73,10 @@ if "resolver" not in alone:
         files["/etc/.pve-ignore.resolv.conf"] = TreeFile("")
     validate.append(
         render(
-            "components/base/resolver.sh.j2", server=server, known=known_name, answer=known_address
+            "components/base/resolver.sh.j2",
+            servers=servers,
+            known=known_name,
+            answer=known_address,
         )
     )
 # A host whose default gateway is another router would send there what is for the site's own.
@@ -134,7 +138,7 @@ if "resolver" in alone:
     resolver.answers(
         name="Base: the host's own resolver",
         domain=site().domain,
-        server=str(server),
+        server=" and ".join(map(str, servers)),
         known=known_name.name,
         address=str(known_address),
     )

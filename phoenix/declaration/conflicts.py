@@ -16,9 +16,9 @@ from phoenix.site import ports
 from phoenix.site.findings import Report
 from phoenix.site.model import FirewallRule, Host, PublishedPort, Service, Site
 from phoenix.site.names import in_zone
-from phoenix.site.roles import SINGLE_ROLES
+from phoenix.site.roles import MOST_NAME_SERVERS, SINGLE_ROLES
 from phoenix.site.ways import addresses as addresses_of
-from phoenix.site.ways import served, way
+from phoenix.site.ways import name_servers, served, way
 
 
 def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> None:
@@ -141,6 +141,14 @@ def roles(
         elsewhere: whether Portainer is none of the guests.
         report: takes the errors.
     """
+    for host in [host for host in guests if "name_server" in host.roles][MOST_NAME_SERVERS - 1 :]:
+        report.error(
+            host.source.file,
+            f"{host.source.path}.role",
+            f"one name server too many: with the hypervisor, a host asks {MOST_NAME_SERVERS} at "
+            "most (resolv.conf(5))",
+            f"give the role name_server to {MOST_NAME_SERVERS - 1} guests at most",
+        )
     for role in SINGLE_ROLES:
         holders = [host for host in guests if role in host.roles]
         for host in holders[1:]:
@@ -434,7 +442,7 @@ def _overlap(address: _Address, other: _Address) -> bool:
 
 def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
     """By guest, the ports that Phoenix itself serves there, and who serves them."""
-    needed = {host.name: {(ports.SSH, "tcp"): "SSH"} for host in site.guests}
+    needed = {host.name: _ssh_and_names(host) for host in site.guests}
     for certificate in certificates(site):
         if certificate.challenge == "standalone":
             user = "the ACME http-01 challenge (RFC 8555, always port 80)"
@@ -466,6 +474,13 @@ def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
 
 
 _WHAT = {"ca": "the CA", "agent": "the Portainer agent"}
+
+
+def _ssh_and_names(host: Host) -> dict[tuple[int, str], str]:
+    needed = {(ports.SSH, "tcp"): "SSH"}
+    if "name_server" in host.roles:
+        needed |= {(ports.DNS, proto): "the name server" for proto in ("udp", "tcp")}
+    return needed
 
 
 def _own_services(site: Site) -> dict[str, list[Service]]:
@@ -513,10 +528,11 @@ def _claimant(site: Site, name: str) -> tuple[str, str]:
 
 
 def resolvers(site: Site, report: Report) -> None:
-    """Warn of guests that do not resolve through the hypervisor."""
+    """Warn of guests that do not resolve through the hypervisor, or that ask it alone."""
+    _alone(site, report)
     for host in site.guests:
         for address in host.nameservers if "resolver" not in host.left_alone else ():
-            if address in addresses_of(site.hypervisor):
+            if any(address in addresses_of(server) for server in site.name_servers):
                 continue
             message = f"{address} is not the site's DNS server"
             if site.gateway and address in addresses_of(site.gateway):
@@ -527,6 +543,24 @@ def resolvers(site: Site, report: Report) -> None:
                 message,
                 f"write the nameserver as {way(host, site.hypervisor).target}",
             )
+
+
+def _alone(site: Site, report: Report) -> None:
+    """Warn of hosts that reach no further name server in the network in which they ask."""
+    further = site.name_servers[1:]
+    alone = [host for host in site.hosts if not name_servers(site, host)[1:]] if further else []
+    of_network: dict[str, list[Host]] = {}
+    for host in alone:
+        of_network.setdefault(way(host, site.hypervisor).network, []).append(host)
+    for network, hosts in of_network.items():
+        names = ", ".join(host.name for host in hosts)
+        report.warn(
+            further[0].source.file,
+            f"{further[0].source.path}.network_config",
+            f"in the network {network} the hypervisor stays the only name server, asked by {names}",
+            "give a guest with the role name_server an address in that network, as its first one "
+            "or in secondary_network_config",
+        )
 
 
 def forwarding(site: Site, report: Report) -> None:

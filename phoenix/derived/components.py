@@ -67,7 +67,7 @@ COMPONENTS: tuple[Component, ...] = (
         0,
     ),
     Component("proxmox", "guests and firewall, by the Proxmox VE API", _hypervisor, 0, ()),
-    Component("dns", "the name server of the internal zone", _hypervisor, 0),
+    Component("dns", "the name server of the internal zone", lambda site: site.name_servers, 0),
     Component(
         "base", "packages, time zone, resolver, SSH, security updates", _all, 1, ("base", "ssh")
     ),
@@ -247,7 +247,7 @@ def components_of(site: Site, service: Service) -> tuple[Component, ...]:
 
 def hosts_of(site: Site, service: Service) -> tuple[Host, ...]:
     """The hosts that `components_of` a service change for its sake, in the site's order."""
-    taking_part = {site.hypervisor.name, service.owner.name}
+    taking_part = {service.owner.name, *(host.name for host in site.name_servers)}
     if service.exposure == "gateway":
         taking_part |= {host.name for host in _present(site.gateway, site.traefik)}
     if service.kind == "agent":

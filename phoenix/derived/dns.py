@@ -83,10 +83,17 @@ def _of_host(host: Host, name: str, why: str) -> DnsRecord:
 def answers(site: Site, record: DnsRecord, client: Host) -> tuple[IPv4Address, ...]:
     """The addresses that a client of the site gets: in its own network where the name has one.
 
-    dnsmasq picks by the network in which it is asked; else it gives all (dnsmasq(8),
+    It asks all of its name servers in that network (`phoenix.site.ways.name_servers`).
+    """
+    return answers_in(site, record, way(client, site.hypervisor).network)
+
+
+def answers_in(site: Site, record: DnsRecord, asked_in: str) -> tuple[IPv4Address, ...]:
+    """The addresses that a name server gives where it is asked in the network of this name.
+
+    dnsmasq gives the addresses in that network; where the name has none there, all (dnsmasq(8),
     --localise-queries).
     """
-    asked_in = way(client, site.hypervisor).network
     subnet = next((network.subnet for network in site.networks if network.name == asked_in), None)
     near = tuple(
         address for address in record.addresses if subnet is not None and address in subnet

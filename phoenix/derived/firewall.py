@@ -12,7 +12,7 @@ from phoenix.derived.certificates import certificates
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import FirewallRule, Host, Service, Site
 from phoenix.site.ports import DNS, HTTP, HTTPS, NFS, NTP, PROXMOX_API, WATCH
-from phoenix.site.ways import addresses, served, way
+from phoenix.site.ways import addresses, name_servers, served, way
 
 Endpoint = Host | IPv4Network | Literal["any"]
 Proto = Literal["tcp", "udp", "icmp", "esp"]
@@ -344,20 +344,44 @@ def _nfs(site: Site) -> Iterator[Flow]:
 
 def _base(site: Site) -> Iterator[Flow]:
     hypervisor = site.hypervisor
-    for proto in ("udp", "tcp"):  # RFC 7766: DNS needs both
-        for host in site.guests:
-            yield Flow(host, hypervisor, proto, DNS, "names from internal DNS")
-        for network in served(site):
-            if network.subnet is not None:
-                yield Flow(
-                    network.subnet, hypervisor, proto, DNS, "names for clients of the gateway"
-                )
+    yield from _names(site)
     for host in site.hosts:
         for subnet in site.subnets:
             yield Flow(subnet, host, "tcp", host.ssh_port, "operator, by SSH")
             yield Flow(subnet, host, "icmp", None, "pings")
     for subnet in site.subnets:
         yield Flow(subnet, hypervisor, "tcp", PROXMOX_API, "operator, by Proxmox VE's API")
+
+
+def _names(site: Site) -> Iterator[Flow]:
+    clients = {server.name: _networks_of(site, server) for server in site.name_servers[1:]}
+    clients[site.hypervisor.name] = tuple(
+        network.subnet for network in served(site) if network.subnet is not None
+    )
+    for proto in _DNS:
+        for server in site.name_servers:
+            for host in site.hosts:
+                if server in (asked.server for asked in name_servers(site, host)):
+                    yield Flow(host, server, proto, DNS, "names from internal DNS")
+            for subnet in clients[server.name]:
+                yield Flow(subnet, server, proto, DNS, "names for clients of the gateway")
+        for server in site.name_servers[1:]:
+            # Its resolvers are a setting, and may be anywhere.
+            yield Flow(server, "any", proto, DNS, "names outside, from their resolvers")
+
+
+def _networks_of(site: Site, host: Host) -> tuple[IPv4Network, ...]:
+    """The networks in which a host has an address that is declared."""
+    own = {interface.network for interface in host.interfaces if interface.address is not None}
+    return tuple(
+        network.subnet
+        for network in site.networks
+        if network.name in own and network.subnet is not None
+    )
+
+
+_DNS: tuple[Proto, ...] = ("udp", "tcp")
+"""RFC 7766: DNS needs both."""
 
 
 def _clients(site: Site, server: Host) -> tuple[Endpoint, ...]:

@@ -273,9 +273,8 @@ def _record(site: Site, record: dns.DnsRecord) -> Explanation:
 def _unknown(site: Site, name: str) -> UnknownName:
     query = plain(name)
     full = query if in_zone(query, site.domain) else f"{query}.{site.domain}"
-    happens = [
-        f"DNS: {site.hypervisor.name} answers NXDOMAIN for {full}: the zone has exact names only"
-    ]
+    names = " or ".join(host.name for host in site.name_servers)
+    happens = [f"DNS: {names} answers NXDOMAIN for {full}: the zone has exact names only"]
     if "." in query and not in_zone(query, site.domain):
         happens = [
             f"DNS: {query} is outside {site.domain}: the setting dns_upstreams is asked about it"

@@ -12,6 +12,7 @@ from phoenix.derived import control_plane, dns
 from phoenix.derived.certificates import HostCertificate, certificates, is_the_gateways
 from phoenix.site.model import Frozen, Host, Service, Site
 from phoenix.site.ports import DNS, HTTPS
+from phoenix.site.ways import name_servers
 
 Place = Literal["client", "dns", "gateway", "proxy", "ca", "guest"]
 Kind = Literal["request", "names", "acme", "agent"]
@@ -131,6 +132,8 @@ def _box(site: Site, host: Host) -> Box:
         about.append("Step-CA, the root of trust")
     else:
         about.append(_what(host))
+    if host in site.name_servers[1:] and "name server" not in about:
+        about.append("name server")
     about += [_held(certificate) for certificate in certificates(site) if certificate.host == host]
     return Box(
         id=box_id(host), name=host.name, place=place, about=tuple(about),
@@ -147,7 +150,9 @@ def _what(host: Host) -> str:
         return "Docker host, Portainer agent"
     if host.docker_stacks:
         return "Docker host, stacks by its compose"
-    return "Docker host" if "docker" in host.roles else "guest"
+    if "docker" in host.roles:
+        return "Docker host"
+    return "name server" if "name_server" in host.roles else "guest"
 
 
 def _held(certificate: HostCertificate) -> str:
@@ -207,9 +212,7 @@ def _about(service: Service, domain: str) -> str:
 
 
 def _links(site: Site) -> Iterator[Link]:
-    names = "udp and tcp"
-    for source in (CLIENT, *(box_id(host) for host in site.guests)):
-        yield Link(source=source, target=NAMES, kind="names", protocol=names, port=DNS, verified="")
+    yield from _asking(site)
     gateway, proxy = site.gateway, site.traefik
     if gateway and proxy:
         yield _request(CLIENT, box_id(gateway), HTTPS, "https", "by the name asked for")
@@ -234,6 +237,21 @@ def _links(site: Site) -> Iterator[Link]:
             yield Link(
                 source=box_id(holder), target=box_id(site.ca), kind="acme",
                 protocol="https", port=ca.port, verified=ca.server_name,
+            )  # fmt: skip
+
+
+def _asking(site: Site) -> Iterator[Link]:
+    """Clients and hosts to each name server that they ask."""
+    for server in site.name_servers:
+        askers = [
+            box_id(host)
+            for host in site.hosts
+            if host != server and server in (asked.server for asked in name_servers(site, host))
+        ]
+        for source in (CLIENT, *askers):
+            yield Link(
+                source=source, target=box_id(server), kind="names", protocol="udp and tcp",
+                port=DNS, verified="",
             )  # fmt: skip
 
 

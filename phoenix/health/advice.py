@@ -166,6 +166,15 @@ ADVICE: Mapping[str, _Template] = {
         "the resolver of $host is not ours, or answers for everything",
         ("$ssh cat /etc/resolv.conf", "phoenix sync dns base"),
     ),
+    "server_answers": _Template(
+        "the name server on $target is down or has other records, or a firewall is between $host "
+        "and it; the other name servers answer meanwhile",
+        (
+            "$ssh_target journalctl -u phoenix-dns.service -n 30",
+            "phoenix plan dns guard",
+            "phoenix sync dns guard",
+        ),
+    ),
     "port_answers": _Template(
         "the service does not listen, or a firewall is between $host and $target",
         ("$ssh_target ss -ltn", "phoenix plan", "phoenix sync"),

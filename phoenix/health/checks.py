@@ -33,7 +33,7 @@ from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import HTTPS, WATCH
 from phoenix.site.roles import guest_with
-from phoenix.site.ways import address, way
+from phoenix.site.ways import address, name_servers, way
 from phoenix.watch.causes import LAYERS, Check, Layer
 
 ISSUED = "issued_as_declared"
@@ -51,6 +51,7 @@ def checks(site: Site) -> tuple[Check, ...]:
         *_swarm(site),
         *_guards(site),
         *_names(site),
+        *_name_servers(site),
         *_roots(site),
         *_pairs(site),
         *_connections(site),
@@ -96,7 +97,7 @@ def _rooms(site: Site) -> Iterator[Check]:
 
 def _services(site: Site) -> Iterator[Check]:
     units = [
-        (site.hypervisor, "phoenix-dns.service", "internal DNS", ""),
+        *((host, "phoenix-dns.service", "internal DNS", "") for host in site.name_servers),
         (guest_with(site, "step_ca"), UNIT, "the CA", ""),
         (guest_with(site, "traefik"), "traefik.service", "Traefik", ""),
         (guest_with(site, "nginx"), "nginx.service", "Nginx", ""),
@@ -227,6 +228,19 @@ def _names(site: Site) -> Iterator[Check]:
         yield Check(host.name, "dns", hop, others[key], target=server)
         command = ("name_is_unknown", f"no-such-name.{site.domain}")
         yield Check(host.name, "dns", "an undeclared name", command, target=server)
+
+
+def _name_servers(site: Site) -> Iterator[Check]:
+    """Of several each by itself: a host's programs do not notice that one is silent."""
+    if not site.name_servers[1:]:
+        return
+    known = dns.records(site)[0]
+    for host in site.hosts:
+        expected = f"{known.name}={','.join(map(str, dns.answers(site, known, host)))}"
+        for asked in name_servers(site, host):
+            command = ("server_answers", str(asked.address), expected)
+            hop = f"the name server {asked.server.name}"
+            yield Check(host.name, "dns", hop, command, target=asked.server.name)
 
 
 def _names_by_themselves(site: Site, host: Host) -> tuple[str, ...]:

@@ -215,9 +215,17 @@ ca_database_opens() { # DIRECTORY UNIT PORT
     if [ -z "$fault" ]; then well; else echo "cannot open its database: $fault"; fi
 }
 
+the_one_that_answers() { # of several name servers, so that a silent one is not waited for at each name
+    servers=$(sed -n 's/^[[:space:]]*nameserver[[:space:]]*//p' /etc/resolv.conf)
+    case "$servers" in *"$newline"*) ;; *) return 0 ;; esac
+    for server in $servers; do
+        if dig +time=1 +tries=2 @"$server" localhost A >/dev/null 2>&1; then echo "@$server"; return; fi
+    done
+}
+
 look_up() { # NAME...: "NAME STATUS ADDRESS..." of each that the name server answers about
     set -- $(printf '%s A ' "$@")
-    timeout 20 dig +noall +comments +question +answer +time=1 +tries=4 "$@" 2>&1 | awk '
+    timeout 20 dig $(once asked the_one_that_answers) +noall +comments +question +answer +time=1 +tries=4 "$@" 2>&1 | awk '
         function flush() { if (name != "") print name, status, addresses; name = addresses = "" }
         /status: / { flush(); status = $0; sub(/.*status: /, "", status); sub(/,.*/, "", status) }
         /^;[^; ]/ { name = tolower(substr($1, 2)); sub(/\.$/, "", name) }
@@ -261,6 +269,14 @@ names_resolve() { # NAME=ADDRESS[,ADDRESS...]...: each has exactly these address
                         " here, not " address_of[name] ";" }
             printf "%s", hosts
             if (answers_well == count && hosts == "") print "+" }' - /etc/hosts
+}
+
+server_answers() { # ADDRESS NAME=ADDRESS[,ADDRESS...]: asked by itself, whatever the host's resolver does
+    name=${2%%=*}
+    said=$(dig +time=1 +tries=3 +short @"$1" "$name" A 2>&1) || { echo "the name server $1 does not answer"; return; }
+    said=$(printf '%s\n' "$said" | sort | xargs)
+    wanted=$(printf '%s\n' "${2#*=}" | tr ',' '\n' | sort | xargs)
+    if [ "$said" = "$wanted" ]; then well; else echo "the name server $1 says ${said:-nothing} for $name, not $wanted"; fi
 }
 
 name_is_unknown() {

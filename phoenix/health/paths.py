@@ -50,6 +50,7 @@ def paths(site: Site) -> tuple[CheckedPath, ...]:
             _rooms,
             _reports,
             _names,
+            _name_servers,
             _renewals,
             _portainer,
             _swarm,
@@ -360,8 +361,12 @@ def _stack_names(service: Service) -> list[str]:
 
 
 def _asks_dns(site: Site, host: Host, find: _Checks, *names: str) -> Hop:
-    """Some names, or all of them where none is given."""
-    runs = find.unit(site.hypervisor, "phoenix-dns.service")
+    """Some names, or all of them where none is given.
+
+    They rest on the one name server. Of several, one that is down is told by `_name_servers`.
+    """
+    alone = not site.name_servers[1:]
+    runs = find.unit(site.hypervisor, "phoenix-dns.service") if alone else ()
     if names:
         checks = tuple(
             check for name in names for check in find("names_resolve", host=host.name, name=name)
@@ -408,6 +413,22 @@ def _reports(site: Site, find: _Checks) -> Iterator[CheckedPath]:
 def _names(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     for host in site.hosts:
         yield CheckedPath("names", f"{host.name} asks DNS", (_asks_dns(site, host, find),))
+
+
+def _name_servers(site: Site, find: _Checks) -> Iterator[CheckedPath]:
+    """Of several name servers each: that it runs, and answers every host that asks it."""
+    if not site.name_servers[1:]:
+        return
+    for server in site.name_servers:
+        runs = Hop(
+            *(server.name, server.name, "the name server"), find.unit(server, "phoenix-dns.service")
+        )
+        answers = (
+            Hop(host.name, server.name, "names", asked)
+            for host in site.hosts
+            if (asked := find("server_answers", host=host.name, target=server.name))
+        )
+        yield CheckedPath("name_server", f"{server.name} answers names", (runs, *answers))
 
 
 def _reach_ca(site: Site, host: Host, find: _Checks) -> tuple[Hop, Hop, Hop]:

@@ -105,8 +105,10 @@ def _components(site: Site, check: Check) -> frozenset[str]:
             own = "resolver" not in site.host(check.host).left_alone
             names = {
                 *({"base"} if own else ()),
-                *({"dns"} if check.host == site.hypervisor.name else ()),
+                *({"dns"} if check.host in _names("dns", site) else ()),
             }
+        case "server_answers":  # elsewhere it rests on the guard of the two as well
+            names = {"dns"} if check.host == check.target else set()
         case "pair_fits" | "pair_is_served":
             names = {_holder(check.certificate)}
         case "port_answers" | "served_is_fresh" | "tls_verifies" | "agent_pings":

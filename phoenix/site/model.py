@@ -720,6 +720,14 @@ class Site(Frozen):
         """The guest with role nginx."""
         return self._role("nginx")
 
+    @cached_property
+    def name_servers(self) -> tuple[Host, ...]:
+        """The hosts that answer for the site's zone: the hypervisor, guests with role name_server.
+
+        The first is changed ahead of the others.
+        """
+        return (self.hypervisor, *(host for host in self.guests if "name_server" in host.roles))
+
     @property
     def portainer(self) -> Host | None:
         """The guest with role portainer."""

@@ -7,10 +7,13 @@ from typing import Literal, get_args
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Host, Site
 
-Role = Literal["step_ca", "traefik", "nginx", "portainer", "docker"]
+Role = Literal["step_ca", "traefik", "nginx", "portainer", "docker", "name_server"]
 ROLES: tuple[Role, ...] = get_args(Role)
 SINGLE_ROLES: tuple[Role, ...] = ("step_ca", "traefik", "nginx", "portainer")
 """Those that one guest of a site has at most."""
+
+MOST_NAME_SERVERS = 3
+"""The hypervisor and the guests with the role name_server: resolv.conf(5) reads so many (MAXNS)."""
 
 CHAIN: tuple[Role, ...] = ("step_ca", "traefik", "nginx")
 """Those without which no request is carried: the deploys refuse a site that lacks one."""

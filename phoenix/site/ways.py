@@ -45,6 +45,29 @@ def address(source: Host, target: Host) -> IPv4Address:
     return way(source, target).target
 
 
+class Asked(NamedTuple):
+    """A name server that a host asks, and the address that it asks it at."""
+
+    server: Host
+    address: IPv4Address
+
+
+def name_servers(site: Site, client: Host) -> tuple[Asked, ...]:
+    """The name servers that a host asks, in its order: itself where it is one, then the site's.
+
+    A name server answers as suits the network in which it is asked. So beside the hypervisor a host
+    asks those alone that it reaches in the network in which it asks the hypervisor.
+    """
+    first = way(client, site.hypervisor)
+    asked = [Asked(site.hypervisor, first.target)]
+    for server in site.name_servers[1:]:
+        if server == client:
+            asked.insert(0, Asked(server, first.source))
+        elif first.network and (there := way(client, server)).network == first.network:
+            asked.append(Asked(server, there.target))
+    return tuple(asked)
+
+
 def addresses(host: Host) -> tuple[IPv4Address, ...]:
     """All static addresses of a host, its managed one first."""
     others = (interface.address for interface in host.interfaces if interface.address is not None)

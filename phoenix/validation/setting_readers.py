@@ -85,13 +85,14 @@ def _agents_of_vms(site: Site) -> Sequence[Host]:
 
 
 _HYPERVISOR = Read(lambda site: (site.hypervisor,))
+_NAME_SERVERS = Read(lambda site: site.name_servers, alike=True)
 _GATEWAY = Read(lambda site: (site.gateway,))
 _TRAEFIK = Read(lambda site: (site.traefik,))
 _CA = Read(lambda site: (site.ca,))
 _ENGINES = Read(_engines)
 _READ: Mapping[str, Read] = {
-    "dns_upstreams": _HYPERVISOR,
-    "dns_stop_rebind": _HYPERVISOR,
+    "dns_upstreams": _NAME_SERVERS,
+    "dns_stop_rebind": _NAME_SERVERS,
     "resolver_fallback": Read(_without("resolver")),
     "timezone": Read(_without("time")),
     "step_ca_lifetime_minimum": _CA,

@@ -28,7 +28,7 @@ from phoenix.secrets import catalog
 from phoenix.site import duration
 from phoenix.site.findings import ConfigError, Finding, SettingError, Severity
 from phoenix.site.model import Deployment, Host, Site
-from phoenix.site.roles import RoleError
+from phoenix.site.roles import MOST_NAME_SERVERS, RoleError
 from phoenix.site.secret_names import PROXMOX_TOKEN
 
 PROGRAMS = ("step-ca", "traefik")
@@ -86,9 +86,22 @@ def _asked(path: str, fix: str, ask: Callable[[], Iterable[Finding]]) -> list[Fi
 
 
 def _dns(site: Site, settings: Settings) -> Iterator[Finding]:
-    dnsmasq.config(site, dns.records(site), hypervisor_file.upstreams(site, settings),
-                   stop_rebind=settings.dns_stop_rebind)  # fmt: skip
+    for host in site.name_servers:
+        dnsmasq.config(site, dns.records(site), hypervisor_file.upstreams(site, settings),
+                       on=host, stop_rebind=settings.dns_stop_rebind)  # fmt: skip
     yield from ()
+
+
+def _fallback(site: Site, settings: Settings) -> Iterator[Finding]:
+    read = MOST_NAME_SERVERS - len(site.name_servers)
+    for position, address in enumerate(settings.resolver_fallback[read:], read):
+        yield problem(
+            f"resolver_fallback[{position}]",
+            f"{address} is never asked: with the site's {len(site.name_servers)} name servers, "
+            f"hosts read {read} more (resolv.conf(5))",
+            "leave it out",
+            "warning",
+        )
 
 
 def _timezone(settings: Settings) -> Iterator[Finding]:
@@ -318,6 +331,7 @@ _RULES: tuple[tuple[tuple[str, ...], str, Callable[[Site, Settings], Iterable[Fi
         'write addresses of resolvers that are not the site\'s own, as ["9.9.9.9"]',
         _dns,
     ),
+    (("resolver_fallback",), "leave it out", _fallback),
     (
         ("step_ca_lifetime_default", "step_ca_lifetime_minimum", "step_ca_lifetime_maximum"),
         "write them so that minimum <= default <= maximum, as 5m, 24h and 24h",

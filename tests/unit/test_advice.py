@@ -51,7 +51,8 @@ def test_this_site_asks_for_each_function(site: Site) -> None:
     of_components = {"folders_are_mounted", "networks_hold"}  # said by unit_runs before its own
     # Of sites that have a swarm: tests/unit/test_swarm.py.
     of_a_swarm = {"in_swarm", "node_is", "overlay_is", "kernel_encrypts", "tasks_are_well"}
-    assert named - asked - of_components - of_a_swarm == set()
+    of_several_name_servers = {"server_answers"}  # tests/unit/test_name_servers.py
+    assert named - asked - of_components - of_a_swarm - of_several_name_servers == set()
 
 
 def test_every_function_and_layer_has_a_fix(site: Site) -> None:

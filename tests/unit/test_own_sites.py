@@ -201,7 +201,7 @@ def test_without_a_word_each_site_is_named_and_both_ways_are_told() -> None:
 
 def test_a_site_on_traefik_s_guest_is_asked_about_before_its_nginx_is_masked() -> None:
     """It was masked for the start page's sake without a word, whatever it served."""
-    place = Place("nginx", "home", ())
+    place = Place("nginx", "home", (), shared=False)
     told = "\n".join(decide([place], Residents(sites=(own(),)), TakingOver()).refused)
     assert "Nginx for blog.example: the start page's Nginx takes its place" in told
     assert "'keep'" not in told

@@ -194,8 +194,11 @@ def test_a_kept_resolver_has_ours_behind_it_on_the_loopback(site: Site) -> None:
     assert "listen-address=127.0.0.1" in lines
     assert "port=5335" in lines
     assert str(site.hypervisor.address) not in [line.partition("=")[2] for line in lines]
-    assert dnsmasq_conf.server(site, behind_another=True) == ("127.0.0.1", 5335)
-    assert dnsmasq_conf.server(site, behind_another=False) == (str(site.hypervisor.address), 53)
+    assert dnsmasq_conf.server(site.hypervisor, behind_another=True) == ("127.0.0.1", 5335)
+    assert dnsmasq_conf.server(site.hypervisor, behind_another=False) == (
+        str(site.hypervisor.address),
+        53,
+    )
     how = "\n".join(dnsmasq_conf.forwarding(site))
     assert f"server=/{site.domain}/127.0.0.1#5335" in how
 

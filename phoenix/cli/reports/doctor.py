@@ -18,6 +18,7 @@ _MARKS = {"ok": ("ok", "green"), "broken": ("BROKEN", "bold red"),
 
 _KINDS = {
     "names": "names, asked by",
+    "name_server": "names, answered by",
     "renewal": "the CA, asked by",
     "api": "Portainer",
     "agent": "its agents",
@@ -26,6 +27,10 @@ _KINDS = {
     "host": "room and clock of",
     "guard": "kept shut",
 }
+
+
+_OF_HOSTS = ("host", "names", "name_server", "renewal")
+"""The kinds of which the host with the first hop is told, and not the path's name."""
 
 
 class Report(BaseModel):
@@ -139,7 +144,7 @@ def _tell_well(console: Console, well: Sequence[PathReport]) -> None:
             rows.append((tables.state("ok"), path.name, " → ".join(way)))
     for kind, plural in _KINDS.items():
         names = [
-            path.hops[0].source if kind in ("host", "names", "renewal") else path.name
+            path.hops[0].source if kind in _OF_HOSTS else path.name
             for path in well
             if path.kind == kind
         ]

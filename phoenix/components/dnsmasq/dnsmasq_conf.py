@@ -7,12 +7,12 @@ from ipaddress import IPv4Address
 
 from phoenix.derived.dns import DnsRecord
 from phoenix.site.findings import SettingError
-from phoenix.site.model import Site
+from phoenix.site.model import Host, Site
 from phoenix.site.ports import DNS, LOOPBACK
 from phoenix.site.ways import addresses
 
 KEPT_PORT = 5335
-"""Where it listens, on the loopback, where another resolver keeps port 53 of the hypervisor."""
+"""Where it listens, on the loopback, where another resolver keeps port 53 of its host."""
 
 
 class DnsmasqError(SettingError):
@@ -24,23 +24,25 @@ def config(
     records: Sequence[DnsRecord],
     upstreams: Sequence[str],
     *,
+    on: Host | None = None,
     stop_rebind: bool = True,
     behind_another: bool = False,
 ) -> str:
     """One whole configuration file: exact records, explicit upstreams, nothing inherited.
 
     Args:
+        on: the name server that it is for; None: the hypervisor.
         upstreams: addresses of the resolvers to ask for everything outside the site's domain.
         stop_rebind: drop private addresses in upstreams' answers (DNS rebinding).
-        behind_another: another resolver has port 53 of the hypervisor, and forwards the zone.
+        behind_another: another resolver has port 53 of the host, and forwards the zone.
 
     Raises:
         DnsmasqError: no upstream, one that is no address, or one that is this server itself; or
             another resolver forwards the zone of a site whose answers depend on the network.
     """
-    own = addresses(site.hypervisor)
-    several = len(own) > 1
-    if behind_another and several:
+    own = addresses(on or site.hypervisor)
+    views = len(addresses(site.hypervisor)) > 1 or len(own) > 1
+    if behind_another and views:
         raise DnsmasqError(
             'setting taking_over: "resolver": "keep" does not do for a site of several networks, '
             "since a client gets the address in the network in which it asks, and a resolver that "
@@ -62,14 +64,14 @@ def config(
         "no-resolv",
         "no-hosts",
         # A bridge of its own may come up later than the name server.
-        "bind-dynamic" if several else "bind-interfaces",
+        "bind-dynamic" if len(own) > 1 else "bind-interfaces",
         *(
             [f"port={KEPT_PORT}", f"listen-address={LOOPBACK}"]
             if behind_another
             else [f"listen-address={','.join(map(str, own))}"]
         ),
         # Of a name's addresses a client gets the one in the network in which it asks.
-        *(["localise-queries"] if several else []),
+        *(["localise-queries"] if views else []),
         "user=dnsmasq",
         "no-ident",  # no name and version of the program to whoever asks (CHAOS TXT)
         "domain-needed",
@@ -116,8 +118,8 @@ def forwarding(site: Site) -> tuple[str, ...]:
     )
 
 
-def server(site: Site, *, behind_another: bool) -> tuple[str, int]:
-    """Address and port where it is asked on the hypervisor itself."""
+def server(host: Host, *, behind_another: bool) -> tuple[str, int]:
+    """Address and port where a name server is asked on its host itself."""
     if behind_another:
         return str(LOOPBACK), KEPT_PORT
-    return str(site.hypervisor.address), DNS
+    return str(host.address), DNS

@@ -10,7 +10,7 @@ from typing import Any
 from phoenix.declaration.settings import Settings
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Host, Site
-from phoenix.site.ways import address
+from phoenix.site.ways import name_servers
 
 DAEMON = "/etc/docker/daemon.json"
 KEPT = "/etc/phoenix/docker/kept.json"
@@ -113,7 +113,7 @@ def declared(site: Site, host: Host, settings: Settings) -> Declared:
     }
     return Declared(
         needed={
-            "dns": [str(address(host, site.hypervisor))],
+            "dns": [str(asked.address) for asked in name_servers(site, host)],
             "dns-search": [site.domain],
             "live-restore": host.swarm is None,
         },

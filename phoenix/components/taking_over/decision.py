@@ -167,6 +167,7 @@ def decide(
             refused += _asked(place, who, choices)
         elif reasons := [
             *_impossible(place.kind, choice, standing, found, fault),
+            *_resolver_impossible(place, choice, standing),
             *_sites_impossible(place, choice, standing, names),
             *_routers_impossible(choice, standing, unkept),
             *_api_impossible(choice, standing),
@@ -191,7 +192,7 @@ def _asked(place: Place, who: Iterable[str], choices: TakingOver) -> list[str]:
     )
     given = choices.model_dump(exclude_none=True)
     for choice, does in WAYS[kind].items():
-        if place.tree == HOME and choice == "keep":
+        if choice == "keep" and not place.shared:
             continue
         lines += [f"    taking_over = {given | {kind: choice}}", f"        {does}"]
     return lines
@@ -295,6 +296,18 @@ def _impossible(
     if kind == "portainer":
         reasons += _portainer_impossible(standing, found)
     return reasons
+
+
+def _resolver_impossible(place: Place, choice: str, standing: Sequence[Resident]) -> list[str]:
+    """Why a resolver of a person's cannot be kept."""
+    if place.kind != "resolver" or choice != "keep" or place.shared:
+        return []
+    return [
+        f"{_words(one)} has the port of the site's name server, which a guest with the role "
+        'name_server has for itself: write {"resolver": "replace"} in the data of this host, or '
+        "give the role to another guest"
+        for one in standing
+    ]
 
 
 def _sites_impossible(

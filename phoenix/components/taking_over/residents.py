@@ -58,12 +58,14 @@ class Place:
         tree: the component's configuration tree: where it is on the host, the place is Phoenix's.
         ports: by number.
         addresses: those that the component listens on; none: every address.
+        shared: whether what stands there can be kept, where its kind can.
     """
 
     kind: Kind
     tree: str
     ports: tuple[int, ...]
     addresses: tuple[str, ...] = ()
+    shared: bool = True
 
     @property
     def word(self) -> str:
@@ -174,15 +176,17 @@ class Residents:
 def places(site: Site, host: Host) -> tuple[Place, ...]:
     """The places that Phoenix takes on a host, in the order of its components."""
     result: list[Place] = []
-    if host == site.hypervisor:
+    if host in site.name_servers:
         own = tuple(map(str, addresses(host)))
-        result.append(Place("resolver", "dns", (ports.DNS,), own))
+        # Behind one that is kept, a further name server would answer nobody.
+        first = host == site.hypervisor
+        result.append(Place("resolver", "dns", (ports.DNS,), own, shared=first))
     if host == site.ca:
         result.append(Place("ca", "step-ca", (control_plane.ca(site).port,)))
     if host == site.traefik:
         result.append(Place("traefik", "traefik", (ports.HTTP, ports.HTTPS)))
     if host != site.gateway and any(one.kind == "home" for one in site.services_of(host)):
-        result.append(Place("nginx", HOME, ()))  # nginx.service there is masked
+        result.append(Place("nginx", HOME, (), shared=False))  # nginx.service there is masked
     if host == site.gateway:
         result.append(Place("nginx", "nginx", (ports.HTTP, ports.HTTPS)))
     if host in site.docker_hosts and "docker" not in host.left_alone:
