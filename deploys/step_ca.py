@@ -23,8 +23,10 @@ from phoenix.components.step_ca.authority import claims as claims_of
 from phoenix.components.step_ca.issuance import TEMPLATE, leaf_template
 from phoenix.components.taking_over.residents import places
 from phoenix.derived import control_plane
+from phoenix.derived.certificates import certificates
 from phoenix.files import render
 from phoenix.shell import fill, in_turn
+from phoenix.site import duration
 from phoenix.site.secret_names import CA_PASSWORD, ISSUANCE_KEY
 
 CONFIG = f"{DIRECTORY}/config/ca.json"
@@ -109,4 +111,9 @@ if "step_ca" in host.groups:
                 ),
             ),
         ),
+    )
+    step_ca.names_remembered(
+        name="Step-CA: names of certificates",
+        names=sorted({name for one in certificates(site()) for name in one.sans}),
+        longest=duration.parse(claims.maximum).total_seconds(),
     )

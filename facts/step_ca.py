@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from facts.command import script
 from facts.host_fact import HostFact, marked
+from phoenix.components.step_ca import declared_names
 from phoenix.components.step_ca.authority import (
     DATABASE,
     DIRECTORY,
@@ -39,6 +40,8 @@ n=rotation; if [ -s $n/kind ]; then
 fi
 :""",
 )
+
+_NAMES = Script("ca-names", 'date +%s; [ ! -s "$1" ] || cat -- "$1"')
 
 
 class CertificateAuthority(HostFact[CaState]):
@@ -73,3 +76,20 @@ class CaDatabase(HostFact[str]):
     @override
     def parse(self, lines: list[str]) -> str:
         return " ".join(line for line in lines if line)
+
+
+class NamesOfCertificates(HostFact[tuple[int, tuple[str, ...]]]):
+    """The clock of the CA's guest, in seconds since 1970, and the lines of its file of names.
+
+    Raises FactProcessError for output of another form.
+    """
+
+    @override
+    def command(self) -> StringCommand:
+        return marked(script(_NAMES, declared_names.FILE))
+
+    @override
+    def parse(self, lines: list[str]) -> tuple[int, tuple[str, ...]]:
+        if not lines or not lines[0].isdigit():
+            raise FactProcessError(f"unexpected output from the host: {lines[:1]!r}")
+        return int(lines[0]), tuple(line for line in lines[1:] if line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from functools import cache
 
 from pydantic import SecretStr
@@ -10,11 +10,12 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand
 
 from facts.command import script
-from facts.step_ca import CaDatabase, CertificateAuthority
+from facts.step_ca import CaDatabase, CertificateAuthority, NamesOfCertificates
 from operations.explain import log_reasons
 from operations.failure import refuse
 from operations.host_state import question, read
 from operations.operation import operation
+from phoenix.components.step_ca import declared_names
 from phoenix.components.step_ca.authority import DATABASE, DIRECTORY, faults
 from phoenix.files import text
 from phoenix.runs.reporter import tell
@@ -22,6 +23,9 @@ from phoenix.shell import Script
 from phoenix.site.model import Site
 
 FOLDER = "components/step_ca"
+_WRITE = Script(
+    "ca-names", 'mkdir -p "${1%/*}" && cat >"$1.new" && sync -- "$1.new" && mv -f -- "$1.new" "$1"'
+)
 
 
 @cache
@@ -89,3 +93,20 @@ def database_opens(
     yield script(program, DIRECTORY, unit, port, copies)
     if host.state.is_executing:  # the command before this line has succeeded
         tell(host.name, f"the CA opens its database again; the torn one is kept below {copies}")
+
+
+@operation(reads=lambda *_, **__: [question(NamesOfCertificates)])
+def names_remembered(names: Sequence[str], *, longest: float) -> Generator[StringCommand]:
+    """The CA's guest remembers which names the site declares, and until when it declared others.
+
+    Args:
+        names: of all certificates.
+        longest: lifetime of a certificate, in seconds.
+    """
+    now, before = read(question(NamesOfCertificates))
+    after = declared_names.following(before, names, now, longest)
+    if after == list(before):
+        host.noop("the CA's guest remembers the names of certificates")
+        return
+    log_reasons(f"the site declares {len(names)} names of certificates")
+    yield script(_WRITE, declared_names.FILE, stdin="".join(f"{line}\n" for line in after))

@@ -1,7 +1,6 @@
 """What the CA has issued, compared with what is declared and what its guests asked for. Pure.
 
-A certificate whose key no guest asked for went to somebody else. Guests note their keys before
-they ask (`phoenix-acme`); what was issued before a guest began to note is not judged.
+A certificate whose key no guest asked for went to somebody else: `phoenix.watch.issued`.
 """
 
 from __future__ import annotations
@@ -17,13 +16,17 @@ from phoenix.watch.issued import foreign
 
 
 class Issued(Frozen):
-    """One certificate. `key` is the SHA-256 of its SubjectPublicKeyInfo; times are UTC."""
+    """One certificate. `key` is the SHA-256 of its SubjectPublicKeyInfo; times are UTC.
+
+    `was_declared` tells whether the site declared all its names when it was issued.
+    """
 
     serial: str
     names: tuple[str, ...]
     not_before: datetime
     not_after: datetime
     key: str
+    was_declared: bool = False
 
 
 class AskedKeys(Frozen):

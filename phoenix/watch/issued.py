@@ -1,7 +1,9 @@
 """Which certificates of the CA went to a key that no guest has made. Pure.
 
 Guests note their keys before they ask (`phoenix-acme`); what was issued before a guest began to
-note is not judged. `phoenix.health.issued` tells it to people, and the watcher raises an alarm.
+note is not judged. Nor is a certificate of names that no guest has any more and that were declared
+when it was issued: the notes of a guest go with it. `phoenix.health.issued` tells it to people, and
+the watcher raises an alarm.
 """
 
 from __future__ import annotations
@@ -36,6 +38,10 @@ class Certificate(Protocol):
     def key(self) -> str:
         """Of its SubjectPublicKeyInfo."""
 
+    @property
+    def was_declared(self) -> bool:
+        """Whether the site declared all its names when it was issued."""
+
 
 class Notes(Protocol):
     """The keys for which a guest asked one certificate, since it began to note them."""
@@ -57,6 +63,7 @@ class Issued(NamedTuple):
     not_before: datetime
     not_after: datetime
     key: str
+    was_declared: bool = False
 
 
 class Asked(NamedTuple):
@@ -100,6 +107,8 @@ def _foreign(
         holders = {owners[name] for name in certificate.names if name in owners}
         begun = [notes[holder].since for holder in holders if holder in notes]
         if holders and not any(since and since <= certificate.not_before for since in begun):
+            continue
+        if not holders and certificate.was_declared:
             continue
         undeclared = [name for name in certificate.names if name not in owners]
         name_issued = (

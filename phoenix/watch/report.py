@@ -172,6 +172,7 @@ def _issued(told: str) -> Issued:
             _moment(data["not_before"]),
             _moment(data["not_after"]),
             str(data["key"])[:KEY_LETTERS],
+            data.get("was_declared") is True,
         )
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"no certificate: {error}") from None

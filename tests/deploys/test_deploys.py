@@ -30,6 +30,7 @@ ORDER = {
         "Step-CA: keys and certificates",
         "Step-CA: database",
         "Step-CA: configuration and service",
+        "Step-CA: names of certificates",
     ],
     "certificates": [
         "Certificate: packages",

@@ -26,7 +26,7 @@ from operations import host_state, trust
 from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
-from operations.step_ca import database_opens, initialised
+from operations.step_ca import database_opens, initialised, names_remembered
 from operations.trust import root_trusted
 from phoenix.components.artifacts import Artifact
 from phoenix.components.config_tree.tree import FileState, Tree, TreeFile, TreeState
@@ -360,3 +360,16 @@ def test_a_database_that_opens_is_left_alone_and_a_torn_one_repaired() -> None:
     assert fixed(CaDatabase="").run(database_opens, **words) == []
     (command,) = fixed(CaDatabase="truncate required").run(database_opens, **words)
     assert command.get_raw_value().endswith("/etc/step-ca step-ca.service 9000 /var/backups/x")
+
+
+def test_the_ca_s_guest_remembers_former_names_and_is_left_alone_while_they_stay() -> None:
+    """A guest that is gone took its notes with it: `phoenix.health.issued` asks here."""
+
+    def commands(*lines: str) -> list[Any]:
+        given = {"NamesOfCertificates": (5000, lines)}
+        site = Fixed(given, stage=StateStage.Prepare, diff=False)
+        return site.run(names_remembered, ["b.test", "a.test"], longest=60.0)
+
+    assert commands("a.test", "b.test", "old.test 4990") == []
+    (command,) = commands("a.test", "gone.test", "older.test 4000")
+    assert command.connector_arguments["_stdin"] == "a.test\nb.test\ngone.test 5000\n"

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from phoenix.components.step_ca import declared_names
 from phoenix.components.x509 import describe
 from phoenix.derived.certificates import certificates
 from phoenix.health import issued
@@ -106,6 +107,38 @@ def test_what_has_ended_is_told_on_request_alone(tmp_path: Path) -> None:
     assert [one["names"] for one in listed(tmp_path, "all")] == [["old.test"], ["new.test"]]
 
 
+@pytest.mark.parametrize(
+    ("lines", "was_declared"),
+    [
+        ("a.test\nb.test\n", True),
+        ("a.test\n", False),
+        ("a.test\nb.test {later}\n", True),
+        ("a.test\nb.test {earlier}\n", False),
+        ("", False),
+    ],
+)
+def test_whether_all_names_were_declared(tmp_path: Path, lines: str, was_declared: bool) -> None:
+    certificate = leaf("a.test", "b.test")
+    issued_at = int(certificate.not_valid_before_utc.timestamp())
+    (tmp_path / "000000.vlog").write_bytes(log(certificate))
+    names = tmp_path / "names"
+    names.write_text(lines.format(later=issued_at, earlier=issued_at - 1))
+    (one,) = listed(tmp_path, "valid", str(names))
+    assert one["was_declared"] is was_declared
+
+
+def test_names_are_remembered_for_the_life_of_a_certificate() -> None:
+    first = declared_names.following([], ["b.test", "a.test"], 1000, 60)
+    assert first == ["a.test", "b.test"]
+    assert declared_names.following(first, ["b.test", "a.test"], 2000, 60) == first
+    removed = declared_names.following(first, ["a.test"], 2000, 60)
+    assert removed == ["a.test", "b.test 2000"]
+    assert declared_names.following(removed, ["a.test"], 2060, 60) == removed
+    assert declared_names.following(removed, ["a.test"], 2061, 60) == ["a.test"]
+    assert declared_names.following(removed, ["a.test", "b.test"], 2001, 60) == first
+    assert declared_names.following(["torn b\0", ""], ["a.test"], 5, 60) == ["a.test", "torn 5"]
+
+
 @pytest.mark.parametrize("end", [b"", b"\0" * 5000, b"\x40", b"\x40\0\x20\xff\xff\x03\0half"])
 def test_end_of_a_log_that_is_being_written(tmp_path: Path, end: bytes) -> None:
     (tmp_path / "000000.vlog").write_bytes(log(leaf("a.test")) + end)
@@ -185,6 +218,16 @@ def test_what_a_removed_certificate_had_asked_for_is_no_stranger_s(site: Site) -
     told = [one_issued(f"gone.{site.domain}", key="former")]
     assert issued.outcome(site, told, {host: [removed]}).warning == ""
     assert issued.outcome(site, told, {}).warning
+
+
+def test_what_a_guest_that_is_gone_had_asked_for_is_no_stranger_s(site: Site) -> None:
+    """Its notes went with it; the name was declared when the certificate was issued."""
+    gone, own = f"gone.{site.domain}", certificates(site)[0].sans[0]
+    former = one_issued(gone).model_copy(update={"was_declared": True})
+    assert issued.outcome(site, [former], {}).warning == ""
+    notes = asked(site, since=NOW - timedelta(days=1))
+    declared = one_issued(own).model_copy(update={"was_declared": True})
+    assert issued.outcome(site, [declared], notes).warning, "its guest is there and never asked"
 
 
 def test_list_that_cannot_be_read_is_a_fault(site: Site) -> None:

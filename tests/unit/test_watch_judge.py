@@ -479,8 +479,16 @@ def test_a_name_that_nobody_declares_is_told(site: Site) -> None:
         (issued(THEIRS), {}),
         (issued(THEIRS), {"gateway": Asked(None, frozenset())}),
         (issued(THEIRS, "old.lab.example"), {"": Asked(None, frozenset({THEIRS}))}),
+        (issued(THEIRS, "old.lab.example")._replace(was_declared=True), None),
     ],
-    ids=["asked for", "of days ago", "no notes", "none noted yet", "of a certificate removed"],
+    ids=[
+        "asked for",
+        "of days ago",
+        "no notes",
+        "none noted yet",
+        "of a certificate removed",
+        "of a guest that is gone",
+    ],
 )
 def test_what_was_asked_for_or_cannot_be_known_is_not_told(
     site: Site, certificate: Issued, asked: dict[str, Asked] | None
