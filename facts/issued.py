@@ -16,7 +16,7 @@ from phoenix.files import text
 from phoenix.health.issued import AskedKeys, Issued
 from phoenix.shell import Script
 
-_ISSUED = Script("issued", '[ -d "$2" ] || exit 0; exec python3 -c "$1" "$2" "$3"')
+_ISSUED = Script("issued", '[ -d "$2" ] || exit 0; exec python3 -c "$1" "$2" $3')
 _KEYS = Script(
     "asked-keys",
     'for n; do echo "certificate $n"; cat "/var/lib/phoenix-acme/$n/keys" 2>/dev/null; done; '
@@ -33,7 +33,7 @@ class IssuedCertificates(HostFact[tuple[Issued, ...]]):
     """
 
     @override
-    def command(self, which: str = "valid", directory: str = DIRECTORY) -> StringCommand:
+    def command(self, which: str = "", directory: str = DIRECTORY) -> StringCommand:
         program = text("components/step_ca/issued.py")
         return marked(script(_ISSUED, program, f"{directory}/db", which), seconds=MOST_SECONDS)
 

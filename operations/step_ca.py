@@ -24,7 +24,7 @@ from phoenix.site.model import Site
 
 FOLDER = "components/step_ca"
 _WRITE = Script(
-    "ca-names", 'mkdir -p "${1%/*}" && cat >"$1.new" && sync -- "$1.new" && mv -f -- "$1.new" "$1"'
+    "ca-names", 'umask 022; cat >"$1.new" && sync -- "$1.new" && mv -f -- "$1.new" "$1"'
 )
 
 

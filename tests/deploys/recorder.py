@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 USUAL: dict[str | re.Pattern[str], Any] = {
     re.compile(r"uname -m"): lambda _: ["x86_64", "ID=debian", 'VERSION_ID="13"'],
     "dpkg-query": "installed dpkg",
-    "/var/lib/phoenix/ca-names": "1700000000",
+    "/certs/declared_names": "1700000000",
 }
 
 

@@ -120,10 +120,12 @@ def test_what_has_ended_is_told_on_request_alone(tmp_path: Path) -> None:
 def test_whether_all_names_were_declared(tmp_path: Path, lines: str, was_declared: bool) -> None:
     certificate = leaf("a.test", "b.test")
     issued_at = int(certificate.not_valid_before_utc.timestamp())
-    (tmp_path / "000000.vlog").write_bytes(log(certificate))
-    names = tmp_path / "names"
+    database, names = tmp_path / "db", tmp_path / "certs/declared_names"
+    database.mkdir()
+    names.parent.mkdir()
+    (database / "000000.vlog").write_bytes(log(certificate))
     names.write_text(lines.format(later=issued_at, earlier=issued_at - 1))
-    (one,) = listed(tmp_path, "valid", str(names))
+    (one,) = listed(database)
     assert one["was_declared"] is was_declared
 
 

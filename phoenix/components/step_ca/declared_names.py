@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-FILE = "/var/lib/phoenix/ca-names"
-"""On the CA's guest; `issued.py` beside this module reads it."""
+from phoenix.components.step_ca.authority import DIRECTORY
+
+FILE = f"{DIRECTORY}/certs/declared_names"
+"""On the CA's guest, where a backup of the CA holds it; `issued.py` beside this module reads it."""
 
 
 def following(lines: Sequence[str], names: Iterable[str], now: int, longest: float) -> list[str]:

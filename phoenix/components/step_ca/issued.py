@@ -1,9 +1,8 @@
 """Runs on the CA's guest: what the CA has issued, from its database.
 
-`python3 -c PROGRAM DIRECTORY [valid|all [NAMES]]`: a line of JSON for each certificate that is
-still valid, or for all of them, oldest first; `phoenix.health.issued` reads it. NAMES is the file
-of `declared_names.py`. It needs the standard library alone and writes nothing: the CA runs on
-meanwhile.
+`python3 -c PROGRAM DIRECTORY [all]`: a line of JSON for each certificate that is still valid, or
+for all of them, oldest first; `phoenix.health.issued` reads it. It needs the standard library
+alone and writes nothing: the CA runs on meanwhile.
 
 step-ca's badger keeps each value in a value log, DIRECTORY/NUMBER.vlog, which it only appends to
 (badger v2, value.go and structs.go): behind a head of 20 bytes come entries of meta (1 byte), user
@@ -24,16 +23,17 @@ from ipaddress import ip_address
 from pathlib import Path
 
 TABLE = b"x509_certs"
-NAMES = "/var/lib/phoenix/ca-names"
+NAMES = "../certs/declared_names"
+"""Of `declared_names.py`; from DIRECTORY, which is the database's."""
 _HEAD, _VERSION, _CRC = 20, 8, 4
 _SAN = bytes.fromhex("551d11")
 _DNS, _IP = 0x82, 0x87
 
 
-def main(directory: str, which: str = "valid", names_file: str = NAMES) -> None:
+def main(directory: str, which: str = "") -> None:
     """Print what is valid now, or all."""
     now = time.time()
-    declared = declared_until(names_file)
+    declared = declared_until(Path(directory, NAMES))
     issued: dict[str, dict[str, object]] = {}
     starts: dict[str, int] = {}
     for log in sorted(Path(directory).glob("*.vlog")):
@@ -50,10 +50,10 @@ def main(directory: str, which: str = "valid", names_file: str = NAMES) -> None:
         sys.stdout.write(json.dumps(issued[serial]) + "\n")
 
 
-def declared_until(file: str) -> dict[str, float]:
+def declared_until(file: Path) -> dict[str, float]:
     """By name, the last second in which the site declared it; that of a declared one has no end."""
     try:
-        lines = Path(file).read_text().splitlines()
+        lines = file.read_text().splitlines()
     except FileNotFoundError:
         return {}
     return {
