@@ -22,7 +22,15 @@ from phoenix.backup.archive import BackupError
 from phoenix.compose import document, dotenv, rewrite
 from phoenix.compose.document import ComposeFileError
 from phoenix.compose.dotenv import EnvFileError
-from phoenix.declaration import compose, guests, json_errors, json_keys, positions
+from phoenix.declaration import (
+    compose,
+    compose_limits,
+    compose_shape,
+    guests,
+    json_errors,
+    json_keys,
+    positions,
+)
 from phoenix.declaration import settings as setting_model
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.load import load_site
@@ -157,6 +165,9 @@ def compose_text(case: str) -> None:
         compose.check_variables(content, values, "c", "phoenix.json", report)
         compose.check_habits(content, values, "c", report)
         compose.published(content, values, {}, "c", report)
+        compose_shape.check_keys(content, "c", report)
+        for swarm in (False, True):
+            compose_limits.check(content, values, "p", "c", "phoenix.json", report, swarm=swarm)
         try:
             rewrite.with_mounts(case, ["/etc/a:/b:ro"], ("label", "x"))
         except ComposeFileError as error:
