@@ -68,6 +68,7 @@ def _of_service(
         yield from _of_swarm(service)
         yield from _owners(service, compose)
         yield from _ports_of_nobody(service, values)
+        yield from _of_internal_networks(service, compose)
     yield from _twice(service)
     yield from _labels(service)
     for position, mount in enumerate(service.get("volumes") or ()):
@@ -133,6 +134,24 @@ def _ports_of_nobody(service: Mapping[str, Any], values: Mapping[str, str]) -> I
                 "has no port of the host: Docker chooses one, and the host's guard shuts it",
                 'write "HOST:CONTAINER"; for other containers of its stack remove the entry',
             )
+
+
+def _of_internal_networks(
+    service: Mapping[str, Any], compose: Mapping[str, Any]
+) -> Iterator[_Found]:
+    """Ports of a container that is in internal networks alone: Docker publishes none of them.
+
+    https://docs.docker.com/reference/compose-file/networks/#internal
+    """
+    own = dict(_bodies(compose, "networks"))
+    named = tuple(map(str, service.get("networks") or ("default",)))
+    if service.get("network_mode") or not all(
+        own.get(n, {}).get("internal") is True for n in named
+    ):
+        return
+    if service.get("ports"):
+        message = f"nobody outside reaches them: {', '.join(named)[:80]} is internal"
+        yield "ports", message, "put the service into another network as well, or remove the ports"
 
 
 def _twice(service: Mapping[str, Any]) -> Iterator[_Found]:
