@@ -81,6 +81,13 @@ def check(
         report: takes the errors and the warnings.
         host_access: the manifest says that the stack may do as it likes on its host.
     """
+    if host_access and not any(ways(compose, values, project, host_access=False)):
+        report.warn(
+            label,
+            "",
+            "no service needs host_access, and one that is added later would have it unasked",
+            'remove "host_access" from the environment of its phoenix.json',
+        )
     for way in ways(compose, values, project, host_access=host_access):
         (report.error if way.refused else report.warn)(label, way.path, way.message, way.fix)
 

@@ -271,7 +271,7 @@ def test_a_volume_of_another_machine_is_no_way_to_the_host(tmp_path: Path) -> No
 
 
 def networked(**network: Any) -> Declaration:
-    declared = web(minimal(), networks=["lan"])
+    declared = web(minimal(), networks=["lan", "default"])
     declared.stacks["shop"][1]["networks"] = {"lan": network}
     return declared
 

@@ -47,6 +47,15 @@ def test_a_key_without_effect_is_told(
     assert found.unread, "an error under --strict"
 
 
+@pytest.mark.parametrize(("mounts", "is_told"), [([], True), (["/:/host:ro"], False)])
+def test_leave_that_no_service_needs(tmp_path: Path, mounts: list[str], *, is_told: bool) -> None:
+    declared = minimal()
+    declared.stacks["shop"][0]["environments"]["production"]["host_access"] = True
+    declared.stacks["shop"][1]["services"]["web"]["volumes"] = mounts
+    told = [one.message for one in declared.load(tmp_path).warnings]
+    assert any("no service needs host_access" in one for one in told) is is_told
+
+
 @pytest.mark.parametrize("key", ["health_path", "health_status"])
 def test_a_health_that_nobody_asks_for(tmp_path: Path, key: str) -> None:
     declared = minimal()
