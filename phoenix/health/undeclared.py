@@ -398,9 +398,28 @@ def _in_portainer(site: Site, seen: Seen, places: Set[tuple[str, str]]) -> Itera
             if _comes_back(site, seen, name, owners):
                 continue
             yield Item(kind="stack", name=name, host="", holds=("in Portainer, on no endpoint",))
-        elif owner and not _declares(owner, name) and (name, owner.name) not in places:
+        elif (
+            owner
+            and not _declares(owner, name)
+            and (name, owner.name) not in places
+            and not _is_renamed(site, seen, name)
+        ):
             holds = ("in Portainer, without containers",)
             yield Item(kind="stack", name=name, host=owner.name, holds=holds)
+
+
+def _is_renamed(site: Site, seen: Seen, name: str) -> bool:
+    """Whether a stack runs where it is declared and Portainer has it under no name of that host.
+
+    Until the sync that follows a new name of its host, the former one's endpoint leads there: what
+    a removal took down would be the declared stack.
+    """
+    return any(
+        _declares(host, name)
+        and (name, host.portainer_environment) not in seen.stacks
+        and any(one.name == name and one.containers for one in seen.projects.get(host.name, ()))
+        for host in environments(site)
+    )
 
 
 def _comes_back(site: Site, seen: Seen, name: str, owners: Mapping[str, Host]) -> bool:
@@ -464,13 +483,15 @@ def _is_declared(site: Site, entry: Entry) -> bool:
 def _hosts(site: Site, seen: Seen) -> Iterator[Item]:
     """Hosts of earlier declarations; a host that got a new id or address before is told once."""
     tagged = {guest.vmid: guest for guest in seen.guests}
+    kept = {host.portainer_environment for host in environments(site)}
     gone: dict[object, Entry] = {}
     for entry in seen.register:
         if entry.kind == "host" and not _is_declared(site, entry):
             gone[entry.address if entry.vmid is None else entry.vmid] = entry
     for entry in gone.values():
         guest = tagged.get(entry.vmid) if entry.vmid is not None else None
-        endpoints = _endpoints_of(entry, seen)
+        # One that another host is called by now is that host's: a sync moves it there.
+        endpoints = [name for name in _endpoints_of(entry, seen) if name not in kept]
         holds = [f"endpoint {name} in Portainer" for name in endpoints]
         holds += [f"stack {name}" for name, endpoint in seen.stacks if endpoint in endpoints]
         if guest is not None:

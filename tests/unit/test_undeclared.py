@@ -151,6 +151,55 @@ def test_kept_volumes_are_told_and_no_fault(site: Site, tmp_path: Path) -> None:
     assert item.command == "phoenix remove blog-production --volumes"
 
 
+def named_hosts(folder: Path, **names: int) -> Site:
+    """A site with these Docker hosts, each with the last part of its address."""
+    declaration = minimal()
+    declaration.vm["vms"] = declaration.vm["vms"][:1] + [
+        vm(978 + at, name, "docker", at, portainer_role="agent", dependencies=["1001"],
+           docker_stacks=["shop"] if at == 24 else ["blog"], portainer_agent_hostname=f"agent-{at}")
+        for name, at in names.items()
+    ]  # fmt: skip
+    declaration.stacks["blog"] = stack("blog", 8100)
+    return declaration.load(folder / "-".join(names))
+
+
+def test_a_host_with_the_name_of_one_that_left_is_not_in_the_way_of_its_removal(
+    tmp_path: Path,
+) -> None:
+    former = named_hosts(tmp_path, worker=24, spare=25)
+    now = named_hosts(tmp_path / "now", worker=25)
+    stacks = [("shop-production", "worker"), ("blog-production", "spare")]
+    of = seen(now, former, endpoints=["worker", "spare"], stacks=stacks)
+    of = with_projects(of, worker=[project("blog-production")])
+    leftovers = undeclared(now, of)
+    assert {item.command for item in leftovers.items} == {
+        "phoenix remove shop-production", "phoenix remove spare", "phoenix remove worker@10.0.0.24",
+    }  # fmt: skip
+    for item in leftovers.items:
+        assert select(leftovers, item.command.removeprefix("phoenix remove ")) == (item,)
+        asked = removal(now, of, item, volumes=False, destroy=False)
+        asked.check(now)  # each command that is told can be carried out
+        assert "worker" not in item.endpoints, "Portainer's name of the host that is declared"
+
+
+def test_hosts_that_exchange_their_names_keep_the_stacks_that_run_on_them(tmp_path: Path) -> None:
+    """Until the next sync Portainer has each stack under the name that the other host has now."""
+    former = named_hosts(tmp_path, worker=24, spare=25)
+    now = named_hosts(tmp_path / "now", spare=24, worker=25)
+    before = [("shop-production", "worker"), ("blog-production", "spare")]
+    of = with_projects(
+        seen(now, former, endpoints=["worker", "spare"], stacks=before),
+        worker=[project("blog-production")],
+        spare=[project("shop-production")],
+    )
+    assert undeclared(now, of).items == ()
+    synced = [*before, ("blog-production", "worker"), ("shop-production", "spare")]
+    left = undeclared(now, replace(of, stacks=synced)).items
+    assert [item.command for item in left] == [
+        "phoenix remove blog-production@spare", "phoenix remove shop-production@worker",
+    ]  # fmt: skip
+
+
 def taking(folder: Path, volume: str, **body: object) -> Site:
     """The two workers; the stack `shop` names a volume of `gone-production`."""
     declaration = minimal()
