@@ -17,6 +17,7 @@ from docker import DockerClient  # type: ignore[import-untyped]
 
 from benchmarks import handshake, synthetic, wrk
 from lab import containers, image, preflight
+from lab.light import AHEAD
 from lab.progress import timed
 from lab.settings import LABEL, LabError, Settings, subnet_for
 from phoenix.components.dnsmasq.dnsmasq_conf import config as dnsmasq_config
@@ -81,6 +82,7 @@ def _container(client: DockerClient, tag: str, settings: Settings) -> Any:
         name=settings.container("servers"),
         labels={LABEL: settings.name},
         cap_add=["NET_ADMIN", "SYS_PTRACE"],  # addresses; memory of others' processes
+        cpu_shares=AHEAD,
         detach=True,
     )
 

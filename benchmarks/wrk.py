@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
-_P99 = re.compile(r"^ +99% +([\d.]+)(us|ms|s|m)$", re.MULTILINE)
+_P99 = re.compile(r"^ +99% +([\d.]+)(us|ms|s|m) *$", re.MULTILINE)
 _RATE = re.compile(r"^Requests/sec: +([\d.]+)$", re.MULTILINE)
 _REQUESTS = re.compile(r"^ +(\d+) requests in ", re.MULTILINE)
 _BAD_STATUS = re.compile(r"^ +Non-2xx or 3xx responses: (\d+)$", re.MULTILINE)

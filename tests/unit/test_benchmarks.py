@@ -44,7 +44,7 @@ def test_wrk_report_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "milliseconds"), [("950.00us", 0.95), ("1.02s", 1020), ("2.00m", 120_000)]
+    ("text", "milliseconds"), [("950.00us", 0.95), ("1.02s ", 1020), ("2.00m ", 120_000)]
 )
 def test_wrk_units(text: str, milliseconds: float) -> None:
     assert wrk.parse(WRK.replace("31.32ms", text)).p99 == pytest.approx(milliseconds)
