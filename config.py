@@ -13,4 +13,4 @@ config.REQUIRE_PYINFRA_VERSION = ">=3.10,<4"
 # where one of them fails (operations/isolation.py).
 # A busy host needs longer than pyinfra's ten seconds for its key exchange.
 config.CONNECT_TIMEOUT = 20
-# Hosts at once: pyinfra's own default, 20 for each CPU, was the fastest (docs/scale.md).
+# Hosts at once: pyinfra's own default, 20 for each CPU; fewer gain nothing (docs/scale.md).
