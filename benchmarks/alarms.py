@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.bench_site import execute
 from benchmarks.faults import FAULTS, Fault
 from benchmarks.report import table
-from benchmarks.watched import MEMORY, Watched, is_end, wait, watching
+from benchmarks.watched import FORGET, Watched, is_end, wait, watching
 from lab.progress import say
 from lab.settings import LabError
 from lab.up import up
@@ -50,8 +50,7 @@ def measure(*, interval: int, only: str = "") -> dict[str, Any]:
 
 def _tried(watched: Watched, fault: Fault) -> dict[str, Any]:
     """Make one fault, wait for its alarm, take it away, and wait for the end."""
-    execute(watched.guests["hypervisor"], f"rm -f {MEMORY}")
-    time.sleep(2 * watched.interval)  # a watcher that begins hears every host first
+    execute(watched.guests["hypervisor"], FORGET)
     before = len(watched.messages())
     guest = watched.guests[fault.role]
     began = time.monotonic()

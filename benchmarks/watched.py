@@ -32,7 +32,21 @@ SETTINGS = "group_data/lab.py"
 DECLARATION = "inventories/phoenix_lxc_configs.json"
 STATUS = "/var/lib/phoenix-watch/status.json"
 MEMORY = "/var/lib/phoenix-watch/state.json"
-"""Without it each fault is the first: a check that fails thrice within an hour is flapping."""
+FORGET = f"""set -e
+systemctl stop {watch.JUDGE}
+while systemctl -q is-active {watch.JUDGE.replace(".timer", ".service")}; do sleep 0.2; done
+python3 - <<'END'
+import json
+with open("{MEMORY}") as file:
+    kept = json.load(file)
+kept["state"].update(known={{}}, past={{}})
+with open("{MEMORY}", "w") as file:
+    json.dump(kept, file)
+END
+systemctl start {watch.JUDGE}
+"""
+"""What was wrong, and not when each host was heard: so each fault is the first, and a check that
+fails thrice within an hour is not said to come and go."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from benchmarks import alarms, watched
 from benchmarks.faults import FAULTS, Fault
 from lab.settings import ROOT
 from phoenix.declaration.load import load_site
+from phoenix.watch.judge import State
 
 SITE = load_site(
     ROOT / "inventories", ROOT / "stacks", environment="production",
@@ -40,6 +41,14 @@ def test_a_fault_can_be_made_and_repaired(fault: Fault) -> None:
         assert done.returncode == 0, done.stderr
         assert not re.search(r"\{[a-z]+\}", command), command
     re.compile(fault.cause)
+
+
+def test_what_the_watcher_forgets_is_what_it_remembers_of_faults() -> None:
+    done = subprocess.run(
+        ["sh", "-n"], input=watched.FORGET, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert {"known", "past"} <= set(State().to_json())
 
 
 def row(**other: Any) -> dict[str, Any]:
