@@ -294,11 +294,11 @@ for unit in {_UNITS}; do
 done
 systemctl daemon-reload
 systemctl start {SLICE}
-systemctl try-restart {watch.RECEIVER}
+! systemctl -q is-active {watch.RECEIVER} || systemctl restart {watch.RECEIVER}
 """
 STOP_ACCOUNTING = f"""for unit in {_UNITS}; do rm -rf {_RUN}/$unit.d; done
 systemctl daemon-reload
-systemctl try-restart {watch.RECEIVER}
+! systemctl -q is-active {watch.RECEIVER} || systemctl restart {watch.RECEIVER}
 systemctl stop {SLICE}
 rm -f {_RUN}/{SLICE}
 systemctl daemon-reload
