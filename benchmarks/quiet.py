@@ -41,7 +41,6 @@ COUNTED = 1 / 2
 """So long the cost is counted."""
 _POLL_SECONDS = 5
 _REBOOT_SECONDS = 180
-SLICE = "phoenixbench.slice"
 _TABLE = "phoenix_bench"
 
 
@@ -214,11 +213,11 @@ class _Cost:
         self.lab, self.watched = lab, watched
         self.ended = False
         self.at = 0.0
-        self.bytes: dict[str, int] = {}
-        self.spent: dict[str, int] = {}
+        self.bytes: dict[str, float] = {}
+        self.spent: dict[str, float] = {}
 
     def begin(self) -> None:
-        """Put the watch's units into a slice of their own, and count reports, until the end."""
+        """Have each run of the watch's programs note its CPU time, and count reports."""
         for guest in self.watched.guests.values():
             execute(guest, ACCOUNT)
         hosts = {name: self.lab.hosts[name] for name in self.watched.names.values()}
@@ -238,7 +237,7 @@ class _Cost:
         return {
             "seconds": round(seconds),
             "card_bytes_a_second": _rates(self.bytes, self._cards(), seconds),
-            "core": _rates(self.spent, self._cpu(), seconds * 1e9),
+            "core": _rates(self.spent, self._cpu(), seconds),
         }
 
     def end(self) -> dict[str, Any]:
@@ -246,7 +245,7 @@ class _Cost:
         seconds = time.time() - self.at
         spent = self._cpu()
         told = execute(self.watched.guests["hypervisor"], f"nft -j list table inet {_TABLE}")
-        reports: dict[str, int] = {}
+        reports: dict[str, float] = {}
         for one in json.loads(told)["nftables"]:
             rule = one.get("rule")
             if rule:
@@ -259,49 +258,83 @@ class _Cost:
         execute(self.watched.guests["hypervisor"], f"nft delete table inet {_TABLE}")
         return {
             "seconds": round(seconds),
-            "core": _rates(self.spent, spent, seconds * 1e9),
+            "core": _rates(self.spent, spent, seconds),
             "report_bytes_a_second": _rates(dict.fromkeys(reports, 0), reports, seconds),
         }
 
-    def _cpu(self) -> dict[str, int]:
-        """Nanoseconds of CPU of each host's slice."""
-        ask = f"systemctl show -P CPUUsageNSec {SLICE}"
-        return self._each(lambda guest: int(execute(guest, ask)))
+    def _cpu(self) -> dict[str, float]:
+        """Seconds of CPU of each host's runs since the beginning, and of the watcher's server."""
+        return self._each(lambda guest: spent(execute(guest, SPENT)))
 
-    def _cards(self) -> dict[str, int]:
+    def _cards(self) -> dict[str, float]:
         """Bytes that each host's card has received and sent."""
         ask = "cat /sys/class/net/eth0/statistics/rx_bytes /sys/class/net/eth0/statistics/tx_bytes"
         return self._each(lambda guest: sum(map(int, execute(guest, ask).split())))
 
-    def _each(self, ask: Callable[[Any], int]) -> dict[str, int]:
+    def _each(self, ask: Callable[[Any], float]) -> dict[str, float]:
         return {self.watched.names[role]: ask(guest) for role, guest in self.watched.guests.items()}
 
 
-def _rates(before: Mapping[str, int], after: Mapping[str, int], over: float) -> dict[str, float]:
+def _rates(
+    before: Mapping[str, float], after: Mapping[str, float], over: float
+) -> dict[str, float]:
     return {name: round((after[name] - before[name]) / over, 6) for name in after}
 
 
+def spent(told: str) -> float:
+    """Seconds of CPU, from what `SPENT` prints.
+
+    Args:
+        told: lines as bash's `times` has them, "1m2.345s 0m0.100s"; and one with clock ticks.
+    """
+    total = 0.0
+    for line in told.splitlines():
+        for word in line.split():
+            if word.isdigit():
+                total += int(word) / _TICKS
+            else:
+                minutes, _, seconds = word.removesuffix("s").partition("m")
+                total += 60 * int(minutes) + float(seconds)
+    return total
+
+
+_TICKS = 100
+"""A second (proc(5), USER_HZ)."""
+_RUN, _TIMES = "/run/systemd/system", "/run/phoenix-bench"
 _UNITS = " ".join(
-    one.replace(".timer", ".service")
-    for one in (watch.TIMER, watch.PAGE_TIMER, watch.JUDGE, watch.RECEIVER)
+    one.replace(".timer", ".service") for one in (watch.TIMER, watch.PAGE_TIMER, watch.JUDGE)
 )
-_RUN = "/run/systemd/system"
 ACCOUNT = f"""set -e
-printf '[Slice]\\nCPUAccounting=yes\\n' >{_RUN}/{SLICE}
+mkdir -p {_TIMES}
+cat >{_TIMES}.sh <<'END'
+unit=$1
+shift
+"$@"
+code=$?
+times >>{_TIMES}/$unit
+exit $code
+END
 for unit in {_UNITS}; do
+    [ -e /etc/systemd/system/$unit ] || continue
+    start=$(sed -n 's/^ExecStart=//p' /etc/systemd/system/$unit)
     mkdir -p {_RUN}/$unit.d
-    printf '[Service]\\nSlice={SLICE}\\n' >{_RUN}/$unit.d/bench.conf
+    cat >{_RUN}/$unit.d/bench.conf <<END
+[Service]
+ExecStart=
+ExecStart=/bin/bash {_TIMES}.sh $unit $start
+ReadWritePaths={_TIMES}
+END
 done
 systemctl daemon-reload
-systemctl start {SLICE}
-! systemctl -q is-active {watch.RECEIVER} || systemctl restart {watch.RECEIVER}
 """
+SPENT = f"""for file in {_TIMES}/*; do [ ! -e "$file" ] || sed -n 'n;p' "$file"; done
+process=$(systemctl show -P MainPID {watch.RECEIVER})
+[ "$process" = 0 ] || cut -d ' ' -f 14,15 "/proc/$process/stat"
+"""
+"""The second line of `times` is of the children; of the watcher's server the kernel tells it."""
 STOP_ACCOUNTING = f"""for unit in {_UNITS}; do rm -rf {_RUN}/$unit.d; done
 systemctl daemon-reload
-! systemctl -q is-active {watch.RECEIVER} || systemctl restart {watch.RECEIVER}
-systemctl stop {SLICE}
-rm -f {_RUN}/{SLICE}
-systemctl daemon-reload
+rm -rf {_TIMES} {_TIMES}.sh
 """
 _CHAINS = f"""add table inet {_TABLE}
 add chain inet {_TABLE} in {{ type filter hook input priority -310; }}

@@ -54,8 +54,13 @@ def test_what_is_seen_is_in_the_file_at_once(tmp_path: Path) -> None:
     assert lines == record.lines
 
 
-@pytest.mark.parametrize("script", [quiet.ACCOUNT, quiet.STOP_ACCOUNTING])
+def test_what_was_spent_is_the_sum_of_runs_and_of_the_server() -> None:
+    assert quiet.spent("0m0.250s 1m0.500s\n0m1.000s 0m0.000s\n120 30\n") == pytest.approx(63.25)
+    assert quiet.spent("") == 0
+
+
+@pytest.mark.parametrize("script", [quiet.ACCOUNT, quiet.SPENT, quiet.STOP_ACCOUNTING])
 def test_the_accounting_is_shell(script: str) -> None:
     done = subprocess.run(["sh", "-n"], input=script, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "phoenix-watch.service" in script
+    assert "phoenix" in script
