@@ -119,6 +119,7 @@ def scraped(pair: Pair) -> dict[str, TreeFile]:
 def watching() -> Tree:
     """What takes the reports, looks at them, and raises alarms."""
     key = secret(WATCH_KEY)
+    modules = {name: files.data(name) for name in watch.MODULES}
     pairs = {host.name: of_host(key, host.fqdn) for host in site().watched}
     scraper = of_scraper(key, site().domain) if site().scraped_from else None
     known = plan(
@@ -137,8 +138,8 @@ def watching() -> Tree:
         component=WATCHER,
         files={
             **{
-                f"{watch.LIBRARY}/phoenix/{name}": TreeFile(files.data(name))
-                for name in watch.MODULES
+                f"{watch.LIBRARY}/phoenix/{name}": TreeFile(content)
+                for name, content in modules.items()
             },
             watch.PLAN: TreeFile(known.to_json(), mode="0600"),
             watch.PAIR_OF_THE_WATCHER: TreeFile(
@@ -155,7 +156,7 @@ def watching() -> Tree:
             f"{UNITS}/{watch.RECEIVER}": TreeFile(files.text(f"{FOLDER}/{watch.RECEIVER}")),
             **restart_without_end(watch.RECEIVER),
             f"{UNITS}/phoenix-watch-judge.service": TreeFile(
-                files.text(f"{FOLDER}/phoenix-watch-judge.service")
+                render(f"{FOLDER}/phoenix-watch-judge.service.j2", compiled=watch.compiled(modules))
             ),
             f"{UNITS}/{watch.JUDGE}": TreeFile(
                 render(

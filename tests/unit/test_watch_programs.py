@@ -17,6 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 from phoenix.components.watch import files as watch
+from phoenix.files import render
 from phoenix.health.checks import checks, made_on
 from phoenix.health.watch_plan import lines, plan
 from phoenix.runs.history import End, Entry, Result, started
@@ -63,6 +64,22 @@ def test_the_watchers_modules_import_the_standard_library_and_each_other_alone()
                 ours = one == "phoenix.watch" or one.startswith("phoenix.watch.")
                 assert ours or top in sys.stdlib_module_names, f"{name} imports {one}"
     assert PORT == WATCH
+
+
+def test_what_python_compiled_is_of_one_version_of_the_modules_alone() -> None:
+    """Of two that differ in no time and no size, as two generations of the same files may."""
+    places = [
+        watch.compiled({"a.py": b"1", "b.py": b"2"}),
+        watch.compiled({"a.py": b"1", "b.py": b"3"}),
+        watch.compiled({"a.py": b"12", "b.py": b""}),
+        watch.compiled({"a.py": b"1", "b.pyc": b"2"}),
+    ]
+    assert len(set(places)) == len(places)
+    assert places[0] == watch.compiled({"b.py": b"2", "a.py": b"1"})
+    unit = render("components/watch/phoenix-watch-judge.service.j2", compiled=places[0])
+    assert f"\nEnvironment=PYTHONPYCACHEPREFIX={places[0]}\n" in unit
+    folder = f"/run/{re.findall('^RuntimeDirectory=(.*)$', unit, re.MULTILINE)[0]}/"
+    assert places[0].startswith(folder), "the unit may write there"
 
 
 def test_the_installed_modules_run_alone(tmp_path: Path, site: Site) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 from zlib import crc32
 
@@ -66,6 +66,22 @@ MODULES = (
 """What the watcher runs, below `phoenix/`."""
 _JUDGE_SECONDS = 15
 """The longest time between two looks at the reports."""
+
+
+def compiled(modules: Mapping[str, bytes]) -> str:
+    """Where Python keeps what it has compiled of the watcher's modules: until the next boot.
+
+    Each version of them has a folder of its own: Python tells a module that has changed by its time
+    and size, and the files of a generation all have one time.
+
+    Args:
+        modules: contents by name.
+    """
+    found = hashlib.sha256()
+    for name in sorted(modules):
+        found.update(hashlib.sha256(name.encode()).digest())
+        found.update(hashlib.sha256(modules[name]).digest())
+    return f"{RUN[1]}/compiled-{found.hexdigest()[:16]}"
 
 
 def digest(lines: Iterable[str]) -> str:
