@@ -92,7 +92,7 @@ def _show(
         working = state.locked_since is not None
         shown.mkdir(mode=0o700, parents=True, exist_ok=True)
         history = History(var / "history")
-        patience = judge.SILENT_INTERVALS * site.interval + judge.SILENT_MORE
+        patience = judge.patience(site.interval)
         history.seen(states, now, patience, min(_HISTORY_SECONDS, site.interval))
         page = live.page(site, observed, walked=walked, history=history, working=working, now=now)
         write(shown / "home.json", json.dumps(page) + "\n")

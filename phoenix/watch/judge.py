@@ -17,11 +17,9 @@ from phoenix.watch.issued import foreign
 from phoenix.watch.plan import Fix, Plan
 from phoenix.watch.report import Report, Run, Validity
 
-SILENT_INTERVALS, SILENT_MORE = 2.5, 10
-"""A host is silent after so many intervals and seconds without a report."""
-LATE_INTERVALS = 1.5
-"""So late, it counts where it is to be seen whether most hosts went silent at once: each reports at
-a moment of its own, so they do not turn silent in the same look."""
+SILENT_INTERVALS, SILENT_MORE, SILENT_LEAST = 2.5, 10, 90
+"""A host is silent after so many intervals and seconds without a report, and not before so many
+seconds: a round of checks waits where another host does not answer at all."""
 FIRST_SECONDS = 300
 """For a host that was never heard: the run that sets up the watcher comes to the host later."""
 MAINTENANCE_SECONDS = 7200
@@ -168,6 +166,15 @@ class Observed:
         return {kind: run for one in self.newest.values() for kind, run in one.report.runs.items()}
 
 
+def patience(interval: int) -> float:
+    """Seconds without a report after which a host is silent.
+
+    Args:
+        interval: seconds between two reports.
+    """
+    return max(SILENT_INTERVALS * interval + SILENT_MORE, SILENT_LEAST)
+
+
 def look(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: float) -> list[Message]:
     """What is to be told after a look at the newest report of each host; `state` goes on.
 
@@ -189,8 +196,8 @@ def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: floa
         state: what was known before; it is changed.
         now: seconds since 1970.
     """
-    patience = SILENT_INTERVALS * plan.interval + SILENT_MORE
-    if state.at is None or not 0 <= now - state.at <= patience:
+    longest = patience(plan.interval)
+    if state.at is None or not 0 <= now - state.at <= longest:
         state.began = now  # it was off itself, or its clock was set: nobody was heard meanwhile
     state.at = now
     newest = {
@@ -205,12 +212,15 @@ def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: floa
     silent = {
         host: f"has not reported for {_words(seconds)}"
         for host, seconds in unheard.items()
-        if seconds > (patience if host in newest else max(patience, FIRST_SECONDS))
+        if seconds > (longest if host in newest else max(longest, FIRST_SECONDS))
     }
+    # Hosts report at moments of their own: of those that went silent together, each has been
+    # unheard for so long at least when the first of them is silent.
+    together = longest - plan.interval - SILENT_MORE
     late = [
         host
         for host, seconds in unheard.items()
-        if host in silent or (host in newest and seconds > LATE_INTERVALS * plan.interval)
+        if host in silent or (host in newest and seconds > together)
     ]
     outcomes = tuple(
         outcome

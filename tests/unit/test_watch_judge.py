@@ -225,6 +225,23 @@ def test_hosts_that_report_at_moments_of_their_own_and_all_go_silent_are_one_mes
     assert over[1].kind == "success"
 
 
+@pytest.mark.parametrize("took", [40, 60])
+def test_hosts_whose_checks_wait_for_one_that_is_cut_off_are_not_silent(took: int) -> None:
+    """With rounds each ten seconds: the next is made when the last has ended."""
+    site = Site(plan=replace(PLAN, interval=10))
+    said: list[Message] = []
+    for second in range(180):
+        if second < 60 and second % 10 == 3:
+            for host in site.plan.hosts:
+                site.report(host)
+        if second >= 60 and (second - 60) % took == 0:
+            for host in set(site.plan.hosts) - {"gateway"}:
+                site.report(host)
+        site.now += 1
+        said += site.looks()
+    assert titles(said) == [("failure", "fault: gateway: its own checks")]
+
+
 def test_a_watcher_that_was_off_itself_calls_nobody_silent(site: Site) -> None:
     site.now += 40 * MINUTE
     assert site.looks() == []
