@@ -460,12 +460,15 @@ def to_sftp(lab_: PortainerLab, backed_up: Project, tmp_path: Path) -> Iterator[
         assert done.returncode == code, done.stdout + done.stderr
         return json.loads(done.stdout)
 
-    phoenix("sync", "guard", "restic")
-    yield phoenix
-    site.sh(server, f"userdel -r {SFTP_USER} 2>/dev/null; rm -rf {SFTP_FOLDER}")
-    site.sh(lab_.agent, "rm -rf /root/it-restored")
-    inside(lab_, lab_.qdrant, f"rm -f {DATABASE}")
-    assert site.project.phoenix("sync", "guard").returncode == 0
+    try:
+        phoenix("sync", "guard", "restic")
+        yield phoenix
+    finally:
+        site.sh(server, f"userdel -r {SFTP_USER} 2>/dev/null; rm -rf {SFTP_FOLDER}")
+        site.sh(lab_.agent, "rm -rf /root/it-restored")
+        inside(lab_, lab_.qdrant, f"rm -f {DATABASE}")
+        done = site.project.phoenix("sync", "guard")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_secrets_and_a_dump_come_back_from_an_sftp_server(
