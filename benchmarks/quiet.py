@@ -302,8 +302,9 @@ _TICKS = 100
 """A second (proc(5), USER_HZ)."""
 _RUN, _TIMES = "/run/systemd/system", "/run/phoenix-bench"
 _UNITS = " ".join(
-    one.replace(".timer", ".service") for one in (watch.TIMER, watch.PAGE_TIMER, watch.JUDGE)
-)
+    (watch.TIMER.replace(".timer", ".service"), watch.PAGE_TIMER.replace(".timer", ".service"),
+     watch.LOOKS)
+)  # fmt: skip
 ACCOUNT = f"""set -e
 mkdir -p {_TIMES}
 cat >{_TIMES}.sh <<'END'

@@ -33,8 +33,7 @@ DECLARATION = "inventories/phoenix_lxc_configs.json"
 STATUS = "/var/lib/phoenix-watch/status.json"
 MEMORY = "/var/lib/phoenix-watch/state.json"
 FORGET = f"""set -e
-systemctl stop {watch.JUDGE}
-while systemctl -q is-active {watch.JUDGE.replace(".timer", ".service")}; do sleep 0.2; done
+systemctl stop {watch.JUDGE} {watch.LOOKS}
 python3 - <<'END'
 import json
 with open("{MEMORY}") as file:
@@ -44,6 +43,7 @@ with open("{MEMORY}", "w") as file:
     json.dump(kept, file)
 END
 systemctl start {watch.JUDGE}
+systemctl start --no-block {watch.LOOKS}
 """
 """What was wrong, and not when each host was heard: so each fault is the first, and a check that
 fails thrice within an hour is not said to come and go."""

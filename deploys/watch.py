@@ -35,7 +35,7 @@ def page() -> dict[str, TreeFile]:
         f"{UNITS}/{watch.PAGE_TIMER}": TreeFile(
             render(
                 f"{FOLDER}/{watch.PAGE_TIMER}.j2",
-                calendar=watch.judge_calendar(settings().watch_interval),
+                calendar=watch.page_calendar(settings().watch_interval),
             )
         ),
     }
@@ -155,15 +155,14 @@ def watching() -> Tree:
             **(scraped(scraper) if scraper is not None else {}),
             f"{UNITS}/{watch.RECEIVER}": TreeFile(files.text(f"{FOLDER}/{watch.RECEIVER}")),
             **restart_without_end(watch.RECEIVER),
-            f"{UNITS}/phoenix-watch-judge.service": TreeFile(
-                render(f"{FOLDER}/phoenix-watch-judge.service.j2", compiled=watch.compiled(modules))
-            ),
-            f"{UNITS}/{watch.JUDGE}": TreeFile(
+            f"{UNITS}/{watch.LOOKS}": TreeFile(
                 render(
-                    f"{FOLDER}/phoenix-watch-judge.timer.j2",
-                    calendar=watch.judge_calendar(settings().watch_interval),
+                    f"{FOLDER}/{watch.LOOKS}.j2",
+                    compiled=watch.compiled(modules),
+                    seconds=watch.look_seconds(settings().watch_interval),
                 )
             ),
+            f"{UNITS}/{watch.JUDGE}": TreeFile(files.text(f"{FOLDER}/{watch.JUDGE}")),
         },
         unit=watch.RECEIVER,
         enable=(watch.JUDGE,),

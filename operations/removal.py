@@ -32,7 +32,7 @@ from phoenix.components.portainer.compose_files import (
     SERVER_UNIT,
 )
 from phoenix.components.stack import FILES
-from phoenix.components.watch.files import JUDGE, RECEIVER, RUN, VAR
+from phoenix.components.watch.files import JUDGE, LOOKS, RECEIVER, RUN, VAR
 from phoenix.derived import register
 from phoenix.derived.components import AGENT, CERTIFICATE, SERVER, STACK, WATCHER
 from phoenix.portainer_api import removal
@@ -214,7 +214,7 @@ def component(tree: str, *, volumes: bool, after: str = "") -> Commands:
 
 def _watcher(*, volumes: bool) -> Commands:
     """What the watcher has made itself: what it remembers stays with the data of others."""
-    for unit in (JUDGE, RECEIVER):
+    for unit in (JUDGE, LOOKS, RECEIVER):
         yield script(_UNIT, unit)
     if not volumes:
         log_reasons(f"{VAR} stays: what the watcher remembers, and 90 days of each service")

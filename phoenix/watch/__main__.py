@@ -1,10 +1,14 @@
-"""The watcher's programs: `receive` takes reports, `judge` looks at them, `test` sends an alarm."""
+"""The watcher's programs: `receive` takes reports, `judge` looks at them, `test` sends an alarm.
+
+`judge` does it each so many seconds, for a minute.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,8 @@ SHOWN = Path("/run/phoenix-watch-look")
 _HISTORY_SECONDS = 60
 """A look counts in the history when so much time has passed, or an interval."""
 USAGE = 2
+_MINUTE = 60
+PLAN = "watcher.json"
 
 
 def main(
@@ -28,11 +34,11 @@ def main(
     """Run one of the programs; the exit code."""
     if words == ["receive"]:
         return receive(etc, run, shown)
-    if words == ["judge"]:
-        return look(etc, run, var, shown)
+    if words[:1] == ["judge"] and len(words) == 2 and words[1].isdigit() and int(words[1]):
+        return looks(int(words[1]), lambda: look(etc, run, var, shown), (etc / PLAN).exists)
     if words == ["test"]:
         return try_alarms(etc)
-    print("usage: python3 -m phoenix.watch receive|judge|test", file=sys.stderr)  # noqa: T201
+    print("usage: python3 -m phoenix.watch receive|judge SECONDS|test", file=sys.stderr)  # noqa: T201
     return USAGE
 
 
@@ -40,7 +46,7 @@ def receive(etc: Path, run: Path, shown: Path, address: tuple[str, int] = ("0.0.
     """Take reports, and give what the last look found, until the process is ended."""
     from phoenix.watch import receiver  # a server's modules cost more than a whole look
 
-    site = plan.from_json((etc / "watcher.json").read_text())
+    site = plan.from_json((etc / PLAN).read_text())
     folder = run / "reports"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     hosts = {fingerprint: host for host, fingerprint in site.fingerprints.items()}
@@ -56,11 +62,38 @@ def receive(etc: Path, run: Path, shown: Path, address: tuple[str, int] = ("0.0.
     return 0
 
 
+def looks(
+    seconds: int, once: Callable[[], int], goes_on: Callable[[], bool],
+    clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+) -> int:  # fmt: skip
+    """Look each `seconds` for a minute, until the next start; what the last look gave.
+
+    A moment that passed while a look was at work (it sends what it has to tell) is left out.
+
+    Args:
+        seconds: between two looks.
+        once: looks.
+        goes_on: whether there is still something to look for: the watcher may be taken away.
+        clock: the time.
+        sleep: waits.
+    """
+    began, code = clock(), 0
+    for moment in range(0, _MINUTE, seconds):
+        left = began + moment - clock()
+        if left < 0 < moment:
+            continue
+        sleep(max(0, left))
+        if not goes_on():
+            break
+        code = once()
+    return code
+
+
 def look(
     etc: Path, run: Path, var: Path, shown: Path, send: alarms.Send = alarms.by_apprise
 ) -> int:
     """Look at the newest reports once; 1 where a message could not be delivered."""
-    site = plan.from_json((etc / "watcher.json").read_text())
+    site = plan.from_json((etc / PLAN).read_text())
     state, waiting = _remembered(var / "state.json")
     now = time.time()
     arrivals = _arrivals(run / "reports")
@@ -110,7 +143,7 @@ def _show(
 
 def try_alarms(etc: Path, send: alarms.Send = alarms.by_apprise) -> int:
     """Send an alarm that says that it is a test, to each place; 1 where one did not take it."""
-    site = plan.from_json((etc / "watcher.json").read_text())
+    site = plan.from_json((etc / PLAN).read_text())
     urls = _urls(etc)
     message = judge.Message(
         "info",

@@ -132,7 +132,9 @@ def test_an_interval_holds_for_hosts_and_watcher(tmp_path: Path) -> None:
     files = done.files("phoenix")
     assert from_json(files[watch.PLAN]).interval == 10
     assert re.search(r"OnCalendar=\*:\*:\d/10$", files[f"/etc/systemd/system/{watch.TIMER}"], re.M)
-    assert "OnCalendar=*:*:0/10\n" in files[f"/etc/systemd/system/{watch.JUDGE}"]
+    assert "phoenix.watch judge 10\n" in files[f"/etc/systemd/system/{watch.LOOKS}"]
+    timer = done.files("proxy")[f"/etc/systemd/system/{watch.PAGE_TIMER}"]
+    assert "OnCalendar=*:*:0/10\n" in timer
 
 
 def test_a_test_of_the_alarms_is_sent_by_the_watcher(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pyinfra.context import ctx_host, ctx_state
 from facts.issued import KeysAskedFor
 from operations import removal
 from phoenix.components.docker.projects import Anonymous
-from phoenix.components.watch.files import JUDGE, RECEIVER, VAR
+from phoenix.components.watch.files import JUDGE, LOOKS, RECEIVER, VAR
 from phoenix.derived import register
 from phoenix.derived.register import Entry
 from phoenix.health.undeclared import Placed
@@ -137,7 +137,7 @@ def test_what_the_watcher_remembers_goes_with_the_data_of_others(
     monkeypatch.setattr(removal, "log_reasons", lambda *lines: told.extend(lines))
     here = on(placed=Placed(("watcher",)))
     *stops, made, tree = words(here.run(removal.component, tree="watcher", volumes=volumes))
-    assert [one.rpartition(" ")[2] for one in stops] == [JUDGE, RECEIVER]
+    assert [one.rpartition(" ")[2] for one in stops] == [JUDGE, LOOKS, RECEIVER]
     assert ("/run/phoenix-watch" in made, VAR in made) == (True, volumes)
     assert any(f"{VAR} stays" in line for line in told) != volumes
     assert "apply" in tree

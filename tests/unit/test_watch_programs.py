@@ -31,7 +31,7 @@ from phoenix.site.model import Site
 from phoenix.site.ports import WATCH
 from phoenix.site.secret_names import ALARM_URLS, WATCH_KEY
 from phoenix.watch import alarms
-from phoenix.watch.__main__ import PORT, look, try_alarms
+from phoenix.watch.__main__ import PORT, look, looks, try_alarms
 from phoenix.watch.issued import Asked, Issued
 from phoenix.watch.judge import Message
 from phoenix.watch.plan import from_json
@@ -76,10 +76,43 @@ def test_what_python_compiled_is_of_one_version_of_the_modules_alone() -> None:
     ]
     assert len(set(places)) == len(places)
     assert places[0] == watch.compiled({"b.py": b"2", "a.py": b"1"})
-    unit = render("components/watch/phoenix-watch-judge.service.j2", compiled=places[0])
+    unit = render(f"components/watch/{watch.LOOKS}.j2", compiled=places[0], seconds=15)
     assert f"\nEnvironment=PYTHONPYCACHEPREFIX={places[0]}\n" in unit
     folder = f"/run/{re.findall('^RuntimeDirectory=(.*)$', unit, re.MULTILINE)[0]}/"
     assert places[0].startswith(folder), "the unit may write there"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "took", "moments"),
+    [
+        (15, 0.1, [0, 15, 30, 45]),
+        (10, 0.1, [0, 10, 20, 30, 40, 50]),
+        (15, 20, [0, 30]),  # it sends an alarm to a place that does not answer
+        (15, 100, [0]),
+    ],
+)
+def test_one_start_of_the_judge_looks_for_a_minute(
+    seconds: int, took: float, moments: list[int]
+) -> None:
+    now, begun = [1000.0], []
+
+    def once() -> int:
+        begun.append(round(now[0] - 1000))
+        now[0] += took
+        return len(begun)
+
+    def sleep(for_seconds: float) -> None:
+        now[0] += for_seconds
+
+    assert looks(seconds, once, lambda: True, lambda: now[0], sleep) == len(moments)
+    assert begun == moments
+
+
+def test_the_judge_ends_quietly_where_the_watcher_was_taken_away() -> None:
+    there = iter([True, True, False])
+    begun: list[int] = []
+    looks(15, lambda: begun.append(1) or 0, lambda: next(there), lambda: 0.0, lambda _: None)
+    assert len(begun) == 2
 
 
 def test_the_installed_modules_run_alone(tmp_path: Path, site: Site) -> None:

@@ -16,8 +16,9 @@ TIMER = "phoenix-watch.timer"
 """On each host: makes its checks, and reports them."""
 RECEIVER = "phoenix-watcher.service"
 """On the watcher: takes the reports."""
-JUDGE = "phoenix-watch-judge.timer"
-"""On the watcher: looks at the reports."""
+JUDGE, LOOKS = "phoenix-watch-judge.timer", "phoenix-watch-judge.service"
+"""On the watcher: looks at the reports. Each minute it begins anew, and looks for a minute: a start
+of Python costs four times as much as a look."""
 
 PAGE_TIMER = "phoenix-watch-page.timer"
 """On the host that serves the start page: gets it from the watcher."""
@@ -102,9 +103,14 @@ def calendar(interval: int, name: str) -> str:
     return f"*:{offset // 60}/{interval // 60}:{offset % 60}"
 
 
-def judge_calendar(interval: int) -> str:
-    """When the watcher looks at the reports."""
-    return f"*:*:0/{min(interval, _JUDGE_SECONDS)}"
+def look_seconds(interval: int) -> int:
+    """The time between two looks of the watcher at the reports."""
+    return min(interval, _JUDGE_SECONDS)
+
+
+def page_calendar(interval: int) -> str:
+    """When the start page is fetched from the watcher: as often as it looks."""
+    return f"*:*:0/{look_seconds(interval)}"
 
 
 def metrics_address(site: Site, watcher: Host) -> IPv4Address:
