@@ -448,9 +448,9 @@ def to_sftp(lab_: PortainerLab, backed_up: Project, tmp_path: Path) -> Iterator[
     }
     backed_up.write_json(file, declared)
     backed_up.write_json(manifest, stack)
-    home = f"/home/{SFTP_USER}"
+    home = f"/var/lib/{SFTP_USER}"
     allowed = f'restrict,command="internal-sftp" {(tmp_path / "login.pub").read_text()}'
-    site.sh(server, f"useradd -m -p '*' {SFTP_USER} && install -d -m 700 -o {SFTP_USER} "
+    site.sh(server, f"useradd -m -d {home} -p '*' {SFTP_USER} && install -d -m 700 -o {SFTP_USER} "
                     f"{home}/.ssh {SFTP_FOLDER}", ok=True)  # fmt: skip
     site.put(server, f"{home}/.ssh/authorized_keys", allowed)
 
