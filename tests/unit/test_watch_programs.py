@@ -110,9 +110,9 @@ def test_one_start_of_the_judge_looks_for_a_minute(
 
 def test_the_judge_ends_quietly_where_the_watcher_was_taken_away() -> None:
     there = iter([True, True, False])
-    begun: list[int] = []
-    looks(15, lambda: begun.append(1) or 0, lambda: next(there), lambda: 0.0, lambda _: None)
-    assert len(begun) == 2
+    codes = iter([7, 8, 9])
+    assert looks(15, lambda: next(codes), lambda: next(there), lambda: 0.0, lambda _: None) == 8
+    assert list(codes) == [9], "it has looked twice"
 
 
 def test_the_installed_modules_run_alone(tmp_path: Path, site: Site) -> None:
