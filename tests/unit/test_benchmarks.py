@@ -118,12 +118,17 @@ def _runs(commands: int, changed: int = 0) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize(
-    ("commands", "changed", "good"), [(11, 0, True), (12, 0, False), (11, 1, False)]
+    ("commands", "changed", "good"),
+    [
+        (converge.COMMANDS_LIMIT - 1, 0, True),
+        (converge.COMMANDS_LIMIT, 0, False),
+        (converge.COMMANDS_LIMIT - 1, 1, False),
+    ],
 )
 def test_verdict_on_a_no_change_run(
     commands: int, changed: int, good: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A file transfer counts as a command: eleven and one are the twelve allowed."""
+    """A file transfer counts as a command: one less than the limit, and one, are allowed."""
     result = {"no change": _runs(commands, changed), "floor": _runs(0)}
     assert converge.print_report(result) is good, capsys.readouterr().out
     printed = capsys.readouterr().out
