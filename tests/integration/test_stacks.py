@@ -544,7 +544,7 @@ def test_secrets_and_a_dump_come_back_from_an_sftp_server(
     failed = site.sh(lab_.agent, "phoenix-backup run")
     site.sh(lab_.agent, f"cp -p /root/it-restored/backup.known_hosts {known}", ok=True)
     assert failed.code == 1, failed.text
-    assert "Host key verification failed" in failed.text
+    assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in failed.text
 
 
 # -- stacks are apart ------------------------------------------------------------------------------
