@@ -133,6 +133,8 @@ def test_an_interval_holds_for_hosts_and_watcher(tmp_path: Path) -> None:
     assert from_json(files[watch.PLAN]).interval == 10
     assert re.search(r"OnCalendar=\*:\*:\d/10$", files[f"/etc/systemd/system/{watch.TIMER}"], re.M)
     assert "phoenix.watch judge 10\n" in files[f"/etc/systemd/system/{watch.LOOKS}"]
+    looks = files[f"/etc/systemd/system/{watch.JUDGE}"]
+    assert "\nOnActiveSec=1s\nOnCalendar=minutely\n" in looks, "at once, and then each minute"
     timer = done.files("proxy")[f"/etc/systemd/system/{watch.PAGE_TIMER}"]
     assert "OnCalendar=*:*:0/10\n" in timer
 
