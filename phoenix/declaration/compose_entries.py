@@ -214,11 +214,6 @@ def _shared(compose: Mapping[str, Any]) -> Iterator[_Found]:
                 continue
             own = body or {}
             place = join(kind, name)
-            others = [key for key in own if key not in ("external", "name") and key[:2] != "x-"]
-            if own.get("external") and others:
-                message = f"Compose refuses it beside `external`: who made {name} says it"
-                yield join(place, others[0]), message, "remove it, or remove external"
-                continue
             ways = [key for key in _SOURCES.get(kind, ()) if own.get(key) not in (None, False)]
             if kind in _SOURCES and len(ways) != 1:
                 said = f"has {' and '.join(ways)}" if ways else "has no source"

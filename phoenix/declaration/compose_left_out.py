@@ -49,6 +49,7 @@ def check(
         for path, message, fix in _of_service(service, values, compose, swarm=swarm):
             yield f"{place}.{path}", message, fix
     yield from _of_the_whole(compose, swarm=swarm)
+    yield from _beside_external(compose)
     yield from _unused(compose, values)
 
 
@@ -198,6 +199,16 @@ def _of_the_whole(compose: Mapping[str, Any], *, swarm: bool) -> Iterator[_Found
         if body.get("attachable"):
             message = "is of overlay networks: others are open to every container of the host"
             yield f"{join('networks', name)}.attachable", message, _REMOVE
+
+
+def _beside_external(compose: Mapping[str, Any]) -> Iterator[_Found]:
+    """Keys of what another made."""
+    for kind in ("configs", "networks", "secrets", "volumes"):
+        for name, body in _bodies(compose, kind):
+            others = [key for key in body if key not in ("external", "name") and key[:2] != "x-"]
+            if body.get("external") and others:
+                message = "is not read beside `external`, or refused: who made it says what it is"
+                yield f"{join(kind, name)}.{others[0]}", message, "remove it, or remove external"
 
 
 def _unused(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:

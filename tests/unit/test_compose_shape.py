@@ -92,8 +92,6 @@ REFUSED: list[tuple[dict[str, Any], Top, str]] = [
     ({"networks": ["n"]}, {"networks": {"n": {"ipam": {"config": [
         {"subnet": "172.30.0.0/24", "gateway": "172.31.0.1"}]}}}},
      "networks.n.ipam.config[0].gateway"),
-    ({"networks": ["n"]}, {"networks": {"n": {"external": True, "driver": "bridge"}}},
-     "networks.n.driver"),
     ({"secrets": ["s"]}, {"secrets": {"s": {}}}, "secrets.s"),
     ({"configs": ["c"]}, {"configs": {"c": {"content": "x", "file": "/srv/c"}}}, "configs.c"),
     ({"mem_limit": "1g", "deploy": {"resources": {"limits": {"memory": "2g"}}}}, None,
@@ -166,6 +164,8 @@ SILENT_BEFORE: list[tuple[dict[str, Any], Top, str, str]] = [
      "overlay networks"),
     ({"networks": ["n"]}, {"networks": {"n": {"internal": True}}}, f"{WEB}.ports", "is internal"),
     ({}, {"networks": {"default": {"internal": True}}}, f"{WEB}.ports", "is internal"),
+    ({"networks": ["n"]}, {"networks": {"n": {"external": True, "driver": "bridge"}}},
+     "networks.n.driver", "beside `external`"),
     ({"environment": ["A=1", "A=2"]}, None, f"{WEB}.environment[1]", "the last one counts"),
     ({"ports": ["8000:8000", "81"]}, None, f"{WEB}.ports[1]", "Docker chooses one"),
     ({"ports": ["8000:8000", {"target": 81}]}, None, f"{WEB}.ports[1]", "Docker chooses one"),
