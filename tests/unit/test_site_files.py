@@ -292,7 +292,7 @@ def test_a_rule_may_name_the_site_s_own_network(tmp_path: Path) -> None:
     """So that a stack's rules hold in every site, and where the lab moves them."""
     declared = minimal()
     rules = [
-        {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "7000", "source": "site"},
+        {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "8000", "source": "site"},
         {"type": "out", "action": "ACCEPT", "proto": "udp", "port": "53", "dest": "site"},
     ]
     declared.stacks["shop"][0]["environments"]["production"]["firewall_rules"] = rules
@@ -306,7 +306,7 @@ def test_a_rule_may_name_the_site_s_own_network(tmp_path: Path) -> None:
             (network, None),
             (None, network),
         ]
-        rule = next(r for r in firewall.rules(loaded)["gateway"] if r.ports == "7000")
+        rule = next(r for r in firewall.rules(loaded)["gateway"] if r.ports == "8000")
         assert rule.peer == network
 
 
