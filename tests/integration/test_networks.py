@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Interface
 
 import pytest
@@ -19,10 +21,12 @@ from lab.settings import ROOT, from_environment
 from phoenix.components.networks.bridges import FILE, MAIN_FILE, UNIT, Device, interfaces
 from tests.integration import project as projects
 from tests.integration.project import Project
-from tests.integration.site_lab import ROOT_FILE, SiteLab
+from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
 
 BRIDGE = "vmbr9"
 JUMP = "root@10.0.0.13"
+NAME_SERVER = "name_server"
+DNS = "phoenix-dns.service"
 LXC = "inventories/phoenix_lxc_configs.json"
 
 
@@ -34,6 +38,8 @@ def declare(project: Project, inner: str) -> None:
         guests[vmid]["network_config"] = {"ip": f"{inner}.{part}/24"}
         guests[vmid]["login"] = {"jump": JUMP}
     guests["101"]["secondary_network_config"] = {"ip": f"{inner}.153/24"}
+    # It is in both networks, as the hypervisor is.
+    guests["101"].setdefault("features", []).append(NAME_SERVER)
     project.write_json(LXC, declared)
     network = {"subnet": f"{inner}.0/24", "bridge": BRIDGE, "nat": True}
     project.write_json(
@@ -121,10 +127,17 @@ def test_each_client_is_told_the_address_that_it_can_reach(two: SiteLab) -> None
     gateway = two.site.gateway
     assert gateway is not None
     outer, inner = (str(interface.address) for interface in gateway.interfaces)
+    router = str(two.settings.further_subnet[1])
     for name in (gateway.fqdn, two.backends[0].fqdn):
         asked = f"dig +short +time=2 +tries=2 {name} A"
         assert two.sh("client", asked, ok=True).out.split() == [outer]
         assert two.sh("traefik", asked, ok=True).out.split() == [inner]
+        for server in (two.address("hypervisor"), outer):
+            assert two.sh("client", f"{asked} @{server}", ok=True).out.split() == [outer]
+        for server in (router, inner):
+            assert two.sh("traefik", f"{asked} @{server}", ok=True).out.split() == [inner]
+    assert servers_of(two, "traefik") == [router, inner]
+    assert servers_of(two, "gateway") == [outer, two.address("hypervisor")]
 
 
 def test_the_inner_side_is_out_of_reach(two: SiteLab) -> None:
@@ -178,3 +191,132 @@ install -d -o op -m 0700 /home/op/.ssh || exit 1
 install -o op -m 0600 /root/.ssh/authorized_keys /home/op/.ssh/authorized_keys || exit 1
 echo 'op ALL=(ALL:ALL) {tag}ALL' >/etc/sudoers.d/op
 """
+
+
+# -- two name servers ------------------------------------------------------------------------------
+
+LOOKUPS = """
+until [ -e {log}.stop ]; do
+  began=$(date +%s%N)
+  if getent ahostsv4 {name} >/dev/null; then word=found; else word=failed; fi
+  echo "$word $((($(date +%s%N) - began) / 1000000))" >>{log}
+  sleep 0.02
+done
+touch {log}.done
+"""
+SILENT = """
+table inet lost {
+  chain input {
+    type filter hook input priority -300
+    meta l4proto { tcp, udp } th dport 53 drop
+  }
+}
+"""
+OUT = {
+    "killed": (f"systemctl kill -s KILL {DNS}", f"systemctl start {DNS}"),
+    "stopped": (f"systemctl stop {DNS}", f"systemctl start {DNS}"),
+    "silent": (f"echo '{SILENT}' | nft -f -", "nft delete table inet lost"),
+}
+
+
+def servers_of(two: SiteLab, host: str) -> list[str]:
+    """The name servers of a host, in its order."""
+    lines = two.sh(host, "cat /etc/resolv.conf", ok=True).out.splitlines()
+    return [line.split()[1] for line in lines if line.startswith("nameserver ")]
+
+
+@contextmanager
+def lookups(two: SiteLab, host: str, name: str) -> Iterator[dict[str, int]]:
+    """Lookups by the C library, one process each, and after it how many were found and failed."""
+    log = f"/tmp/lookups-{time.monotonic_ns()}"
+    counts: dict[str, int] = {}
+    program = LOOKUPS.format(log=log, name=name)
+    two.put(host, f"{log}.sh", program)
+    two.sh(host, f"setsid sh {log}.sh >/dev/null 2>&1 &", ok=True)
+    try:
+        yield counts
+    finally:
+        two.sh(host, f"touch {log}.stop; until [ -e {log}.done ]; do sleep 0.1; done", ok=True)
+    lines = [line.split() for line in two.sh(host, f"cat {log}", ok=True).out.splitlines()]
+    for word, _ in lines:
+        counts[word] = counts.get(word, 0) + 1
+    counts["longest, ms"] = max(int(took) for _, took in lines)
+
+
+@pytest.mark.parametrize("how", OUT)
+@pytest.mark.parametrize("server", ["hypervisor", "gateway"])
+def test_a_name_server_that_is_out_costs_no_lookup_and_no_request(
+    two: SiteLab, server: str, how: str
+) -> None:
+    goes, comes_back = OUT[how]
+    gateway = two.site.gateway
+    assert gateway is not None
+    route = two.backends[0]
+    own = two.sh("client", "cat /etc/resolv.conf", ok=True).out
+    both = [two.address("hypervisor"), str(gateway.interfaces[0].address)]
+    words = "".join(f"nameserver {address}\\n" for address in both)
+    two.sh("client", f"printf '{words}options timeout:1 attempts:3\\n' >/etc/resolv.conf", ok=True)
+    try:
+        with (
+            lookups(two, "client", route.fqdn) as outside,
+            lookups(two, "traefik", gateway.fqdn) as inside,
+        ):
+            for _ in range(10 if how == "killed" else 2):
+                two.sh(server, goes, ok=True)
+                assert two.serves(route) == ""
+                time.sleep(1)
+                two.sh(server, comes_back, ok=True)
+                assert two.serves(route) == ""
+        seen(f"name server on the {server} {how}, lookups by a client", outside)
+        seen(f"name server on the {server} {how}, lookups by Traefik's guest", inside)
+        for counts in (outside, inside):
+            assert counts["found"] > 10
+            assert "failed" not in counts
+    finally:
+        two.sh("client", f"cat >/etc/resolv.conf <<'END'\n{own}END\n", ok=True)
+
+
+def test_the_second_is_not_changed_while_the_first_is_silent(two: SiteLab) -> None:
+    """It would be restarted, and then nobody answered."""
+    name = str(two.site.gateway.name if two.site.gateway else "")
+    two.sh("hypervisor", OUT["silent"][0], ok=True)
+    before = two.units_of("gateway", [DNS])
+    try:
+        run = two.project.run("deploys/dns.py", "--limit", name, "--data", "dns_stop_rebind=false")
+        assert run.returncode != 0
+        assert "does not answer" in run.explain()
+        assert two.units_of("gateway", [DNS]) == before
+    finally:
+        two.sh("hypervisor", OUT["silent"][1], ok=True)
+
+
+def test_one_that_is_out_is_told_and_a_sync_brings_it_back(two: SiteLab) -> None:
+    two.sh("gateway", f"systemctl stop {DNS}", ok=True)
+    told = two.project.phoenix("doctor", "dns")
+    assert told.returncode != 0
+    assert DNS in told.stdout, told.stdout
+    synced = two.project.phoenix("sync", "dns")
+    assert synced.returncode == 0, synced.stdout + synced.stderr
+    assert two.sh("gateway", f"systemctl is-active {DNS}").out.strip() == "active"
+
+
+def test_one_that_leaves_the_declaration_leaves_nothing_behind(two: SiteLab) -> None:
+    declared = two.project.json(LXC)
+    declared["lxc_configs"]["101"]["features"].remove(NAME_SERVER)
+    two.project.write_json(LXC, declared)
+    for deploy in ("deploys/dns.py", "deploys/base.py", "deploys/guard.py"):
+        run = two.project.run(deploy)
+        assert run.returncode == 0, run.explain()
+    assert servers_of(two, "traefik") == [str(two.settings.further_subnet[1])]
+    assert servers_of(two, "gateway") == [two.address("hypervisor")]
+    name = two.site.gateway.name if two.site.gateway else ""
+    planned = two.project.phoenix("plan", "dns")
+    assert f"phoenix remove dns@{name}" in planned.stdout, planned.stdout + planned.stderr
+    removed = two.project.phoenix("remove", f"dns@{name}", "-y")
+    assert removed.returncode == 0, removed.stdout + removed.stderr
+    left = two.sh(
+        "gateway", f"ls /etc/phoenix/dnsmasq.conf /etc/systemd/system/{DNS}; pidof dnsmasq"
+    )
+    assert left.out == ""
+    assert two.sh("gateway", f"systemctl is-active {DNS}").out.strip() == "inactive"
+    assert [failed for route in two.backends if (failed := two.serves(route))] == []
