@@ -9,6 +9,8 @@ does. How long a command itself takes does not matter.
 from __future__ import annotations
 
 import contextlib
+import functools
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import gevent
@@ -27,6 +29,8 @@ SECONDS = 30
 """How long an answer may take: more than what a full SSH window takes on a slow line."""
 _SLICE = 1.0
 """Counted one by one, so that a busy control machine is not taken for a silent host."""
+BROKEN = (OSError, EOFError, paramiko.SSHException)
+"""What paramiko raises where a connection breaks: whatever its reader saw last."""
 SILENT = "it hangs, or the network to it is gone: SSH has not answered"
 """Begins what is told of such a host."""
 
@@ -106,7 +110,7 @@ def connected_transport(
         ConnectError: it does not answer.
     """
     if again and host.connected and is_gone(host):
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        with contextlib.suppress(*BROKEN):
             host.connector.disconnect()
         host.connected = False
     connect(host, reason)
@@ -142,8 +146,28 @@ def watch(host: Host) -> None:
     open_transport = transport(host)
     if open_transport is not None and open_transport not in _watched:
         arrange(host, open_transport, send_all)
+        _told_as_ssh(host)
         _watched.add(open_transport)
         gevent.spawn(_watch, host, open_transport)
+
+
+def _told_as_ssh(host: Host) -> None:
+    """A connection that ends under a command is a fault of this host alone.
+
+    pyinfra takes an SSHException for one, and ends the whole run at an EOFError, which paramiko
+    raises where its reader found the socket closed.
+    """
+    connector: Any = host.connector
+    run = connector.run_shell_command
+
+    @functools.wraps(run)
+    def run_or_tell(*words: Any, **options: Any) -> Any:
+        try:
+            return run(*words, **options)
+        except EOFError as error:
+            raise paramiko.SSHException("the connection broke") from error
+
+    connector.run_shell_command = run_or_tell
 
 
 def _watch(host: Host, open_transport: paramiko.Transport) -> None:
@@ -162,7 +186,7 @@ def _watch(host: Host, open_transport: paramiko.Transport) -> None:
 
 
 def _ask(open_transport: paramiko.Transport) -> None:
-    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+    with contextlib.suppress(*BROKEN):
         open_transport.global_request("keepalive@openssh.com")
 
 

@@ -17,6 +17,7 @@ from pyinfra.connectors.sshuserclient.client import SSHClient
 
 from facts.command import command
 from facts.proxmox import GuestHostKeys
+from operations.connection import BROKEN
 from operations.failure import locally
 from operations.host_state import ask_of, question, read, this_host
 from operations.operation import operation
@@ -82,7 +83,7 @@ def greeting(end: End, seconds: float = 3.0) -> Greeting:
         hostname, config, *_ = SSHClient().parse_config(  # type: ignore[no-untyped-call]
             end.hostname, asked, ssh_config_file=end.options
         )
-    except (OSError, EOFError, paramiko.SSHException) as error:
+    except BROKEN as error:
         reason = f"the way to {end.shown} does not work: {error or type(error).__name__}"
         return Greeting(hostkeys.entry_name(end.hostname, end.port or SSH), reason)
     port = end.port or int(config["port"])

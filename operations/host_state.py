@@ -20,7 +20,6 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import gevent
 from gevent.lock import BoundedSemaphore
-from paramiko import SSHException
 from pyinfra.api import State, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import FunctionCommand, PyinfraCommand
@@ -41,7 +40,7 @@ from facts.host_fact import (
     answers,
     complete_lines,
 )
-from operations.connection import connect, is_gone
+from operations.connection import BROKEN, connect, is_gone
 from operations.failure import say
 from phoenix.runs import planning
 
@@ -444,7 +443,7 @@ def run(target: Host, line: StringCommand, stdin: str, *, is_secret: bool = Fals
             print_input=state.print_fact_input and not is_secret,
             **(connector | {"_stdin": stdin}),
         )
-    except (TimeoutError, OSError, SSHException) as error:
+    except BROKEN as error:
         raise ConversationError(f"the connection broke while it was asked: {error}") from error
     if is_gone(target):
         raise ConversationError("the connection broke while it was asked")

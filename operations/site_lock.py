@@ -168,7 +168,7 @@ def _tell_refused(
     """Have the history tell of a run that was not begun; that it cannot stops nobody."""
     start = history.started(owner, revision(checkout(hypervisor)), deploys=False)
     entry = history.Entry(start=start, end=history.refused(reason), ended=datetime.now(UTC))
-    with suppress(OSError, EOFError, paramiko.SSHException):
+    with suppress(*connection.BROKEN):
         channel = transport.open_session()
         channel.exec_command(history.APPEND.line(FILE, history.FILE))
         _send(channel, entry.model_dump_json())
@@ -244,7 +244,7 @@ def _keep_history(hypervisor: Host, channel: paramiko.Channel, start: history.St
     disconnect = hypervisor.connector.disconnect
 
     def last_words() -> None:
-        with suppress(OSError, EOFError, paramiko.SSHException):
+        with suppress(*connection.BROKEN):
             end()
         disconnect()
 
@@ -270,7 +270,7 @@ def _register(hypervisor: Host) -> None:
         channel.shutdown_write()
         output = _read(channel)
         code = channel.recv_exit_status()
-    except (OSError, EOFError, paramiko.SSHException) as error:
+    except connection.BROKEN as error:
         output, code = str(error), 1
     if code:
         logger.warning(
@@ -281,7 +281,7 @@ def _register(hypervisor: Host) -> None:
 
 def _do_at_end(hypervisor: Host) -> None:
     for work in _at_end:
-        with suppress(OSError, EOFError, paramiko.SSHException, SettingError):
+        with suppress(*connection.BROKEN, SettingError):
             work(hypervisor)
 
 

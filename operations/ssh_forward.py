@@ -53,7 +53,7 @@ def dial_transport(
         channel = transport.open_channel(
             "direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=timeout
         )
-    except paramiko.SSHException as error:
+    except connection.BROKEN as error:
         raise OSError(f"SSH forward to {address}:{port}: {error}") from None
     local, remote = socket.socketpair()
 

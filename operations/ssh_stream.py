@@ -20,7 +20,6 @@ _PIECE = 1 << 18
 _WINDOW = 1 << 23
 _SECONDS = 900.0
 """How long either end may be silent in the middle of a stream."""
-_BROKEN = (OSError, EOFError, paramiko.SSHException)
 
 
 class _Command:
@@ -35,7 +34,7 @@ class _Command:
         self._hearing.start()
 
     def _hear(self) -> None:
-        with suppress(*_BROKEN):
+        with suppress(*connection.BROKEN):
             while piece := self.channel.recv_stderr(_PIECE):
                 self.said = (self.said + piece)[-4000:]
 
@@ -99,7 +98,7 @@ def ask_each(lines: list[tuple[Host, str]]) -> list[str]:
                 output += piece
             command.end()
             answers.append(output.decode(errors="replace"))
-    except _BROKEN as error:
+    except connection.BROKEN as error:
         raise OperationError(f"{command.host.name}: the connection broke: {error}") from None
     finally:
         for command in commands:
@@ -131,7 +130,7 @@ def stream(source: tuple[Host, str], target: tuple[Host, str], tell: Callable[[i
         while piece := giver.channel.recv(_PIECE):
             try:
                 connection.send_all(taker.channel, piece)
-            except _BROKEN:  # it has ended early, and tells why
+            except connection.BROKEN:  # it has ended early, and tells why
                 taken = False
                 break
             count += len(piece)
@@ -142,7 +141,7 @@ def stream(source: tuple[Host, str], target: tuple[Host, str], tell: Callable[[i
         taker.end()
         if not taken:
             raise OperationError(f"{taker.host.name} took no more of the stream")
-    except _BROKEN as error:
+    except connection.BROKEN as error:
         raise OperationError(
             f"the stream from {giver.host.name} to {taker.host.name} broke: {error or 'time-out'}"
         ) from None
@@ -156,6 +155,6 @@ def _begin(host: Host, line: str) -> _Command:
     try:
         channel = _transport(host).open_session(window_size=_WINDOW)
         channel.exec_command(line)
-    except _BROKEN as error:
+    except connection.BROKEN as error:
         raise OperationError(f"{host.name}: the connection broke: {error}") from None
     return _Command(host, channel)

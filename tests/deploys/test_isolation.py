@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -253,6 +254,19 @@ def test_a_connection_that_goes_silent_is_closed_and_told() -> None:
     other: Any = Silent(well)
     connection._watch(other, well)  # type: ignore[arg-type]
     assert (well.asked, other.said) == (3, [])
+
+
+def test_a_connection_that_ends_under_a_command_is_a_fault_of_its_host_alone() -> None:
+    """paramiko raises its reader's EOFError then, at which pyinfra ends the whole run."""
+
+    def ended(*_: object, **__: object) -> None:
+        raise EOFError
+
+    host: Any = Silent(Transport(hangs=False))
+    host.run_shell_command, host.data = ended, SimpleNamespace(dict=dict)
+    connection.watch(host)
+    with pytest.raises(paramiko.SSHException, match="the connection broke"):
+        host.connector.run_shell_command("true")
 
 
 def test_a_host_that_others_need_is_tried_once_a_run() -> None:

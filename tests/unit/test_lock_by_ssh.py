@@ -94,6 +94,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[]
             current_stage=StateStage.Disconnect,
         )  # fmt: skip
         connector = SimpleNamespace(
+            run_shell_command=None,  # the lock has a channel of its own
             client=SimpleNamespace(get_transport=lambda: transport), disconnect=transport.close
         )
         data = Data(
