@@ -187,8 +187,8 @@ def test_a_user_with_sudo_behind_a_jump_host_is_as_good_as_root(two: SiteLab, as
 
 _OPERATOR = """\
 useradd -m -s /bin/sh op && echo 'op:{secret}' | chpasswd || exit 1
-install -d -o op -m 0700 /home/op/.ssh || exit 1
-install -o op -m 0600 /root/.ssh/authorized_keys /home/op/.ssh/authorized_keys || exit 1
+install -d -o op -m 0700 ~op/.ssh || exit 1
+install -o op -m 0600 /root/.ssh/authorized_keys ~op/.ssh/authorized_keys || exit 1
 echo 'op ALL=(ALL:ALL) {tag}ALL' >/etc/sudoers.d/op
 """
 

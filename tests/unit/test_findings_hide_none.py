@@ -160,6 +160,7 @@ def test_mounts_of_volumes_and_of_the_host_are_kept(tmp_path: Path) -> None:
         "data:/data", "/srv/a:/a", "/anonymous", {"type": "bind", "source": "/b", "target": "/b"},
         {"type": "volume", "source": "data", "target": "/c"},
     ]  # fmt: skip
+    content["services"]["web"]["configs"] = ["a"]
     content |= {"volumes": {"data": {}}, "x-own": 1, "configs": {"a": {"file": "/etc/a"}}}
     assert declared.load(tmp_path).warnings == ()
 

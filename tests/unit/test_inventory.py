@@ -28,6 +28,7 @@ def test_every_group_is_there_and_every_mention_carries_all_data(tmp_path: Path)
         "nginx": ["gateway"],
         "portainer": ["control"],
         "docker": ["control", "worker"],
+        "name_server": [],
     }
     for hosts in groups.values():
         for name, data in hosts:
