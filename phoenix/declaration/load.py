@@ -212,7 +212,10 @@ def load_site(
         elsewhere=raw_site.portainer is not None, report=report,
     )  # fmt: skip
     portainer_elsewhere.check(elsewhere, site.guests, LXC_FILE, report)
-    without_effect.check(site, [(host, entry) for host, entry, _ in declared], report)
+    without_effect.check(
+        site, [(host, entry) for host, entry, _ in declared],
+        *(raw_site.hypervisor, LXC_FILE, report),
+    )  # fmt: skip
     conflicts.proven(site, report)
     conflicts.host_ports(site, report)
     conflicts.gateway_ports(site, report)

@@ -5,10 +5,10 @@ What an entry says for a part that its host does not have is perhaps meant for a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from phoenix.declaration.guests import Entry
-from phoenix.declaration.json_keys import RawVm
+from phoenix.declaration.json_keys import RawHypervisor, RawVm
 from phoenix.site.findings import Report
 from phoenix.site.model import Host, Site
 
@@ -16,17 +16,25 @@ _Found = tuple[str, str, str]
 """Path below the entry, message and fix."""
 
 
-def check(site: Site, entries: Iterable[tuple[Host, Entry]], report: Report) -> None:
-    """Tell of keys of guests that nothing carries out.
+def check(
+    site: Site, entries: Iterable[tuple[Host, Entry]],
+    hypervisor: RawHypervisor, file: str, report: Report,
+) -> None:  # fmt: skip
+    """Tell of keys of hosts that nothing carries out.
 
     Args:
         site: the site.
         entries: its guests, each with its entry as written.
+        hypervisor: the hypervisor's entry as written.
+        file: where that stands.
         report: takes the warnings.
     """
     for host, entry in entries:
-        for path, message, fix in (*_of_entry(entry), *_left_alone(site, host, entry)):
+        words = entry.raw.leave_alone or ()
+        for path, message, fix in (*_of_entry(entry), *_left_alone(site, host, words)):
             report.unread(*entry.at(path), message, fix)
+    for path, message, fix in _left_alone(site, site.hypervisor, hypervisor.leave_alone or ()):
+        report.unread(file, f"site.hypervisor.{path}", message, fix)
 
 
 def _of_entry(entry: Entry) -> Iterator[_Found]:
@@ -45,16 +53,17 @@ def _of_entry(entry: Entry) -> Iterator[_Found]:
         )
 
 
-def _left_alone(site: Site, host: Host, entry: Entry) -> Iterator[_Found]:
-    """Words of a guest's own list for parts that it does not have."""
+def _left_alone(site: Site, host: Host, words: Sequence[str]) -> Iterator[_Found]:
+    """Words of a host's own list for parts that it does not have."""
     has: Mapping[str, bool] = {
         "docker": "docker" in host.roles,
         "start_page": host == site.traefik,
         "dashboard": host == site.traefik,
         "guest_agent": host.kind == "vm",
         "watch": bool(site.watched_by),
+        "proxmox": host.kind != "hypervisor",
     }
-    for position, word in enumerate(entry.raw.leave_alone or ()):
+    for position, word in enumerate(words):
         if not has.get(word, True):
             message = f"{host.name} has nothing of {word!r} that Phoenix would change"
             yield f"leave_alone[{position}]", message, "remove the word, or write it elsewhere"

@@ -95,7 +95,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[]
         )  # fmt: skip
         connector = SimpleNamespace(
             run_shell_command=None,  # the lock has a channel of its own
-            client=SimpleNamespace(get_transport=lambda: transport), disconnect=transport.close
+            client=SimpleNamespace(get_transport=lambda: transport),
+            disconnect=transport.close,
         )
         data = Data(
             site_inventories=str(tmp_path / "site/inventories"),

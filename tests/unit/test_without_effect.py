@@ -24,10 +24,20 @@ def worker(**more: Any) -> Declaration:
     return declared
 
 
+def hypervisor(word: str) -> Declaration:
+    declared = minimal()
+    declared.lxc["site"] = {"hypervisor": {"leave_alone": ["time", word]}}
+    return declared
+
+
 TOLD = [
     *(
         (gateway(leave_alone=["time", word]), LXC, f"{GATEWAY}.leave_alone[1]", "has nothing of")
         for word in ("docker", "start_page", "dashboard", "guest_agent", "watch")
+    ),
+    *(
+        (hypervisor(word), LXC, "site.hypervisor.leave_alone[1]", "has nothing of")
+        for word in ("docker", "start_page", "dashboard", "guest_agent", "watch", "proxmox")
     ),
     (worker(leave_alone=["dashboard"]), VM, f"{WORKER}.leave_alone[0]", "has nothing of"),
     (worker(boot_delay=30), VM, f"{WORKER}.boot_delay", "alone that it starts"),
