@@ -37,6 +37,16 @@ def test_every_group_is_there_and_every_mention_carries_all_data(tmp_path: Path)
             assert data == {**own, **inventory.CONNECTING}, name
 
 
+INVENTORIES = [*(ROOT / "inventories").glob("*.py"), ROOT / "phoenix/cli/new_site/contents.py"]
+
+
+@pytest.mark.parametrize("file", INVENTORIES, ids=lambda file: file.name)
+def test_every_inventory_has_every_group(file: Path) -> None:
+    """The last one is what `phoenix init` writes."""
+    for group in inventory.GROUPS:
+        assert f'\n{group} = _groups["{group}"]\n' in file.read_text()
+
+
 def test_inventory_of_an_operator_sets_its_own_tries(tmp_path: Path) -> None:
     groups = inventory.groups(minimal().load(tmp_path), {"ssh_connect_retries": 5})
     assert {data["ssh_connect_retries"] for hosts in groups.values() for _, data in hosts} == {5}

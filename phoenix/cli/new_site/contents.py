@@ -48,6 +48,7 @@ traefik = _groups["traefik"]
 nginx = _groups["nginx"]
 portainer = _groups["portainer"]
 docker = _groups["docker"]
+name_server = _groups["name_server"]
 '''
 _SETTINGS = '''"""What this site sets otherwise than Phoenix does by itself, for every host.
 
