@@ -63,8 +63,10 @@ def _of_flows(site: Site) -> Iterator[Connection]:
         # What a rule of a person admits to or from a whole network, it asks of no other host: only
         # the host with that rule has to admit it.
         hosts = site.hosts if flow.key in derived else ()
+        # Nor does a host that asks anybody, as a name server its resolvers.
+        targets = () if flow.destination == "any" else hosts
         for source in _addresses(flow.source, site, hosts):
-            for target in _addresses(flow.destination, site, hosts):
+            for target in _addresses(flow.destination, site, targets):
                 yield Connection(source, target, flow.proto, flow.port, flow.why)
     for guest in site.guests:
         yield Connection(guest.address, ANYONE, "udp", NTP, "time by NTP")

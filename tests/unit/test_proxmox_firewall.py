@@ -254,6 +254,16 @@ def test_what_a_rule_admits_to_anyone_is_asked_of_no_other_host(
     } == {f"{direction}bound"}, "the host with the rule is still asked"
 
 
+def test_a_second_name_server_asks_resolvers_and_no_host_of_the_site() -> None:
+    declared = minimal()
+    declared.lxc["lxc_configs"]["101"]["features"] = ["name_server"]
+    site = loaded(declared)
+    assert len(site.name_servers) == 2
+    for policy in ("ACCEPT", "DROP"):
+        built = firewall.scopes(site, ProxmoxSettings(firewall_out=policy))
+        assert refused(site, built) == ()
+
+
 def test_the_operators_own_path_is_kept() -> None:
 
     site = loaded(minimal())
