@@ -717,12 +717,13 @@ ports_are_shut_to_containers() { # ADDRESS PORT...: asked from within the networ
 serves_no_stranger() { # ADDRESS NAME PORT: a TLS client that shows no certificate is turned away
     said=$(printf 'GET /ping HTTP/1.0\r\n\r\n' | timeout 8 openssl s_client -connect "$1:$3" -servername "$2" \
         -ign_eof -quiet 2>&1)
-    if [ "$?$said" = 124 ]; then well; return; fi  # no session until the time was up
-    case "$said" in
+    case "$?:$said" in
     *' alert '*) well ;;
-    *connect:errno*) well ;;  # it answers nobody either, which others tell
     *HTTP/1*) echo "$1 port $3 answers to this host, which shows no certificate" ;;
-    *) echo "$1 port $3 takes a client without a certificate: $(printf '%s\n' "$said" | tail -n 1)" ;;
+    *'verify return:'*) echo "$1 port $3 takes a client without a certificate: $(printf '%s\n' "$said" | tail -n 1)" ;;
+    # No certificate of the server came: it answers nobody, which others tell.
+    124:* | 1:*'Connecting to '* | 1:*connect:errno* | 1:*:error:*) well ;;
+    *) echo "openssl cannot ask $1 port $3: $(reason_of "$said")" ;;
     esac
 }
 

@@ -512,14 +512,17 @@ def test_every_check_can_say_that_all_is_well(tmp_path: Path) -> None:
     ("said", "words"),
     [
         ("tlsv13 alert certificate required:ssl/record/rec_layer_s3.c:1605:SSL alert number", ""),
-        ("connect:errno=111", ""),
+        ("connect:errno=111; exit 1", ""),
+        ("Connecting to 10.0.0.12; exit 1", ""),
+        ("Connecting to 10.0.0.12; exit 137", "openssl cannot ask 10.0.0.12 port 443"),
         ("HTTP/1.1 404 Not Found", "10.0.0.12 port 443 answers to this host"),
         ("verify return:1", "10.0.0.12 port 443 takes a client without a certificate"),
-        ("", "10.0.0.12 port 443 takes a client without a certificate"),
+        ("", "openssl cannot ask 10.0.0.12 port 443"),
     ],
 )
 def test_a_stranger_must_be_turned_away(tmp_path: Path, said: str, words: str) -> None:
-    stand_in(tmp_path, "openssl", f"echo '{said}'")
+    text, _, end = said.partition("; ")
+    stand_in(tmp_path, "openssl", f"echo '{text}'; {end or ':'}")
     fault_text = fault(tmp_path, "serves_no_stranger", "10.0.0.12", "proxy.test", "443")
     assert fault_text.startswith(words), fault_text
     assert bool(fault_text) == bool(words)
@@ -671,6 +674,19 @@ def test_a_service_of_a_swarm_has_its_tasks(tmp_path: Path, listed: str, words: 
         'echo "Failed 3 seconds ago on b task: exit 1" ;; esac',
     )
     assert fault(tmp_path, "tasks_are_well", "shop-production") == words
+
+
+@pytest.mark.parametrize("program", ["3.5", "3.0"])
+def test_a_server_that_hangs_does_not_take_a_client_without_a_certificate(
+    tmp_path: Path, program: str
+) -> None:
+    """Its kernel takes the connection, and no certificate comes; openssl 3.5 says where it goes."""
+    said = "echo Connecting to 127.0.0.1 >&2; " if program == "3.5" else ""
+    stand_in(tmp_path, "openssl", f'{said}exec /usr/bin/openssl "$@"')
+    stand_in(tmp_path, "timeout", 'shift; exec /usr/bin/timeout 1 "$@"')
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        port = str(hangs.getsockname()[1])
+        assert fault(tmp_path, "serves_no_stranger", "127.0.0.1", "proxy.test", port) == ""
 
 
 def test_who_answers_nobody_does_not_take_a_client_without_a_certificate(tmp_path: Path) -> None:
