@@ -270,7 +270,7 @@ def test_a_name_server_that_is_out_costs_no_lookup_and_no_request(
         seen(f"name server on the {server} {how}, lookups by a client", outside)
         seen(f"name server on the {server} {how}, lookups by Traefik's guest", inside)
         for counts in (outside, inside):
-            assert counts["found"] > 10
+            assert counts["found"] > 4
             assert "failed" not in counts
     finally:
         two.sh("client", f"cat >/etc/resolv.conf <<'END'\n{own}END\n", ok=True)
@@ -282,7 +282,7 @@ def test_the_second_is_not_changed_while_the_first_is_silent(two: SiteLab) -> No
     two.sh("hypervisor", OUT["silent"][0], ok=True)
     before = two.units_of("gateway", [DNS])
     try:
-        run = two.project.run("deploys/dns.py", "--limit", name, "--data", "dns_stop_rebind=false")
+        run = two.project.run("deploys/dns.py", "--limit", name, "--data", "dns_stop_rebind=true")
         assert run.returncode != 0
         assert "does not answer" in run.explain()
         assert two.units_of("gateway", [DNS]) == before
@@ -310,7 +310,7 @@ def test_one_that_leaves_the_declaration_leaves_nothing_behind(two: SiteLab) -> 
     assert servers_of(two, "traefik") == [str(two.settings.further_subnet[1])]
     assert servers_of(two, "gateway") == [two.address("hypervisor")]
     name = two.site.gateway.name if two.site.gateway else ""
-    planned = two.project.phoenix("plan", "dns")
+    planned = two.project.phoenix("plan")
     assert f"phoenix remove dns@{name}" in planned.stdout, planned.stdout + planned.stderr
     removed = two.project.phoenix("remove", f"dns@{name}", "-y")
     assert removed.returncode == 0, removed.stdout + removed.stderr

@@ -93,3 +93,47 @@ def test_a_broken_application_ends_its_own_sync_and_no_other(
     assert proof.returncode != 0, proof.stdout
     put_back = json.loads(declared.phoenix("sync", "stack:fresh", "--json").stdout)
     assert (put_back["ok"], put_back["verified"]) == (True, True), put_back
+
+
+NAMED = {"qdrant_service": "qdrant", "thinkheads_ai_app": "app"}
+"""The folders of two stacks, and the name of the service that each has."""
+
+
+def test_two_services_that_exchange_their_names(site: SiteLab, variant: Project) -> None:
+    """Each name leads to the other one's application, with a certificate that has it."""
+    domain, paths = site.site.domain, {r.service.name: r.health_path for r in site.backends}
+
+    def served() -> dict[tuple[str, str], tuple[int, str]]:
+        """What the client gets for each name and each application's path."""
+        answers = {
+            (name, path): site.curl(f"https://{name}.{domain}{path}")
+            for name in NAMED.values()
+            for path in {paths[name] for name in NAMED.values()}
+        }
+        return {asked: (answer.status, answer.body) for asked, answer in answers.items()}
+
+    first, second = NAMED.values()
+    before = served()
+    assert before[first, paths[first]][0] == before[second, paths[second]][0] == 200, before
+    assert before[first, paths[first]] != before[second, paths[first]], "no test could tell them"
+    for folder, name in NAMED.items():
+        file = f"stacks/{folder}/phoenix.json"
+        text = json.dumps(variant.json(file))
+        new = json.dumps(second if name == first else first)
+        assert f'"name": {json.dumps(name)}' in text
+        changed = text.replace(f'"name": {json.dumps(name)}', f'"name": {new}')
+        variant.write_json(file, json.loads(changed))
+    try:
+        done = variant.phoenix("sync", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        summary = json.loads(done.stdout)
+        assert (summary["verified"], summary["undeclared"]["items"]) == (True, []), summary
+        assert served() == {
+            (second if name == first else first, path): said
+            for (name, path), said in before.items()
+        }
+        assert variant.phoenix("plan").returncode == 0
+    finally:
+        back = site.project.phoenix("sync")
+    assert back.returncode == 0, back.stdout + back.stderr
+    assert served() == before
