@@ -331,9 +331,8 @@ def _backend(source: Host, service: Service, find: _Checks) -> Hop:
             *(source.name, owner.name, description),
             (*find("port_answers", **mine), *find("external_proves", **mine)),
         )
-    behind = [*find("unit_runs", host=owner.name, service=service.name)]
-    if owner != source:
-        behind += find.unit(owner, "docker.service")
+    behind = [*(find.unit(owner, "docker.service") if owner != source else ())]
+    behind += find("unit_runs", host=owner.name, service=service.name)
     if service.deployment is not None:
         stack = service.deployment.project
         for function in _OF_STACKS:
@@ -618,7 +617,11 @@ def _guards(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     for function, words in words_by_function.items():
         for check in find(function):
             name = words.format(target=check.target, host=check.host, port=check.port)
-            yield CheckedPath("guard", name, (Hop(check.host, check.target, check.hop, (check,)),))
+            # Docker says which network its containers have.
+            by_docker = function == "ports_are_shut_to_containers"
+            asked = find.unit(site.host(check.host), "docker.service") if by_docker else ()
+            hop = Hop(check.host, check.target, check.hop, (*asked, check))
+            yield CheckedPath("guard", name, (hop,))
 
 
 def _lower(names: Iterable[str]) -> frozenset[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.components.portainer.compose_files import SERVER_UNIT
+from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import routes
 from phoenix.health.checks import checks
@@ -18,6 +18,8 @@ from phoenix.watch.causes import Check, Findings, Outcome
 from tests.unit.site_builder import minimal
 
 Broken = Callable[[Check], str]
+
+UNITS_OF_DOCKER = ("docker.service", AGENT_UNIT, SERVER_UNIT)
 
 
 @pytest.fixture
@@ -91,6 +93,21 @@ def test_stopped_ca_before_the_certificate_that_expired_for_it(site: Site) -> No
         ("service", "authority"),
         ("certificate", "gateway"),
     ]
+
+
+def test_a_docker_that_is_stopped_is_one_cause_of_all_that_runs_by_it(site: Site) -> None:
+    """Units of containers end with it, and nobody can be asked within a container's network."""
+    for host in site.docker_hosts:
+
+        def stopped(check: Check, name: str = host.name) -> str:
+            if check.host != name:
+                return ""
+            if check.function == "ports_are_shut_to_containers":
+                return "Docker does not list its containers"
+            return "is inactive" if check.unit in UNITS_OF_DOCKER else ""
+
+        found = [one for one in diagnosed(site, stopped).causes if one.host == host.name]
+        assert [one.hop for one in found] == ["Docker (docker.service)"]
 
 
 def test_a_host_without_roots_is_one_cause_whatever_it_cannot_prove(site: Site) -> None:
