@@ -503,13 +503,7 @@ def _agent(
     site: Site, server: Host, agent: Host, api: tuple[Hop, ...], find: _Checks
 ) -> CheckedPath:
     endpoint = agent.portainer_environment
-    runs = (
-        *find.unit(agent, "docker.service"),
-        *find.unit(agent, AGENT_UNIT),
-        *find.unit(agent, TUNNEL_UNIT),
-        *find.unit(server, TUNNEL_UNIT),
-        *find.roots(server),
-    )
+    runs = _agent_runs(server, agent, find)
     talks = (
         *find("port_answers", host=server.name, endpoint=endpoint),
         *find("served_is_fresh", host=server.name, endpoint=endpoint),
@@ -526,6 +520,17 @@ def _agent(
     labels = [name.removesuffix(f".{site.domain}") for name in names]
     about = _lower({endpoint, "portainer", *names, *labels})
     return CheckedPath("agent", f"Portainer reaches {agent.name}", hops, about, guest=agent.name)
+
+
+def _agent_runs(server: Host, agent: Host, find: _Checks) -> tuple[Check, ...]:
+    """What an endpoint in Portainer rests on, at both ends of the tunnel."""
+    return (
+        *find.unit(agent, "docker.service"),
+        *find.unit(agent, AGENT_UNIT),
+        *find.unit(agent, TUNNEL_UNIT),
+        *find.unit(server, TUNNEL_UNIT),
+        *find.roots(server),
+    )
 
 
 def _agent_alone(agent: Host, find: _Checks) -> CheckedPath:
@@ -548,6 +553,7 @@ def _containers(host: Host, stack: Deployment, find: _Checks) -> Hop:
 def _held(server: Host, host: Host, stack: Deployment, find: _Checks) -> Hop:
     endpoint = host.portainer_environment
     active = (
+        *(_agent_runs(server, host, find) if endpoint else ()),
         *find("endpoint_is_up", endpoint=endpoint),
         *find("stack_is_active", endpoint=endpoint, stack=stack.project),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
+from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import routes
 from phoenix.health.checks import checks
@@ -108,6 +109,19 @@ def test_a_docker_that_is_stopped_is_one_cause_of_all_that_runs_by_it(site: Site
 
         found = [one for one in diagnosed(site, stopped).causes if one.host == host.name]
         assert [one.hop for one in found] == ["Docker (docker.service)"]
+
+
+def test_a_tunnel_that_is_stopped_is_one_cause_of_its_endpoint(site: Site) -> None:
+    assert site.portainer
+    server = site.portainer.name
+
+    def stopped(check: Check) -> str:
+        if check.unit == TUNNEL_UNIT and check.host == server:
+            return "is inactive"
+        return "is down" if check.function == "endpoint_is_up" else ""
+
+    (cause,) = diagnosed(site, stopped).causes
+    assert (cause.host, TUNNEL_UNIT in cause.hop) == (server, True)
 
 
 def test_a_host_without_roots_is_one_cause_whatever_it_cannot_prove(site: Site) -> None:
