@@ -17,7 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 from phoenix import backup
-from phoenix.backup import contents
+from phoenix.backup import contents, encryption
 from phoenix.backup.archive import BackupError, Part, make, pack, unpack
 from phoenix.backup.restoring import PresentData, decide, parse_present_data
 from phoenix.site.model import Site
@@ -264,6 +264,14 @@ def test_passphrase_opens_and_another_does_not(site: Site, tmp_path: Path) -> No
     mine, _ = key_file(tmp_path)
     with pytest.raises(BackupError, match="was made with a passphrase"):
         backup.load(path, backup.decryptor(mine, None))
+
+
+def test_a_busy_machine_is_no_damage_of_a_backup() -> None:
+    """age measures how fast this machine is, and refuses what would take too long."""
+    error = Exception("Excessive work parameter for passphrase.\nIt would take 64 seconds.")
+    told = encryption._why(error, "the passphrase", "the backup")
+    assert told.startswith("this machine is too slow or too busy for the backup: Excessive work")
+    assert "damaged" not in told
 
 
 def test_every_cut_and_changed_byte_is_found(site: Site, tmp_path: Path) -> None:
