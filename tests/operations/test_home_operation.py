@@ -46,7 +46,8 @@ def checked(site: Site, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Outco
     actual = {host.name: [Outcome(c, "") for c in checks(site) if c.host == host.name]
              for host in site.hosts}  # fmt: skip
     monkeypatch.setattr(verification, "_outcomes", actual)
-    monkeypatch.setattr(verification, "_served", {})
+    for known in ("_served", "_issued", "_asked"):  # what a run of other tests may have learnt
+        monkeypatch.setattr(verification, known, {})
     return actual
 
 
