@@ -199,11 +199,12 @@ clock_agrees() { # URL: with the clock of the machine there, or certificates see
     echo "this clock is ${difference#-} s $word the CA's: here it is $(date -u '+%F %H:%M UTC')"
 }
 
-acme_answers() { # URL ROOT: the directory, and a nonce, which the CA writes to its disk (RFC 8555, 7.2)
-    place=$(curl -sS --fail --max-time 10 --cacert "$2" "$1" 2>&1) ||
+acme_answers() { # URL ROOT ADDRESS: the directory, and a nonce, which the CA writes to its disk (RFC 8555, 7.2)
+    # Whatever the resolver here says: that is a check of its own.
+    place=$(curl -sS --fail --max-time 10 --connect-to "::$3:" --cacert "$2" "$1" 2>&1) ||
         { echo "the CA gives no ACME directory: $(reason_of "$place")"; return; }
     nonce=$(printf '%s' "$place" | tr ',{}' '\n\n\n' | sed -n 's/^ *"newNonce" *: *"\(.*\)".*/\1/p')
-    answer=$(curl -sSI --max-time 10 --cacert "$2" "${nonce:-$1}" 2>&1)
+    answer=$(curl -sSI --max-time 10 --connect-to "::$3:" --cacert "$2" "${nonce:-$1}" 2>&1)
     case "$answer" in
     *[Rr][Ee][Pp][Ll][Aa][Yy]-[Nn][Oo][Nn][Cc][Ee]:*) well ;;
     *) echo "the CA takes no ACME orders: no nonce, but $(reason_of "$(printf '%s' "$answer" | tr -d '\r' | head -n 1)")" ;;
@@ -578,6 +579,20 @@ in_swarm() { # ROLE: this host is a node of a swarm that works, a manager or a w
 }
 
 swarm_nodes() { # "NAME STATE ROLE AVAILABILITY REACHABILITY LABEL..." of each node of ours, as this manager has it
+    # A new leader has heard from no node: all are unknown until each reports, or is down (moby/swarmkit,
+    # manager/dispatcher: "Node moved to unknown state due to leadership change"), some 20 seconds.
+    heard=30
+    while :; do
+        rows=$(node_rows) || return 1
+        case "$rows" in *' unknown '*) ;; *) break ;; esac
+        heard=$((heard - 1))
+        [ "$heard" -gt 0 ] || break
+        sleep 1
+    done
+    printf '%s\n' "$rows"
+}
+
+node_rows() {
     ids=$(timeout 20 docker node ls --quiet 2>/dev/null) && [ -n "$ids" ] || return 1
     timeout 20 docker node inspect --format '{{index .Spec.Labels "phoenix.node"}} {{.Status.State}} {{.Spec.Role}} {{.Spec.Availability}} {{with .ManagerStatus}}{{.Reachability}}{{else}}-{{end}}{{range $name, $value := .Spec.Labels}} {{$name}}={{$value}}{{end}}' $ids
 }

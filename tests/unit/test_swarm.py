@@ -555,6 +555,25 @@ def test_a_node_as_the_managers_have_it(tmp_path: Path, words: str, row: str) ->
     assert bool(found) == bool(words), found
 
 
+@pytest.mark.parametrize(
+    ("looks", "words"), [(3, ""), (1000, "the swarm's managers do not hear from it: unknown")]
+)
+def test_a_new_leader_is_given_time_to_hear_from_its_nodes(
+    tmp_path: Path, looks: int, words: str
+) -> None:
+    """It says unknown of each node, of itself too, until the node has reported."""
+    stand_in(tmp_path, "sleep", ":")
+    stand_in(
+        tmp_path,
+        "docker",
+        f"""case $2 in ls) echo id; exit ;; esac
+echo >>{tmp_path}/looks
+state=ready; [ "$(wc -l <{tmp_path}/looks)" -gt {looks} ] || state=unknown
+echo "worker $state worker active - phoenix.node=worker" """,
+    )
+    assert fault(tmp_path, "node_is", "worker", "worker", "active", "phoenix.node=worker") == words
+
+
 def test_a_lost_quorum_has_its_own_advice(tmp_path: Path) -> None:
     made = site(tmp_path)
     (check,) = [one for one in checks(made) if one.command == ("in_swarm", "manager")]
