@@ -329,11 +329,12 @@ def _port(
 
 
 def _keys(site: Site) -> Iterator[Check]:
-    ca = guest_with(site, "step_ca").name
+    guest = guest_with(site, "step_ca")
+    ca = guest.name
     command: tuple[str, ...] = ("keys_are_private", f"{DIRECTORY}/secrets")
     yield Check(ca, "certificate", "the CA's keys", command, target=ca)
     yield Check(ca, "certificate", "what it has issued", (ISSUED,), target=ca)
-    command = ("acme_answers", directory_url(site), ROOTS)
+    command = ("acme_answers", directory_url(site), ROOTS, str(guest.address))
     name = control_plane.ca(site).fqdn
     yield Check(ca, "http", "orders by ACME", command, target=ca, name=name)
 

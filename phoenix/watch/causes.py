@@ -6,8 +6,8 @@ and the watcher (`phoenix.watch.judge`) raises alarms by it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Layer = Literal["reach", "service", "dns", "tcp", "certificate", "tls", "router", "http"]
@@ -282,6 +282,7 @@ def _grouped(
     groups: dict[tuple[str, str, str], list[tuple[CheckedPath | None, Outcome]]] = {}
     for path, outcome in found:
         groups.setdefault(_sameness(outcome), []).append((path, outcome))
+    groups = _names_together(groups)
 
     def place(outcome: Outcome) -> int:
         return places.get(outcome.check, -1)
@@ -292,12 +293,50 @@ def _grouped(
 
     return tuple(
         Found(
-            outcome=min((outcome for _, outcome in group), key=place),
+            outcome=_told([outcome for _, outcome in group], place),
             seen_by=tuple(dict.fromkeys(outcome.check.host for _, outcome in group)),
             breaks=tuple(dict.fromkeys(path.name for path, _ in group if path is not None)),
         )
         for group in sorted(groups.values(), key=rank)
     )
+
+
+_Groups = dict[tuple[str, str, str], list[tuple[CheckedPath | None, Outcome]]]
+_NAMES = "names_resolve"
+
+
+def _names_together(groups: _Groups) -> _Groups:
+    """The same, with wrong answers about several names of one host as one fault.
+
+    They have one cause, its resolver or the records; and so has what other hosts say of the same
+    names.
+    """
+    together: _Groups = {}
+    first_of: dict[str, tuple[str, str, str]] = {}  # by host, where its wrong names are
+    for sameness, group in groups.items():
+        if sameness[1] != _NAMES:
+            together[sameness] = group
+            continue
+        hosts = dict.fromkeys(outcome.check.host for _, outcome in group)
+        place, *others = dict.fromkeys(first_of[host] for host in hosts if host in first_of) or (
+            sameness,
+        )
+        together.setdefault(place, []).extend(group)
+        for other in others:
+            together[place] += together.pop(other)
+        for _, outcome in together[place]:
+            first_of[outcome.check.host] = place
+    return together
+
+
+def _told(outcomes: Sequence[Outcome], place: Callable[[Outcome], int]) -> Outcome:
+    """The first of them; where they are of several names, with what was found of each."""
+    ordered = sorted(outcomes, key=place)
+    first = ordered[0]
+    if first.check.function != _NAMES:
+        return first
+    texts = dict.fromkeys(outcome.fault for outcome in ordered)
+    return replace(first, fault=" ".join(texts))
 
 
 def _sameness(outcome: Outcome) -> tuple[str, str, str]:

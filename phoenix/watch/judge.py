@@ -108,6 +108,7 @@ class State:
         known: causes, by severity and title.
         past: when causes began that are over, by the same key.
         disks: by host and place, how full file systems were.
+        held: hosts whose reports it had then.
     """
 
     at: float | None = None
@@ -116,6 +117,7 @@ class State:
     known: dict[str, Known] = field(default_factory=dict)
     past: dict[str, list[float]] = field(default_factory=dict)
     disks: dict[str, dict[str, disks.Samples]] = field(default_factory=dict)
+    held: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """As `from_json` reads it."""
@@ -197,14 +199,16 @@ def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: floa
         now: seconds since 1970.
     """
     longest = patience(plan.interval)
-    if state.at is None or not 0 <= now - state.at <= longest:
-        state.began = now  # it was off itself, or its clock was set: nobody was heard meanwhile
-    state.at = now
     newest = {
         host: Arrival(one.report, min(one.at, now))
         for host, one in arrivals.items()
         if host in plan.lists
     }
+    off = state.at is None or not 0 <= now - state.at <= longest  # or its clock was set
+    booted = any(host in plan.lists and host not in newest for host in state.held)
+    if off or booted:  # reports are kept in memory: nobody counts as heard from before
+        state.began = now
+    state.at, state.held = now, sorted(newest)
     unheard = {
         host: now - max(newest[host].at if host in newest else 0, state.began)
         for host in plan.hosts

@@ -432,9 +432,22 @@ def test_a_ca_that_gives_no_nonce_takes_no_orders(tmp_path: Path, nonce: str, wo
         f'for word; do url=$word; done; case $url in */new-nonce) echo "{nonce}" ;; '
         f"*) echo '{DIRECTORY}' ;; esac",
     )  # fmt: skip
-    fault_text = fault(tmp_path, "acme_answers", "https://ca/acme/acme/directory", "/root.crt")
+    asked = ("https://ca/acme/acme/directory", "/root.crt", "10.0.0.10")
+    fault_text = fault(tmp_path, "acme_answers", *asked)
     assert fault_text.startswith(words.rstrip()), fault_text
     assert bool(fault_text) == bool(words)
+
+
+def test_a_ca_takes_orders_whatever_its_own_resolver_says(tmp_path: Path) -> None:
+    """A resolver that knows no names is a fault of DNS there, and told as that."""
+    stand_in(
+        tmp_path, "curl",
+        f"for word; do url=$word; done; case \"$*\" in *'--connect-to ::10.0.0.10: '*) ;; *) "
+        "echo 'curl: (6) Could not resolve host: ca'; exit 6 ;; esac; "
+        f"case $url in */new-nonce) echo 'Replay-Nonce: abc' ;; *) echo '{DIRECTORY}' ;; esac",
+    )  # fmt: skip
+    asked = ("https://ca/acme/acme/directory", "/root.crt", "10.0.0.10")
+    assert fault(tmp_path, "acme_answers", *asked) == ""
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,28 @@ def test_wrong_record_is_one_cause_however_many_see_it(site: Site) -> None:
     assert broken == {f"https://shop.{site.domain}", *(f"{h.name} asks DNS" for h in site.hosts)}
 
 
+def test_names_that_one_host_does_not_know_are_one_cause_with_each_of_them(site: Site) -> None:
+    """Its resolver is another one: as many alarms as names would hide what it is."""
+
+    def unknown(check: Check) -> str:
+        concerned = check.function == "names_resolve" and check.host == site.hypervisor.name
+        return f"{check.name or 'others'} unknown here;" if concerned else ""
+
+    (cause,) = diagnosed(site, unknown).causes
+    assert (cause.layer, cause.host) == ("dns", site.hypervisor.name)
+    for route in routes(site):
+        assert f"{route.fqdn} unknown here;" in cause.fault
+        assert f"https://{route.fqdn}" in cause.breaks
+
+
+def test_two_hosts_with_wrong_names_of_their_own_are_two_causes(site: Site) -> None:
+    def wrong(check: Check) -> str:
+        concerned = check.function == "names_resolve" and check.host in ("gateway", "proxy")
+        return f"as {check.host} has it;" if concerned else ""
+
+    assert {cause.host for cause in diagnosed(site, wrong).causes} == {"gateway", "proxy"}
+
+
 def test_unreachable_guest_before_faults_of_those_who_need_it(site: Site) -> None:
     def behind(check: Check) -> str:
         return "no answer" if check.target == "worker" and check.layer in ("tcp", "tls") else ""

@@ -248,6 +248,28 @@ def test_a_watcher_that_was_off_itself_calls_nobody_silent(site: Site) -> None:
     assert site.round(4) == []
 
 
+@pytest.mark.parametrize("off", [3, 2 * MINUTE])
+def test_a_watcher_that_boots_calls_nobody_silent(site: Site, off: int) -> None:
+    """Reports are kept in memory: those of before are gone."""
+    site.round(100)
+    site.newest.clear()
+    site.now += off
+    assert site.looks() == []
+    site.now += MINUTE
+    assert site.looks() == [], "a minute without a report"
+    site.round(2)
+    site.off = {"gateway"}
+    assert titles(site.round(5)) == [("failure", "fault: gateway: its own checks")]
+
+
+def test_a_watcher_that_is_told_nothing_after_its_boot_says_so(site: Site) -> None:
+    site.round(100)
+    site.newest.clear()
+    site.off = set(PLAN.lists)
+    silent = ("failure", "fault: the watcher: reports of the site's hosts")
+    assert titles(site.round(6)) == [silent]
+
+
 def test_a_watcher_that_begins_tells_nothing_before_every_host_has_looked_or_is_silent() -> None:
     site = Site(faults={PORT: "does not answer", UNIT: "is inactive"}, off={"gateway"})
     assert site.round(2) == [], "the gateway would tell what comes first"
