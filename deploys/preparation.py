@@ -42,5 +42,5 @@ def questions() -> Iterator[Question[Any]]:
     stack_hosts = deployments.stack_hosts(site())
     if site_host() in stack_hosts:
         yield question(ComposeProjects, sizes=False)
-    if site_host() in (*stack_hosts, site().first_with_role.get("portainer")):
+    if site_host() in (*stack_hosts, site().portainer):
         yield question(Moves)

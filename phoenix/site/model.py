@@ -711,13 +711,23 @@ class Site(Frozen):
         return self._role("step_ca")
 
     @property
+    def traefiks(self) -> tuple[Host, ...]:
+        """The guests with role traefik: each routes all of the site's services."""
+        return self.with_role.get("traefik", ())
+
+    @property
     def traefik(self) -> Host | None:
-        """The guest with role traefik."""
+        """The first of `traefiks`, for what is the same on all of them."""
         return self._role("traefik")
 
     @property
+    def gateways(self) -> tuple[Host, ...]:
+        """The guests with role nginx: each answers to all of the site's names."""
+        return self.with_role.get("nginx", ())
+
+    @property
     def gateway(self) -> Host | None:
-        """The guest with role nginx."""
+        """The first of `gateways`, for what is the same on all of them."""
         return self._role("nginx")
 
     @cached_property
@@ -787,13 +797,9 @@ class Site(Frozen):
         return _grouped((service.owner.name, service) for service in self.services)
 
     @cached_property
-    def first_with_role(self) -> Mapping[str, Host]:
-        """The first guest of each role that any guest has."""
-        holders: dict[str, Host] = {}
-        for host in self.guests:
-            for role in host.roles:
-                holders.setdefault(role, host)
-        return holders
+    def with_role(self) -> Mapping[str, tuple[Host, ...]]:
+        """The guests of each role that any guest has, in their order."""
+        return _grouped((role, host) for host in self.guests for role in host.roles)
 
     def host(self, name_or_id: str | int) -> Host:
         """Find a host.
@@ -827,7 +833,7 @@ class Site(Frozen):
         return self.services_by_owner.get(host.name, ())
 
     def _role(self, role: str) -> Host | None:
-        return self.first_with_role.get(role)
+        return next(iter(self.with_role.get(role, ())), None)
 
 
 def _grouped(pairs: Iterable[tuple[str, _Item]]) -> dict[str, tuple[_Item, ...]]:

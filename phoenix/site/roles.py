@@ -24,14 +24,23 @@ class RoleError(SettingError):
 
 
 def guest_with(site: Site, role: str) -> Host:
-    """The guest with `role` ("step_ca", "traefik", "nginx", "portainer").
+    """The guest with `role` ("step_ca", "traefik", "nginx", "portainer"), the first of several.
 
     Raises:
         RoleError: there is none; says how to give the role to a guest.
     """
-    host = site.first_with_role.get(role)
-    if host is not None:
-        return host
+    return guests_with(site, role)[0]
+
+
+def guests_with(site: Site, role: str) -> tuple[Host, ...]:
+    """The guests with `role`, in their order; there is at least one.
+
+    Raises:
+        RoleError: there is none; says how to give the role to a guest.
+    """
+    hosts = site.with_role.get(role, ())
+    if hosts:
+        return hosts
     raise RoleError(
         f'no guest has the role {role}: add "role": "{role}" to its entry in '
         "phoenix_lxc_configs.json or phoenix_vm_configs.json"
