@@ -125,9 +125,10 @@ def test(arguments: Sequence[str]) -> int:
     else:
         os.environ[pace.VARIABLE] = str(pace.deadline_factor())
         say(f"deadlines of the lab's tests: {os.environ[pace.VARIABLE]} times a quiet machine's")
-    # Two labs side by side, a file to the one that is free: they wait more than they compute.
-    pytest = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile"]
-    pytest += ["--no-loadscope-reorder"]  # tests/conftest.py has the order
+    # Two labs side by side wait more than they compute: a third worker has the other tests.
+    workers = "2" if fast else "3"
+    pytest = [sys.executable, "-m", "pytest", "-n", workers, "--dist", "loadfile"]
+    pytest += ["--no-loadscope-reorder"]  # tests/scheduling.py has the order
     result = _run([*pytest, *arguments])
     return failed or result
 

@@ -1,12 +1,14 @@
 """What holds for all tests."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from unittest.mock import patch
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer  # type: ignore[import-untyped]
+
+from tests import scheduling
 
 # pyinfra's command line makes greenlets of all threads when it is imported, for the whole process
 # and for good; servers that tests run in threads would stand still. Nothing here needs that.
@@ -18,8 +20,6 @@ _DEADLINE = re.compile(r"DeadlineError: (.+)|Failed: (Timeout \(.+)")
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-FIRST = ("test_cut.py", "test_day.py", "test_domain.py", "test_kills.py", "test_whole_site.py")
-"""Files that take long and have few tests: at the end, one worker would wait for the other."""
 _DIFFERS_BY_PROCESS = re.compile(r"set\(\{| at 0x[0-9a-f]+")
 
 
@@ -27,13 +27,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Refuse names made of a set or an address: pytest-xdist's workers would not agree on them.
 
     Only now and then would they differ (by PYTHONHASHSEED), and then nothing runs at all.
-    Files then come in pytest-xdist's own order, those with the most tests first, but for `FIRST`.
+    Files then come in the order of `tests/scheduling.py`.
     """
     unstable = [item.nodeid for item in items if _DIFFERS_BY_PROCESS.search(item.nodeid)]
     if unstable:
         raise pytest.UsageError("give these tests `ids`:\n" + "\n".join(unstable))
-    count = Counter(item.path for item in items)
-    items.sort(key=lambda item: (item.path.name not in FIRST, -count[item.path], item.path))
+    items[:] = scheduling.ordered(items, lambda item: item.path)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(
+    config: pytest.Config, log: Producer
+) -> scheduling.LabScheduling | None:
+    """Files of the lab go to the workers that have one; another `--dist` is pytest-xdist's own."""
+    by_file = config.getvalue("dist") == "loadfile"
+    return scheduling.LabScheduling(config, log) if by_file else None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -1,0 +1,86 @@
+"""Which of pytest-xdist's workers runs which file, and in which order.
+
+Two workers have a lab each. They wait more than they compute, so a third one runs the tests without
+a lab beside them. A file goes to one worker, as `--dist loadfile` has it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePath
+from typing import TypeVar
+
+from typing_extensions import override
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
+
+T = TypeVar("T")
+
+LABS = 2
+"""Workers with a lab."""
+LAB = "tests/integration/"
+FIRST = (
+    *(f"integration/test_{name}.py" for name in (
+        "trouble", "day", "stacks", "domain", "move", "swarm", "undeclared", "targets",
+        "stack_ways", "stack_failures", "init", "networks", "step_ca", "watch", "rotation",
+        "guard", "doctor", "kills", "taken_over", "portainer", "renewal",
+    )),
+    "proxmox/test_cut.py", "proxmox/test_whole_site.py", "unit/test_apply_script.py",
+    "unit/test_injection.py",
+)  # fmt: skip
+"""Files that take longest, in this order: a long one at the end keeps one worker waiting for the
+other."""
+
+
+def ordered(items: Iterable[T], path: Callable[[T], PurePath]) -> list[T]:
+    """The tests file by file: `FIRST`, then those with the most tests."""
+    found = list(items)
+    count = Counter(path(item) for item in found)
+    place = {name: index for index, name in enumerate(FIRST)}
+
+    def key(item: T) -> tuple[int, int, PurePath]:
+        file = path(item)
+        return place.get("/".join(file.parts[-2:]), len(FIRST)), -count[file], file
+
+    return sorted(found, key=key)
+
+
+class LabScheduling(LoadFileScheduling):  # type: ignore[misc]
+    """`--dist loadfile` with workers of which `LABS` alone have a lab.
+
+    Those take files of the lab while there are any, then the others; each further worker takes
+    none of the lab. A worker is given its next file with the last test of the one before.
+    """
+
+    @property
+    def _beside(self) -> set[WorkerController]:
+        """The workers without a lab: one that stands in for a worker that died has one."""
+        return {node for node in self.nodes if LABS <= _number(node) < self.numnodes}
+
+    def _next(self, node: WorkerController) -> str | None:
+        """The file that a worker takes next, None where none is left for it."""
+        of_lab: list[str] = [file for file in self.workqueue if file.startswith(LAB)]
+        others = [file for file in self.workqueue if not file.startswith(LAB)]
+        choice: Sequence[str] = others if node in self._beside else [*of_lab, *others]
+        return choice[0] if choice else None
+
+    @override
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        file = self._next(node)
+        if file is None:
+            if not node.shutting_down:
+                node.shutdown()
+            return
+        self.workqueue.move_to_end(file, last=False)
+        super()._assign_work_unit(node)
+
+    @override
+    def _reschedule(self, node: WorkerController) -> None:
+        # A worker begins a test when it knows the next one: of two it has one to begin.
+        if self._pending_of(self.assigned_work[node]) < 2 and not node.shutting_down:
+            self._assign_work_unit(node)
+
+
+def _number(node: WorkerController) -> int:
+    return int(node.gateway.id.removeprefix("gw"))
