@@ -4,7 +4,7 @@ from pydantic import SecretStr
 from pyinfra import host
 
 from deploys import ca
-from deploys.context import setting_errors, settings, site
+from deploys.context import setting_errors, settings, site, site_host
 from deploys.site_secrets import secret
 from phoenix import files
 from phoenix.components.acme import phoenix_acme_conf as acme
@@ -35,12 +35,12 @@ def certificate(name: str) -> HostCertificate | None:
 
 
 def of_the_gateway() -> tuple[HostCertificate, ...]:
-    """The certificates of the gateway, one unless its names are many.
+    """The certificates of this host as a gateway, one unless its names are many.
 
     Raises:
         DeployError: the CA that is deployed cannot vouch for the site as it is declared.
     """
-    issued = certificates_of_the_gateway(site())
+    issued = certificates_of_the_gateway(site(), site_host())
     if issued:
         ca.check_names()
     return issued

@@ -1,4 +1,4 @@
-"""Traefik lets the gateway alone in: a TLS client without its certificate gets no connection.
+"""Traefik lets the gateways alone in: a TLS client without their certificate gets no connection.
 
 A change of the certificate loses no request: Traefik knows both, the gateway presents the new one,
 Traefik forgets the former one.
@@ -12,7 +12,6 @@ from operations.config_tree import config_tree
 from phoenix.components.config_tree.tree import TreeFile
 from phoenix.components.traefik import traefik_yml as traefik
 from phoenix.secrets.client_certificate import certificate_in, fingerprint
-from phoenix.site.roles import guest_with
 from phoenix.site.secret_names import GATEWAY_CERTIFICATE
 
 
@@ -22,10 +21,10 @@ def admit(step: str, pems: list[str]) -> None:
         known = list(dict.fromkeys(certificate_in(pem) for pem in pems))
     gateway.presents(
         name=f"Admission: the gateway presents {step}",
-        gateway=guest_with(site(), "nginx").name,
+        gateways=[one.name for one in site().gateways],
         fingerprints=[fingerprint(certificate) for certificate in known],
     )
-    if site_host() != site().traefik:
+    if site_host() not in site().traefiks:
         return
     config, marker = traefik.admission(known)
     config_tree(
@@ -38,7 +37,8 @@ def admit(step: str, pems: list[str]) -> None:
     )
 
 
-if site().traefik and site().gateway and site_host() in (site().traefik, site().gateway):
+taking_part = (*site().traefiks, *site().gateways)
+if site().traefiks and site().gateways and site_host() in taking_part:
     with setting_errors():
         store = secrets()
         changing = store.is_proposed(GATEWAY_CERTIFICATE) or store.is_changing(GATEWAY_CERTIFICATE)
@@ -46,7 +46,7 @@ if site().traefik and site().gateway and site_host() in (site().traefik, site().
         if changing:
             store.propose(GATEWAY_CERTIFICATE)
         # The gateway's own is given to it by deploys/nginx.py, or below while it changes.
-        taken = changing or site_host() == site().traefik
+        taken = changing or site_host() in site().traefiks
         new = secret(GATEWAY_CERTIFICATE).get_secret_value() if taken else ""
     if changing:
         secret_rotation.begun(
@@ -57,7 +57,7 @@ if site().traefik and site().gateway and site_host() in (site().traefik, site().
         )
         if former is not None:  # else it is lost: the gateway's requests fail for a moment
             admit("the former certificate or the new one", [former.get_secret_value(), new])
-        if site_host() == site().gateway and acme.of_the_gateway():
+        if site_host() in site().gateways and acme.of_the_gateway():
             with setting_errors():
                 tree = gateway_tree.tree(new)
             config_tree(name="Admission: the gateway presents the new certificate", tree=tree)

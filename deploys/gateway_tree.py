@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploys.context import settings, site
+from deploys.context import settings, site, site_host
 from facts.certificates import AcmeStatus
 from facts.nginx import OwnSites
 from operations.host_state import question, read_or
@@ -46,6 +46,7 @@ def tree(client: str) -> Tree:
     sites = kept_sites()
     config, generation = nginx.nginx_config(
         site(),
+        on=site_host(),
         client_certificate=fingerprint(certificate_in(client)),
         hsts_seconds=settings().nginx_hsts_seconds,
         max_body=settings().nginx_max_body,

@@ -3,7 +3,7 @@
 from pyinfra import host
 
 from deploys import acme, residents, traefik_tree
-from deploys.context import pinned_program, setting_errors, settings, site
+from deploys.context import pinned_program, setting_errors, settings, site, site_host
 from deploys.site_secrets import secret
 from facts.external import PinnedLeaves
 from operations import moves, serial
@@ -26,7 +26,7 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
         program = pinned_program("traefik")
         own = traefik_tree.kept()
         static = traefik.static_config(
-            site(), metrics=settings().traefik_metrics, entry_points=own.used
+            site(), on=site_host(), metrics=settings().traefik_metrics, entry_points=own.used
         )
         password = secret(DASHBOARD_PASSWORD)
         login = htpasswd(settings().traefik_dashboard_user, password)
@@ -42,7 +42,11 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
             read_or(question(PinnedLeaves, folder=traefik.EXTERNAL, ends=ends), {}) if ends else {}
         )
         routes, marker = traefik.dynamic_config(
-            site(), "".join((login, *users.values())), leaves, beside=bool(own.dynamic)
+            site(),
+            "".join((login, *users.values())),
+            leaves,
+            on=site_host(),
+            beside=bool(own.dynamic),
         )
 
     residents.look()
@@ -113,6 +117,6 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
                     },
                 },
                 marker,
-                first=traefik.FORMER.line(*traefik.former_names(site())),
+                first=traefik.FORMER.line(*traefik.former_names(site(), site_host())),
             ),
         )

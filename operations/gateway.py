@@ -15,35 +15,39 @@ from operations.host_state import question, read_of
 from operations.operation import operation
 
 
-@operation(reads=lambda gateway, **_: [question(ClientCertificate)] if host.name == gateway else [])
+@operation(
+    reads=lambda gateways, **_: [question(ClientCertificate)] if host.name in gateways else []
+)
 def presents(
-    *, gateway: str, fingerprints: Sequence[str]
+    *, gateways: Sequence[str], fingerprints: Sequence[str]
 ) -> Generator[FunctionCommand, None, None]:
-    """Refuse what follows on this host unless the gateway presents a certificate that is known.
+    """Refuse what follows on this host unless each gateway presents a certificate that is known.
 
-    Put it on the gateway and on Traefik's guest: an operation waits for all that take part, so the
-    gateway has by then what this run gives it.
+    Put it on the gateways and on Traefik's guests: an operation waits for all that take part, so
+    the gateways have by then what this run gives them.
 
     Args:
-        gateway: the gateway's name in the inventory.
+        gateways: the gateways' names in the inventory.
         fingerprints: SHA-256 in hex of each certificate that Traefik is about to know.
     """
-    if host.name == gateway:
+    if host.name in gateways:
         host.noop("the gateway itself")
         return
     if not host.state.is_executing:
         host.noop("the gateway is asked when the run comes to it")
         return
-    try:
-        presented = read_of(inventory.get_host(gateway), question(ClientCertificate))
-    except (ConnectError, FactError) as error:
-        presented, why = "", f": {error}"
-    else:
-        why = "" if presented else ", but none"
-    if presented in fingerprints:
-        host.noop("the gateway presents its certificate")
-        return
-    yield from refuse(
-        f"{gateway} does not present the certificate that Traefik would ask for{why}. Traefik "
-        "stays as it is, since it would refuse every request. Run deploys/nginx.py first"
-    )
+    for gateway in gateways:
+        try:
+            presented = read_of(inventory.get_host(gateway), question(ClientCertificate))
+        except (ConnectError, FactError) as error:
+            presented, why = "", f": {error}"
+        else:
+            why = "" if presented else ", but none"
+        if presented not in fingerprints:
+            yield from refuse(
+                f"{gateway} does not present the certificate that Traefik would ask for{why}. "
+                "Traefik stays as it is, since it would refuse every request. Run deploys/nginx.py "
+                "first"
+            )
+            return
+    host.noop("the gateway presents its certificate")

@@ -96,7 +96,7 @@ def _of_guests(site: Site) -> Iterator[Trace]:
                     yield Trace(login.secret, guest.name, user_file(service, login))
         if guest == site.ca:
             yield Trace(ISSUANCE_KEY, guest.name, TEMPLATE)
-        if guest == site.gateway:
+        if guest in site.gateways:
             yield Trace(GATEWAY_CERTIFICATE, guest.name, CLIENT_CERTIFICATE)
         if guest == site.portainer:
             yield Trace(ADMIN_PASSWORD, guest.name, PASSWORD_FILE)

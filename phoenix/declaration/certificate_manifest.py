@@ -85,7 +85,7 @@ def _missing(
         message = f"{raw.cert_type[:40]!r} is no kind of certificate, and is read as server"
         yield f"{path}.cert_type", message, "write server or client"
     if raw.cert_type == "client":
-        if site.gateway is None or raw.guest_id != site.gateway.vmid:
+        if raw.guest_id not in {gateway.vmid for gateway in site.gateways}:
             message = (
                 "a client's certificate, and Phoenix makes one for the gateway alone: no service "
                 "of the site asks for another"

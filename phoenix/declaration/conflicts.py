@@ -174,19 +174,21 @@ def proven(site: Site, report: Report) -> None:
 
     The gateway and Traefik have each a pair for their own port, and no pair of their guest.
     """
-    if site.gateway is not None and site.gateway == site.traefik:
+    both = [host for host in site.gateways if host in site.traefiks]
+    for host in both:
         report.error(
-            site.gateway.source.file,
-            f"{site.gateway.source.path}.role",
-            f"{site.gateway.name} is to be both the gateway and Traefik, which need the same port "
+            host.source.file,
+            f"{host.source.path}.role",
+            f"{host.name} is to be both the gateway and Traefik, which need the same port "
             f"{ports.HTTPS}",
             "give one of the two roles to another guest",
         )
+    if both:
         return
     held = {
         (certificate.host.name, name)
         for certificate in certificates(site)
-        if certificate.challenge == "standalone" and certificate.host != site.traefik
+        if certificate.challenge == "standalone" and certificate.host not in site.traefiks
         for name in certificate.sans
     }
     for host in site.guests:
@@ -246,7 +248,7 @@ def _stack_pairs(site: Site, report: Report) -> None:
 
 
 def _front(site: Site, host: Host) -> str:
-    return "the gateway" if host == site.gateway else "Traefik's guest"
+    return "the gateway" if host in site.gateways else "Traefik's guest"
 
 
 def _agents_without_server(guests: Sequence[Host], report: Report) -> None:
@@ -300,7 +302,8 @@ def gateway_ports(site: Site, report: Report) -> None:
     """Refuse a port of the gateway that two services want, or that the gateway needs itself."""
     if site.gateway is None:
         return
-    taken = {port: user for (port, _), user in _needed_ports(site)[site.gateway.name].items()}
+    needed = _needed_ports(site)
+    taken = {port: user for host in site.gateways for (port, _), user in needed[host.name].items()}
     firsts: dict[int, Service] = {}
     provers: dict[str, Service] = {}
     routed = {name: route.service for route in routes(site) for name in route.names}
@@ -447,11 +450,11 @@ def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
         if certificate.challenge == "standalone":
             user = "the ACME http-01 challenge (RFC 8555, always port 80)"
             needed[certificate.host.name][ports.HTTP, "tcp"] = user
-    if site.gateway:
+    for host in site.gateways:
         nginx = (ports.HTTP, ports.HTTPS, ports.NGINX_STATUS)
-        needed[site.gateway.name] |= {(port, "tcp"): "Nginx" for port in nginx}
-    if site.traefik:
-        needed[site.traefik.name] |= {
+        needed[host.name] |= {(port, "tcp"): "Nginx" for port in nginx}
+    for host in site.traefiks:
+        needed[host.name] |= {
             (ports.HTTPS, "tcp"): "Traefik",
             (ports.TRAEFIK_LOCAL, "tcp"): "Traefik",
             (ports.HOME, "tcp"): "the start page",
@@ -535,8 +538,9 @@ def resolvers(site: Site, report: Report) -> None:
             if any(address in addresses_of(server) for server in site.name_servers):
                 continue
             message = f"{address} is not the site's DNS server"
-            if site.gateway and address in addresses_of(site.gateway):
-                message = f"{address} is the gateway {site.gateway.name}, which answers no DNS"
+            for gateway in site.gateways:
+                if address in addresses_of(gateway):
+                    message = f"{address} is the gateway {gateway.name}, which answers no DNS"
             report.warn(
                 host.source.file,
                 f"{host.source.path}.network_config",

@@ -433,12 +433,14 @@ def _check_address(
 
 def outer_names(site: Site, report: Report) -> None:
     """Warn of a gateway by DHCP, whose address there no record can have."""
-    gateway = site.gateway
-    if gateway is None:
-        return
     known = {network.name: network for network in site.networks}
     keys = ("network_config", "secondary_network_config")
-    for key, interface in zip(keys, gateway.interfaces, strict=False):
+    cards = [
+        (gateway, key, card)
+        for gateway in site.gateways
+        for key, card in zip(keys, gateway.interfaces, strict=False)
+    ]
+    for gateway, key, interface in cards:
         network = known.get(interface.network)
         if interface.address is not None or network is None or network.own_dns:
             continue

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address
+from itertools import product
 from urllib.parse import urlsplit
 
 from phoenix.derived import control_plane, dns, firewall
@@ -24,7 +25,7 @@ def check(site: Site, report: Report) -> None:
         site: whose services.
         report: takes the findings.
     """
-    if site.gateway is None or site.traefik is None:
+    if not site.gateways or not site.traefiks:
         return  # `conflicts.roles` says that it is missing
     names = _Names(site)
     for service in site.services:
@@ -56,18 +57,18 @@ class _Names:
                 routed.setdefault(name, []).append(route.service)
         self.routed = routed
         self.records = {record.name: record.address for record in dns.records(site)}
-        own = addresses(site.gateway) if site.gateway else ()
+        own = (address for gateway in site.gateways for address in addresses(gateway))
         self.gateway = frozenset(map(str, own))
 
     @cached_property
     def handed_on(self) -> frozenset[str]:
-        """Every name whose record is the gateway's address."""
+        """Every name whose record is a gateway's address."""
         gatewayed = (service for service in self.site.services if service.exposure == "gateway")
         return frozenset(name for service in gatewayed for name in service.names)
 
     @cached_property
     def flows(self) -> tuple[firewall.Flow, ...]:
-        """What the firewall lets through to the gateway."""
+        """What the firewall lets through to the gateway; the first, as all let in the same."""
         site = self.site
         return tuple(flow for flow in firewall.flows(site) if flow.destination == site.gateway)
 
@@ -181,11 +182,12 @@ def _fault_of_judge(service: Service, judge: Service, names: _Names) -> tuple[st
             f"leave basic_auth out of {judge.name}",
         )
     site = names.site
-    if judge.options.allowed_networks and site.gateway is not None and site.traefik is not None:
-        source = way(site.traefik, site.gateway).source
-        if not any(source in network for network in judge.options.allowed_networks):
+    for traefik, gateway in product(site.traefiks, site.gateways):
+        source = way(traefik, gateway).source
+        admitted = judge.options.allowed_networks
+        if admitted and not any(source in network for network in admitted):
             return (
-                f"{judge.name} admits no requests from {site.traefik.name}, which asks it",
+                f"{judge.name} admits no requests from {traefik.name}, which asks it",
                 f"add {source} to allowed_networks of {judge.name}",
             )
     return None
@@ -205,7 +207,7 @@ def _asks_itself(service: Service, judge: Service, names: _Names) -> bool:
 
 
 def _is_traefik(host: str, site: Site) -> bool:
-    own = addresses(site.traefik) if site.traefik else ()
+    own = (address for traefik in site.traefiks for address in addresses(traefik))
     return host == "localhost" or host.startswith("127.") or host in map(str, own)
 
 

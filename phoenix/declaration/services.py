@@ -49,13 +49,14 @@ def derive(
     """
     services: dict[str, Service] = {}
     has_gateway = any("nginx" in host.roles for host, _, _ in declared)
-    proxy = next((host for host, _, _ in declared if "traefik" in host.roles), None)
+    proxies = [host for host, _, _ in declared if "traefik" in host.roles]
+    proxy = next(iter(proxies), None)
     make = _Maker(domain, networks, proxy, report)
     for host, entry, stack_routes in declared:
         own = [_own(host, entry, make)]
         own += _further(host, entry, make)
-        if "traefik" in host.roles and has_gateway:
-            own += _by_itself(host, domain)
+        if host is proxy and has_gateway:
+            own += _by_itself(host, domain, proxies)
         if host.portainer_role == "agent" and not any(s and s.kind == "agent" for s in own):
             own.append(_agent(host, entry, None, domain, report))
         if "step_ca" in host.roles and not any(s and s.kind == "ca" for s in own):
@@ -598,11 +599,15 @@ _RESERVED = {
 }
 
 
-def _by_itself(host: Host, domain: str) -> Iterator[Service]:
-    """What Traefik's guest serves unless it is left away."""
-    if "dashboard" not in host.left_alone:
+def _by_itself(host: Host, domain: str, proxies: Sequence[Host]) -> Iterator[Service]:
+    """What each of Traefik's guests serves unless one of them leaves it away; `host` is the first.
+
+    One name leads to all of them, so that none has it alone.
+    """
+    left = {word for proxy in proxies for word in proxy.left_alone}
+    if "dashboard" not in left:
         yield _of_traefik(host, domain, DASHBOARD, "/dashboard/", "dashboard")
-    if "start_page" not in host.left_alone:
+    if "start_page" not in left:
         yield _of_traefik(host, domain, HOME, "/", "home")
 
 

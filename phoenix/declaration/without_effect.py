@@ -57,8 +57,8 @@ def _left_alone(site: Site, host: Host, words: Sequence[str]) -> Iterator[_Found
     """Words of a host's own list for parts that it does not have."""
     has: Mapping[str, bool] = {
         "docker": "docker" in host.roles,
-        "start_page": host == site.traefik,
-        "dashboard": host == site.traefik,
+        "start_page": host in site.traefiks,
+        "dashboard": host in site.traefiks,
         "guest_agent": host.kind == "vm",
         "watch": bool(site.watched_by),
         "proxmox": host.kind != "hypervisor",

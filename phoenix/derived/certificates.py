@@ -72,18 +72,19 @@ def stack_certificate(project: str) -> str:
 
 @once_per_site
 def certificates(site: Site) -> tuple[HostCertificate, ...]:
-    """All certificates got by ACME, in host order; no name is in two of them.
+    """All certificates got by ACME, in host order; no name is in those of two hosts, save gateways.
 
-    The CA's own certificate is made by the CA itself, the agent's by the agent.
+    Each gateway has the names of all. The CA's own certificate is made by the CA itself, the
+    agent's by the agent.
     """
     result = []
     for host in site.guests:
-        if host is site.gateway:
+        if host in site.gateways:
             result += [
                 HostCertificate(host, name, names, "webroot")
                 for name, names in _split(gateway_names(site))
             ]
-        elif host is site.traefik:
+        elif host in site.traefiks:
             result.append(HostCertificate(host, "traefik", (host.fqdn,), "standalone"))
         else:
             of_stacks = _of_stacks(site, host)
@@ -93,9 +94,11 @@ def certificates(site: Site) -> tuple[HostCertificate, ...]:
     return tuple(result)
 
 
-def of_the_gateway(site: Site) -> tuple[HostCertificate, ...]:
-    """The gateway's certificates; each of its names is in one of them."""
-    return tuple(one for one in certificates(site) if is_the_gateways(one.name))
+def of_the_gateway(site: Site, gateway: Host | None = None) -> tuple[HostCertificate, ...]:
+    """The certificates of a gateway, the first by default; each of its names is in one of them."""
+    holder = gateway or site.gateway
+    held = (one for one in certificates(site) if one.host == holder)
+    return tuple(one for one in held if is_the_gateways(one.name))
 
 
 def is_the_gateways(name: str) -> bool:

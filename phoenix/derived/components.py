@@ -100,20 +100,20 @@ COMPONENTS: tuple[Component, ...] = (
     Component(
         "traefik",
         "the internal proxy and its routes",
-        lambda site: _present(site.traefik),
+        lambda site: site.traefiks,
         trees=("traefik", "traefik-routes"),
     ),
-    Component("home", "the start page's server", lambda site: _present(site.traefik)),
+    Component("home", "the start page's server", lambda site: site.traefiks),
     Component(
         "nginx",
         "the gateway",
-        lambda site: _present(site.gateway),
+        lambda site: site.gateways,
         trees=("nginx", "nginx-sandbox"),
     ),
     Component(
         "admission",
         "Traefik lets the gateway alone in, by its certificate",
-        lambda site: _present(site.traefik, site.gateway),
+        lambda site: (*site.traefiks, *site.gateways),
         trees=(),
     ),
     Component(
@@ -183,7 +183,7 @@ def trees_of(site: Site, host: Host) -> frozenset[str]:
         names.add("docker-apt")  # with the setting docker_packages
         if way(site, host) == "compose":
             names.add("registries")
-    if host == site.traefik and site.gateway is not None:
+    if host in site.traefiks and site.gateways:
         names.add(ADMISSION)
     if site.portainer and site.agents and host in (site.portainer, *site.agents):
         names.add(TUNNEL)
@@ -249,7 +249,7 @@ def hosts_of(site: Site, service: Service) -> tuple[Host, ...]:
     """The hosts that `components_of` a service change for its sake, in the site's order."""
     taking_part = {service.owner.name, *(host.name for host in site.name_servers)}
     if service.exposure == "gateway":
-        taking_part |= {host.name for host in _present(site.gateway, site.traefik)}
+        taking_part |= {host.name for host in (*site.gateways, *site.traefiks)}
     if service.kind == "agent":
         taking_part |= {host.name for host in _present(site.portainer)}
     return tuple(host for host in site.hosts if host.name in taking_part)

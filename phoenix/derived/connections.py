@@ -6,6 +6,7 @@ The checks of `phoenix.health.checks` make each of them, and no firewall rule ma
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import NamedTuple
 
 from phoenix.derived import control_plane
@@ -13,7 +14,7 @@ from phoenix.derived.routes import routes, tcp_services
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import HTTPS
-from phoenix.site.roles import guest_with
+from phoenix.site.roles import guests_with
 
 
 class Connection(NamedTuple):
@@ -43,11 +44,12 @@ def connections(site: Site) -> tuple[Connection, ...]:
 
 def _connections(site: Site) -> Iterator[Connection]:
     ca, client = control_plane.ca(site), site.hypervisor
-    proxy, gateway = guest_with(site, "traefik"), guest_with(site, "nginx")
+    proxies, gateways = guests_with(site, "traefik"), guests_with(site, "nginx")
     for host in site.hosts:
         yield Connection(host, ca.owner, ca.port, ca.fqdn, f"{host.name} to the CA")
-    yield Connection(gateway, proxy, HTTPS, proxy.fqdn, "Nginx to Traefik")
-    for route in routes(site):
+    for gateway, proxy in product(gateways, proxies):
+        yield Connection(gateway, proxy, HTTPS, proxy.fqdn, f"Nginx to {traefik(site, proxy)}")
+    for proxy, route in product(proxies, routes(site)):
         if route.service.kind == "backend" and not route.urls:  # else Traefik asks who runs it
             yield _to_backend(proxy, "Traefik", route.service)
     for service in site.services:
@@ -58,13 +60,29 @@ def _connections(site: Site) -> Iterator[Connection]:
                 yield Connection(
                     client, service.owner, service.port, alias, description, service.name
                 )
-    yield from _by_ports(site, client, gateway)
+    for gateway in gateways:
+        yield from _by_ports(site, client, gateway)
+        yield from _by_names(site, client, gateway)
+
+
+def traefik(site: Site, proxy: Host) -> str:
+    """What a Traefik is called: one of several by its host."""
+    return f"Traefik on {proxy.name}" if site.traefiks[1:] else "Traefik"
+
+
+def the_gateway(site: Site, gateway: Host) -> str:
+    """What a gateway is called: one of several by its host."""
+    return f"the gateway {gateway.name}" if site.gateways[1:] else "the gateway"
+
+
+def _by_names(site: Site, client: Host, gateway: Host) -> Iterator[Connection]:
+    """A client to a gateway for each name that it answers to."""
     owners = {name: route.service.name for route in reversed(routes(site)) for name in route.names}
     for route in routes(site):
         for name in route.names:
             if owners[name] != route.service.name:
                 continue  # several services have paths of one name
-            description = f"a client to the gateway for {name}"
+            description = f"a client to {the_gateway(site, gateway)} for {name}"
             yield Connection(client, gateway, HTTPS, name, description, route.service.name)
 
 
@@ -78,7 +96,7 @@ def _by_ports(site: Site, client: Host, gateway: Host) -> Iterator[Connection]:
         description = f"Nginx to {service.name} on {service.owner.name}"
         yield Connection(gateway, service.owner, service.port, name, description, service.name)
         for known in service.names if service.has_tls else ("",):
-            description = f"a client to the gateway for {known or service.name}"
+            description = f"a client to {the_gateway(site, gateway)} for {known or service.name}"
             description += f" at port {service.gateway_port}" if known else ""
             yield Connection(
                 client, gateway, service.gateway_port, known, description, service.name

@@ -71,6 +71,7 @@ _TO_TRAEFIK = ("backend", "dashboard", "home", "redirect", "ca", "agent")
 
 
 def _service(site: Site, service: Service, name: str) -> DnsRecord:
+    # Of several gateways the first: a name has one address, which no client leaves by itself.
     if service.exposure == "gateway" and site.gateway is not None:
         return _of_host(site.gateway, name, f"service {service.name}, by gateway")
     return _of_host(service.owner, name, f"service {service.name}, directly")

@@ -10,7 +10,7 @@ from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Site
 from phoenix.site.names import in_zone
 from phoenix.site.ports import HTTPS
-from phoenix.site.roles import guest_with
+from phoenix.site.roles import guests_with
 
 
 class Endpoint(NamedTuple):
@@ -41,11 +41,11 @@ def endpoints(site: Site) -> tuple[Endpoint, ...]:
     Raises:
         phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
     """
-    gateway, proxy = (guest_with(site, role) for role in ("nginx", "traefik"))
+    gateways, proxies = (guests_with(site, role) for role in ("nginx", "traefik"))
     ca = control_plane.ca(site)
     names = gateway_names(site)
-    result = [Endpoint(gateway, HTTPS, names[0], names)] if names else []
-    result.append(Endpoint(proxy, HTTPS, proxy.fqdn, (proxy.fqdn,)))
+    result = [Endpoint(gateway, HTTPS, names[0], names) for gateway in gateways if names]
+    result += [Endpoint(proxy, HTTPS, proxy.fqdn, (proxy.fqdn,)) for proxy in proxies]
     for service in site.services:
         if service.kind in ("backend", "tcp") and service.has_tls and service.checked:
             name = service.server_name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
+from itertools import product
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -242,12 +243,10 @@ def outbound(site: Site, host: Host) -> tuple[Rule, ...]:
 def _derived(site: Site) -> Iterator[Flow]:
     yield from _base(site)
     yield from _certificates(site)
-    gateway, traefik = site.gateway, site.traefik
-    if gateway:
-        for source in _clients(site, gateway):
-            for port in (HTTP, HTTPS):
-                yield Flow(source, gateway, "tcp", port, "clients to the gateway")
-    if gateway and traefik:
+    for gateway in site.gateways:
+        for source, port in product(_clients(site, gateway), (HTTP, HTTPS)):
+            yield Flow(source, gateway, "tcp", port, "clients to the gateway")
+    for gateway, traefik in product(site.gateways, site.traefiks):
         yield Flow(gateway, traefik, "tcp", HTTPS, "gateway to Traefik")
     for service in site.services:
         yield from _to_service(site, service)
@@ -288,13 +287,13 @@ def _to_service(site: Site, service: Service) -> Iterator[Flow]:
     elif service.exposure == "direct":
         for source in _clients(site, owner):
             yield Flow(source, owner, "tcp", port, f"clients to {service.name}")
-    elif service.kind == "backend" and site.traefik:
-        yield from _from_traefik(site.traefik, service)
+    elif service.kind == "backend":
+        yield from _from_traefik(site, service)
 
 
-def _from_traefik(traefik: Host, service: Service) -> Iterator[Flow]:
+def _from_traefik(site: Site, service: Service) -> Iterator[Flow]:
     """To the owner; of a Swarm stack to each node that may run it."""
-    for target in service.nodes or (service.owner,):
+    for traefik, target in product(site.traefiks, service.nodes or (service.owner,)):
         yield Flow(traefik, target, "tcp", service.port, f"Traefik to {service.name}")
 
 
@@ -302,21 +301,23 @@ def _through_proxies(site: Site, service: Service) -> Iterator[Flow]:
     """What leads on to another's service, past HTTP, and to who decides about requests."""
     owner, port = service.owner, service.port
     if service.external is not None:
-        yield Flow(
-            owner, _end(site, service.external.host), "tcp", port, f"Traefik to {service.name}"
-        )
-    elif service.kind == "tcp" and site.gateway:
+        for traefik in site.traefiks:
+            end = _end(site, service.external.host)
+            yield Flow(traefik, end, "tcp", port, f"Traefik to {service.name}")
+    elif service.kind == "tcp":
         at = service.gateway_port
-        for source in _clients(site, site.gateway):
-            yield Flow(source, site.gateway, "tcp", at, f"clients to {service.name}")
-        yield Flow(site.gateway, owner, "tcp", port, f"gateway to {service.name}")
-        if service.has_tls:
-            yield Flow(site.gateway, owner, "tcp", HTTP, "http-01, passed on by the gateway")
-    if service.options.forward_auth is not None and site.traefik:
+        for gateway in site.gateways:
+            for source in _clients(site, gateway):
+                yield Flow(source, gateway, "tcp", at, f"clients to {service.name}")
+            yield Flow(gateway, owner, "tcp", port, f"gateway to {service.name}")
+            if service.has_tls:
+                yield Flow(gateway, owner, "tcp", HTTP, "http-01, passed on by the gateway")
+    if service.options.forward_auth is not None:
         url = urlsplit(service.options.forward_auth.url)
         asked = url.port or (HTTPS if url.scheme == "https" else HTTP)
         why = f"Traefik asks who may enter {service.name}"
-        yield Flow(site.traefik, _end(site, url.hostname or ""), "tcp", asked, why)
+        for traefik in site.traefiks:
+            yield Flow(traefik, _end(site, url.hostname or ""), "tcp", asked, why)
 
 
 def _end(site: Site, name: str) -> Endpoint:

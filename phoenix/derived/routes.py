@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from phoenix.derived import home
 from phoenix.site.memo import once_per_site
-from phoenix.site.model import Service, Site
+from phoenix.site.model import Host, Service, Site
 from phoenix.site.ways import address
 
 
@@ -14,8 +14,9 @@ class Route(NamedTuple):
     """One router and its backend. `url` is None for the dashboard, which is Traefik's own, and for
     a redirect, which has none.
 
-    `url` holds the backend's address, so that no DNS is on the data path; the certificate there
-    is verified against `server_name`. The start page is on Traefik's own loopback, without TLS.
+    `url` holds the backend's address as its Traefik has it, so that no DNS is on the data path; the
+    certificate there is verified against `server_name`. The start page is on Traefik's own
+    loopback, without TLS.
     """
 
     service: Service
@@ -35,9 +36,17 @@ class Route(NamedTuple):
 
 @once_per_site
 def routes(site: Site) -> tuple[Route, ...]:
-    """All routes, sorted by name; dashboard and start page among them."""
+    """All routes, sorted by name; dashboard and start page among them.
+
+    Every Traefik has them all. The URLs are those of the first one.
+    """
+    return routes_of(site, site.traefik)
+
+
+def routes_of(site: Site, proxy: Host | None) -> tuple[Route, ...]:
+    """`routes` with the URLs by which one Traefik reaches its backends."""
     return tuple(
-        _route(site, service)
+        _route(service, proxy)
         for service in site.services
         if service.exposure == "gateway" and service.kind != "tcp"
     )
@@ -51,13 +60,17 @@ def tcp_services(site: Site) -> tuple[Service, ...]:
 
 
 def backend_url(site: Site, service: Service) -> str:
-    """Where Traefik asks for a service; without a Traefik, at its owner's managed address."""
-    owner = service.owner
-    return service.backend_url(address(site.traefik, owner) if site.traefik else owner.address)
+    """Where Traefik asks for a service, the first of several; without one, at its owner's managed
+    address."""
+    return _url(service, site.traefik, service.owner)
 
 
-def _route(site: Site, service: Service) -> Route:
-    url: str | None = backend_url(site, service)
+def _url(service: Service, proxy: Host | None, host: Host) -> str:
+    return service.backend_url(address(proxy, host) if proxy else host.address)
+
+
+def _route(service: Service, proxy: Host | None) -> Route:
+    url: str | None = _url(service, proxy, service.owner)
     kind: Literal["backend", "dashboard", "home", "redirect"] = "backend"
     if service.kind == "dashboard":
         url, kind = None, "dashboard"
@@ -65,10 +78,7 @@ def _route(site: Site, service: Service) -> Route:
         url, kind = home.URL, "home"
     elif service.kind == "redirect":
         url, kind = None, "redirect"
-    urls = tuple(
-        service.backend_url(address(site.traefik, node) if site.traefik else node.address)
-        for node in service.nodes
-    )
+    urls = tuple(_url(service, proxy, node) for node in service.nodes)
     url = urls[0] if urls else url
     return Route(service, service.fqdn, url, service.server_name, service.health_path, kind, urls)
 

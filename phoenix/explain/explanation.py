@@ -109,7 +109,7 @@ def _service(site: Site, service: Service) -> Explanation:
         "external": "not managed by Phoenix",
         "tcp": f"served by {owner.name}, at port {service.gateway_port} of the gateway",
     }
-    holders = {site.gateway, site.traefik, owner} if route else {owner}
+    holders = {*site.gateways, *site.traefiks, owner} if route else {owner}
     return Explanation(
         name=service.fqdn,
         kind="service",
@@ -279,9 +279,10 @@ def _unknown(site: Site, name: str) -> UnknownName:
         happens = [
             f"DNS: {query} is outside {site.domain}: the setting dns_upstreams is asked about it"
         ]
-    if site.gateway:
+    if site.gateways:
+        gateways = " and ".join(host.name for host in site.gateways)
         happens.append(
-            f"gateway: {site.gateway.name} refuses the TLS handshake for it: "
+            f"gateway: {gateways} refuses the TLS handshake for it: "
             f"it knows {len(gateway_names(site))} names"
         )
     return UnknownName(name=query, happens=tuple(happens), near=unknown(site, name).near)

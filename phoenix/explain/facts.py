@@ -36,6 +36,13 @@ def gateway(site: Site) -> Gateway | None:
         proxy=proxy.name,
         proxy_address=str(proxy.address),
         proxy_verified=proxy.fqdn,
+        further=(
+            *(f"by {one.name}, {one.address}:{HTTPS}, as well" for one in site.gateways[1:]),
+            *(
+                f"to {one.name}, {one.address}, verified as {one.fqdn}, as well"
+                for one in site.traefiks[1:]
+            ),
+        ),
     )
 
 
@@ -93,13 +100,11 @@ def _log_in(asked: Options) -> Iterator[str]:
         yield f"each request is asked about at {asked.forward_auth.url}{heads}"
 
 
-def acme_certificates(
-    site: Site, hosts: Set[Host | None], names: set[str]
-) -> Iterator[Certificate]:
+def acme_certificates(site: Site, hosts: Set[Host], names: set[str]) -> Iterator[Certificate]:
     """Certificates by ACME of these hosts that prove one of the names."""
     for certificate in certificates(site):
         if certificate.host in hosts and (
-            names & set(certificate.sans) or certificate.host == site.traefik
+            names & set(certificate.sans) or certificate.host in site.traefiks
         ):
             yield Certificate(
                 host=certificate.host.name,
@@ -121,12 +126,12 @@ def own(service: Service) -> Iterator[Certificate]:
 
 def flows_of_service(site: Site, service: Service) -> Iterator[Flow]:
     """Along the path of a request; and the CA's look at who proves a name."""
-    chain = {site.gateway, site.traefik}
+    chain = {*site.gateways, *site.traefiks}
     for passage in firewall.flows(site):
         last = passage.destination == service.owner and passage.port == service.port
         through = passage.destination in chain and passage.port in (HTTP, HTTPS)
         door = service.gateway_port
-        last = last or bool(door and passage.destination == site.gateway and passage.port == door)
+        last = last or bool(door and passage.destination in site.gateways and passage.port == door)
         if service.kind == "tcp":
             through = False
         if last or (service.exposure == "gateway" and through):

@@ -29,6 +29,8 @@ class Gateway(Frozen):
     proxy: str
     proxy_address: str
     proxy_verified: str
+    further: tuple[str, ...] = ()
+    """Of several gateways and proxies, what else may carry a request."""
 
 
 class Router(Frozen):

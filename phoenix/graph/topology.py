@@ -6,6 +6,7 @@ Everything comes from the functions that the deploys use, so the picture is of w
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Literal
 
 from phoenix.derived import control_plane, dns
@@ -121,10 +122,10 @@ def _box(site: Site, host: Host) -> Box:
     if host == site.hypervisor:
         place = "dns"
         about.append(f"internal DNS: {len(dns.records(site))} names and no other")
-    elif host == site.gateway:
+    elif host in site.gateways:
         place = "gateway"
         about.append("Nginx, the front door")
-    elif host == site.traefik:
+    elif host in site.traefiks:
         place = "proxy"
         about.append("Traefik, routes by name")
     elif host == site.ca:
@@ -213,9 +214,10 @@ def _about(service: Service, domain: str) -> str:
 
 def _links(site: Site) -> Iterator[Link]:
     yield from _asking(site)
-    gateway, proxy = site.gateway, site.traefik
-    if gateway and proxy:
+    gateways, proxies = site.gateways, site.traefiks
+    for gateway in gateways if proxies else ():
         yield _request(CLIENT, box_id(gateway), HTTPS, "https", "by the name asked for")
+    for gateway, proxy in product(gateways, proxies):
         yield _request(box_id(gateway), box_id(proxy), HTTPS, "https", proxy.fqdn)
     for service in site.services:
         target = f"service-{service.name}"
@@ -227,10 +229,10 @@ def _links(site: Site) -> Iterator[Link]:
             )  # fmt: skip
         elif service.kind == "backend" and service.exposure == "direct":
             yield _request(CLIENT, target, service.port, service.scheme, proof)
-        elif service.kind == "tcp" and gateway:
-            yield _request(box_id(gateway), target, service.port, service.scheme, proof)
-        elif service.kind == "backend" and proxy:
-            yield _request(box_id(proxy), target, service.port, service.scheme, proof)
+        else:
+            sources = {"tcp": gateways, "backend": proxies}.get(service.kind, ())
+            for source in sources:
+                yield _request(box_id(source), target, service.port, service.scheme, proof)
     if site.ca:
         ca = control_plane.ca(site)
         for holder in dict.fromkeys(certificate.host for certificate in certificates(site)):

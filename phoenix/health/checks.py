@@ -8,6 +8,7 @@ is about. Its title is for people, and nothing reads it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 
 from phoenix.components.acme.phoenix_acme_conf import TIMER
 from phoenix.components.guard import ruleset as guard
@@ -25,14 +26,14 @@ from phoenix.components.watch import files as watch
 from phoenix.derived import backups, control_plane, deployments, dns, firewall, home
 from phoenix.derived.certificates import certificates
 from phoenix.derived.components import component_hosts
-from phoenix.derived.connections import connections
+from phoenix.derived.connections import connections, the_gateway, traefik
 from phoenix.derived.endpoints import endpoints
 from phoenix.derived.routes import gateway_names, routes, tcp_services
 from phoenix.health import local_end
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import HTTPS, WATCH
-from phoenix.site.roles import guest_with
+from phoenix.site.roles import guest_with, guests_with
 from phoenix.site.ways import address, name_servers, way
 from phoenix.watch.causes import LAYERS, Check, Layer
 
@@ -99,8 +100,8 @@ def _services(site: Site) -> Iterator[Check]:
     units = [
         *((host, "phoenix-dns.service", "internal DNS", "") for host in site.name_servers),
         (guest_with(site, "step_ca"), UNIT, "the CA", ""),
-        (guest_with(site, "traefik"), "traefik.service", "Traefik", ""),
-        (guest_with(site, "nginx"), "nginx.service", "Nginx", ""),
+        *((host, "traefik.service", "Traefik", "") for host in guests_with(site, "traefik")),
+        *((host, "nginx.service", "Nginx", "") for host in guests_with(site, "nginx")),
         *((host, "docker.service", "Docker", "") for host in site.docker_hosts),
         *((host, AGENT_UNIT, "Portainer's agent", "") for host in site.agents),
         *((host, bridges.UNIT, "its networks", "") for host in component_hosts("networks", site)),
@@ -125,9 +126,10 @@ def _services(site: Site) -> Iterator[Check]:
         routed = control_plane.portainer(site)
         units.append((site.portainer, SERVER_UNIT, "Portainer", routed.name if routed else ""))
     units += [
-        (service.owner, home.UNIT, "the start page", service.name)
+        (proxy, home.UNIT, "the start page", service.name)
         for service in site.services
         if service.kind == "home"
+        for proxy in site.traefiks
     ]
     ca = control_plane.ca(site)
     words = {
@@ -258,9 +260,10 @@ def _connections(site: Site) -> Iterator[Check]:
         (service.name, service.owner.name) for service in site.services if not service.checked
     }
     silent = {
-        (service.name, site.gateway.name)
+        (service.name, gateway.name)
         for service in tcp_services(site)
-        if site.gateway and not (service.checked and _admits(site, service))
+        for gateway in site.gateways
+        if not (service.checked and _admits(site, service))
     }
     for connection in connections(site):
         if (connection.service, connection.target.name) in unchecked | silent:
@@ -284,19 +287,22 @@ def _connections(site: Site) -> Iterator[Check]:
 
 
 def _externals(site: Site) -> Iterator[Check]:
-    """What Phoenix does not manage, as Traefik's guest sees it."""
+    """What Phoenix does not manage, as each Traefik's guest sees it."""
     for service in site.services:
         if service.external is None or not service.checked:
             continue
-        proxy, where = service.owner.name, (service.external.host, str(service.port))
+        where = (service.external.host, str(service.port))
         title = f"Traefik to {service.name} at {':'.join(where)}"
         commands: list[tuple[Layer, tuple[str, ...]]] = [("tcp", ("port_answers", *where))]
         if service.has_tls:
             proof = service.external.fingerprint or ("ca" if service.external.ca else "public")
             name = service.server_name
             commands.append(("tls", ("external_proves", *where, name, proof, proof_file(service))))
-        for layer, command in commands:
-            yield Check(proxy, layer, title, command, target=proxy, service=service.name)
+        for proxy in site.traefiks:
+            for layer, command in commands:
+                yield Check(
+                    *(proxy.name, layer, title, command), target=proxy.name, service=service.name
+                )
 
 
 def _reports(site: Site) -> Iterator[Check]:
@@ -373,14 +379,14 @@ def _pairs(site: Site) -> Iterator[Check]:
 
 
 def _routers(site: Site) -> Iterator[Check]:
-    proxy = guest_with(site, "traefik")
-    for route in routes(site):
-        name, key = route.service.name, route.service.key
-        command = ("router_is_enabled", f"http://{LOCAL}/api/http/routers/{key}@file")
-        hop = f"the router for {route.fqdn}{route.service.path}"
-        yield Check(
-            proxy.name, "router", hop, command, target=proxy.name, name=route.fqdn, service=name
-        )
+    for proxy in guests_with(site, "traefik"):
+        for route in routes(site):
+            name, key = route.service.name, route.service.key
+            command = ("router_is_enabled", f"http://{LOCAL}/api/http/routers/{key}@file")
+            hop = f"the router for {route.fqdn}{route.service.path}"
+            yield Check(
+                proxy.name, "router", hop, command, target=proxy.name, name=route.fqdn, service=name
+            )
 
 
 def _requests(site: Site) -> Iterator[Check]:
@@ -411,31 +417,40 @@ def _requests(site: Site) -> Iterator[Check]:
                     *(client, "http", url, command),
                     target=service.owner.name, name=service.fqdn, service=service.name,
                 )  # fmt: skip
-    command = (
-        "name_is_rejected",
-        str(address(site.hypervisor, gateway)),
-        f"no-such-name.{site.domain}",
-    )
-    hop = "an undeclared name at the gateway"
-    yield Check(client, "http", hop, command, target=gateway.name)
+    yield from _refused(site)
+
+
+def _refused(site: Site) -> Iterator[Check]:
+    """What no gateway answers to, and whom no Traefik serves."""
+    client, gateways = site.hypervisor.name, guests_with(site, "nginx")
+    for gateway in gateways:
+        command: tuple[str, ...] = (
+            "name_is_rejected",
+            str(address(site.hypervisor, gateway)),
+            f"no-such-name.{site.domain}",
+        )
+        hop = f"an undeclared name at {the_gateway(site, gateway)}"
+        yield Check(client, "http", hop, command, target=gateway.name)
     # By who may connect, so that nothing but the proof that it does not show stands between.
-    proxy = guest_with(site, "traefik")
-    command = ("serves_no_stranger", str(address(gateway, proxy)), proxy.fqdn, str(HTTPS))
-    hop = "Traefik for who shows no certificate"
-    yield Check(gateway.name, "http", hop, command, target=proxy.name)
+    for gateway, proxy in product(gateways, guests_with(site, "traefik")):
+        command = ("serves_no_stranger", str(address(gateway, proxy)), proxy.fqdn, str(HTTPS))
+        hop = f"{traefik(site, proxy)} for who shows no certificate"
+        yield Check(gateway.name, "http", hop, command, target=proxy.name)
 
 
 def _passed_on(site: Site) -> Iterator[Check]:
     """The whole way to what has no TLS of its own, which would prove it."""
-    client, gateway = site.hypervisor.name, guest_with(site, "nginx")
-    at = str(address(site.hypervisor, gateway))
-    for service in tcp_services(site):
-        if service.checked and _admits(site, service) and not service.has_tls:
-            command = ("tcp_passes", at, str(service.gateway_port))
-            yield Check(
-                *(client, "http", f"{service.name} through the gateway", command),
-                target=gateway.name, port=service.gateway_port, service=service.name,
-            )  # fmt: skip
+    client = site.hypervisor
+    for gateway in guests_with(site, "nginx"):
+        at = str(address(client, gateway))
+        for service in tcp_services(site):
+            if service.checked and _admits(site, service) and not service.has_tls:
+                command = ("tcp_passes", at, str(service.gateway_port))
+                hop = f"{service.name} through {the_gateway(site, gateway)}"
+                yield Check(
+                    *(client.name, "http", hop, command),
+                    target=gateway.name, port=service.gateway_port, service=service.name,
+                )  # fmt: skip
 
 
 def _admits(site: Site, service: Service) -> bool:

@@ -29,7 +29,7 @@ from phoenix.site.memo import once_per_site
 from phoenix.site.model import Deployment, Host, Service, Site, Template
 from phoenix.site.names import CA
 from phoenix.site.ports import HTTPS, WATCH
-from phoenix.site.roles import guest_with
+from phoenix.site.roles import guest_with, guests_with
 from phoenix.watch.causes import Check, CheckedPath, Hop, checks_of
 
 
@@ -51,6 +51,7 @@ def paths(site: Site) -> tuple[CheckedPath, ...]:
             _reports,
             _names,
             _name_servers,
+            _proxies,
             _renewals,
             _portainer,
             _swarm,
@@ -225,9 +226,13 @@ class _Checks:
 
 
 def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
-    """A client (the hypervisor: no guest asks itself) -> gateway -> Traefik -> backend."""
+    """A client (the hypervisor: no guest asks itself) -> gateway -> Traefik -> backend.
+
+    They rest on the one Traefik. Of several, one that is down is told by `_proxies`.
+    """
     client = site.hypervisor
-    gateway, proxy = guest_with(site, "nginx"), guest_with(site, "traefik")
+    gateway, proxies = guest_with(site, "nginx"), guests_with(site, "traefik")
+    alone = () if proxies[1:] else proxies
     for route in routes(site):
         name, service = route.fqdn, route.service.name
         hops = [
@@ -244,19 +249,15 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
                     ),
                 ),
             ),
-            Hop(
-                *(gateway.name, proxy.name, "TLS by Traefik"),
-                (
-                    *find.unit(proxy, "traefik.service"),
-                    *find.certificate(proxy, HTTPS),
-                    *find.connection(gateway, proxy, name=proxy.fqdn),
-                ),
+            *(_to_traefik(gateway, proxy, find) for proxy in alone),
+            *(
+                Hop(
+                    *(proxy.name, proxy.name, "Traefik's router"),
+                    find("router_is_enabled", host=proxy.name, service=service),
+                )
+                for proxy in alone
             ),
-            Hop(
-                *(proxy.name, proxy.name, "Traefik's router"),
-                find("router_is_enabled", service=service),
-            ),
-            _backend(proxy, route.service, find),
+            *(_backend(proxy, route.service, find) for proxy in proxies),
             Hop(
                 *(client.name, gateway.name, "the whole request"),
                 _asked(find, service),
@@ -266,6 +267,30 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         with_checks = tuple(hop for hop in hops if hop.checks)
         url = f"https://{name}{route.service.path}"
         yield CheckedPath("request", url, with_checks, about, service=service)
+
+
+def _to_traefik(gateway: Host, proxy: Host, find: _Checks) -> Hop:
+    return Hop(
+        *(gateway.name, proxy.name, "TLS by Traefik"),
+        (
+            *find.unit(proxy, "traefik.service"),
+            *find.certificate(proxy, HTTPS),
+            *find.connection(gateway, proxy, name=proxy.fqdn),
+        ),
+    )
+
+
+def _proxies(site: Site, find: _Checks) -> Iterator[CheckedPath]:
+    """Of several Traefiks each: that it runs, answers the gateways, and has every route."""
+    for proxy in site.traefiks if site.traefiks[1:] else ():
+        hops = (
+            *(_to_traefik(gateway, proxy, find) for gateway in guests_with(site, "nginx")),
+            Hop(
+                *(proxy.name, proxy.name, "Traefik's routers"),
+                find("router_is_enabled", host=proxy.name),
+            ),
+        )
+        yield CheckedPath("proxy", f"{proxy.name} routes requests", hops, _lower({"traefik"}))
 
 
 def _tcp_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
@@ -323,7 +348,7 @@ def _direct_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
 
 def _backend(source: Host, service: Service, find: _Checks) -> Hop:
     """`source` to what answers: the units and containers behind it, and the connection."""
-    owner = service.owner
+    owner = source if service.kind in _BY_TRAEFIK else service.owner
     if service.external is not None:
         description = f"{service.scheme} port {service.port} of {service.external.host}"
         mine = {"host": source.name, "service": service.name}
@@ -343,6 +368,10 @@ def _backend(source: Host, service: Service, find: _Checks) -> Hop:
         behind += find.connection(source, owner, service=service.name)
     description = f"{service.scheme} port {service.port}" if owner != source else "what answers"
     return Hop(source.name, owner.name, description, tuple(behind))
+
+
+_BY_TRAEFIK = ("dashboard", "home", "redirect", "external")
+"""Kinds that each Traefik's guest serves or connects to by itself."""
 
 
 def _labels(service: Service) -> set[str]:
@@ -447,7 +476,7 @@ def _reach_ca(site: Site, host: Host, find: _Checks) -> tuple[Hop, Hop, Hop]:
 
 def _renewals(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     """Every host can reach the CA; holders renew by it."""
-    on_every_path = {site.gateway, site.traefik}
+    on_every_path = {*site.gateways, *site.traefiks}
     routed = {name for route in routes(site) for name in (route.service.name, route.fqdn)}
     for host in site.hosts:
         hops = [*_reach_ca(site, host, find)]

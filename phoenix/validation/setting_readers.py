@@ -64,7 +64,7 @@ def _holders(site: Site) -> Sequence[Host | None]:
 
 
 def _home(site: Site) -> Sequence[Host]:
-    return [service.owner for service in site.services if service.kind == "home"]
+    return site.traefiks if any(service.kind == "home" for service in site.services) else ()
 
 
 def _confirmed(site: Site) -> Sequence[Host]:
@@ -86,8 +86,8 @@ def _agents_of_vms(site: Site) -> Sequence[Host]:
 
 _HYPERVISOR = Read(lambda site: (site.hypervisor,))
 _NAME_SERVERS = Read(lambda site: site.name_servers, alike=True)
-_GATEWAY = Read(lambda site: (site.gateway,))
-_TRAEFIK = Read(lambda site: (site.traefik,))
+_GATEWAY = Read(lambda site: site.gateways, alike=True)
+_TRAEFIK = Read(lambda site: site.traefiks, alike=True)
 _CA = Read(lambda site: (site.ca,))
 _ENGINES = Read(_engines)
 _READ: Mapping[str, Read] = {
@@ -113,7 +113,7 @@ _READ: Mapping[str, Read] = {
     "home_tells": Read(_home),
     "watch_interval": Read(lambda site: (*site.watched, site.watcher), alike=True),
     "watch_backup_days": Read(lambda site: [h for h in site.watched if h == site.hypervisor]),
-    "artifacts": Read(lambda site: (site.ca, site.traefik)),
+    "artifacts": Read(lambda site: (site.ca, *site.traefiks)),
     "docker_packages": _ENGINES,
     "docker_apt_url": _ENGINES,
     "docker_apt_key_sha256": _ENGINES,

@@ -19,6 +19,7 @@ _MARKS = {"ok": ("ok", "green"), "broken": ("BROKEN", "bold red"),
 _KINDS = {
     "names": "names, asked by",
     "name_server": "names, answered by",
+    "proxy": "requests, routed by",
     "renewal": "the CA, asked by",
     "api": "Portainer",
     "agent": "its agents",
@@ -29,7 +30,7 @@ _KINDS = {
 }
 
 
-_OF_HOSTS = ("host", "names", "name_server", "renewal")
+_OF_HOSTS = ("host", "names", "name_server", "proxy", "renewal")
 """The kinds of which the host with the first hop is told, and not the path's name."""
 
 

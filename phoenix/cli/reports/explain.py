@@ -88,6 +88,7 @@ def _gateway(gateway: Gateway) -> Iterator[str]:
     yield f"{gateway.host}, {gateway.address}:{gateway.port}, by this name in SNI"
     proxy = f"{gateway.proxy}, {gateway.proxy_address}, verified as {gateway.proxy_verified}"
     yield f"hands over to {proxy}"
+    yield from gateway.further
 
 
 def _router(router: Router) -> Iterator[str]:

@@ -16,10 +16,10 @@ from phoenix.derived import control_plane
 from phoenix.derived.certificates import of_the_gateway
 from phoenix.derived.routes import gateway_names, routes, tcp_services
 from phoenix.files import render
-from phoenix.site.model import Service, Site
+from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import NGINX_STATUS
 from phoenix.site.removed_headers import REMOVED_HEADERS
-from phoenix.site.roles import guest_with
+from phoenix.site.roles import guest_with, guests_with
 from phoenix.site.ways import address
 
 CONFIG = "/etc/nginx/nginx.conf"
@@ -89,7 +89,7 @@ class _Stream(NamedTuple):
     read_timeout: str
 
 
-def _streams(site: Site) -> list[_Stream]:
+def _streams(site: Site, gateway: Host) -> list[_Stream]:
     ports: dict[int, list[Service]] = {}
     for service in tcp_services(site):
         ports.setdefault(service.gateway_port, []).append(service)
@@ -97,7 +97,7 @@ def _streams(site: Site) -> list[_Stream]:
         _Stream(
             port,
             tuple(
-                (name, f"{address(guest_with(site, 'nginx'), service.owner)}:{service.port}")
+                (name, f"{address(gateway, service.owner)}:{service.port}")
                 for service in services
                 for name in (service.names if service.has_tls else ("",))
             ),
@@ -109,14 +109,14 @@ def _streams(site: Site) -> list[_Stream]:
     ]
 
 
-def _proving(site: Site) -> Iterator[tuple[list[str], IPv4Address]]:
+def _proving(site: Site, gateway: Host) -> Iterator[tuple[list[str], IPv4Address]]:
     """The names whose certificates others have, each once, and where the CA's question goes."""
     seen: set[str] = set()
     for service in tcp_services(site):
         names = [name for name in service.names if service.has_tls and name not in seen]
         seen.update(names)
         if names:
-            yield names, address(guest_with(site, "nginx"), service.owner)
+            yield names, address(gateway, service.owner)
 
 
 def _own_servers(site: Site, read_timeout: str) -> list[_Server]:
@@ -174,6 +174,7 @@ def _places(service: Service) -> Iterator[_Place]:
 def nginx_config(
     site: Site,
     *,
+    on: Host | None = None,
     client_certificate: str,
     hsts_seconds: int,
     max_body: str,
@@ -185,7 +186,8 @@ def nginx_config(
 
     Args:
         site: the gateway answers to its routed names, by the certificates that have them, and hands
-            over to its Traefik guest.
+            over to its Traefik guests.
+        on: the guest that it is for; None: the first of those with the role.
         client_certificate: fingerprint of the certificate in CLIENT_CERTIFICATE.
         hsts_seconds: max-age of Strict-Transport-Security (RFC 6797); 0 takes it back.
         max_body: largest request body, as nginx writes sizes ("512m").
@@ -199,12 +201,13 @@ def nginx_config(
     Raises:
         RoleError: the site has no guest with the role `traefik`.
     """
-    traefik = guest_with(site, "traefik")
+    gateway = on or guest_with(site, "nginx")
+    traefiks = guests_with(site, "traefik")
     portainer = control_plane.portainer(site) if site.portainer else None
     servers = _own_servers(site, read_timeout)
     own = {name for server in servers for name in server.names}
     common = tuple(name for name in gateway_names(site) if name not in own)
-    streams = _streams(site)
+    streams = _streams(site, gateway)
     values = {
         "access_log": ACCESS_LOG,
         "certificate": of_the_gateway(site)[0].directory,
@@ -214,7 +217,7 @@ def nginx_config(
         "common": _Place("/", read_timeout=read_timeout),
         "common_servers": list(_by_certificate(site, [_Server(common, ())])),
         "streams": streams,
-        "proving": list(_proving(site)),
+        "proving": list(_proving(site, gateway)),
         # A person's own sites may need any of the modules that are installed.
         "modules": "include /etc/nginx/modules-enabled/*.conf"
         if includes
@@ -246,8 +249,8 @@ def nginx_config(
         "includes": includes,
         "removed_headers": REMOVED_HEADERS,
         "status": STATUS,
-        "traefik_address": address(guest_with(site, "nginx"), traefik),
-        "traefik_name": traefik.fqdn,
+        "traefik_address": address(gateway, traefiks[0]),
+        "traefik_name": traefiks[0].fqdn,
         "root": ROOTS,
         "webroot": WEBROOT,
         "hsts_seconds": hsts_seconds,

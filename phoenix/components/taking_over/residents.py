@@ -183,11 +183,11 @@ def places(site: Site, host: Host) -> tuple[Place, ...]:
         result.append(Place("resolver", "dns", (ports.DNS,), own, shared=first))
     if host == site.ca:
         result.append(Place("ca", "step-ca", (control_plane.ca(site).port,)))
-    if host == site.traefik:
+    if host in site.traefiks:
         result.append(Place("traefik", "traefik", (ports.HTTP, ports.HTTPS)))
-    if host != site.gateway and any(one.kind == "home" for one in site.services_of(host)):
+    if host in site.traefiks and any(service.kind == "home" for service in site.services):
         result.append(Place("nginx", HOME, (), shared=False))  # nginx.service there is masked
-    if host == site.gateway:
+    if host in site.gateways:
         result.append(Place("nginx", "nginx", (ports.HTTP, ports.HTTPS)))
     if host in site.docker_hosts and "docker" not in host.left_alone:
         result.append(Place("docker", "docker", ()))

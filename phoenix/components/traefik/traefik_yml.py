@@ -20,12 +20,12 @@ from phoenix import files
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.trust import ROOTS
 from phoenix.components.x509 import describe, load_chain
-from phoenix.derived.routes import Route, routes
+from phoenix.derived.routes import Route, routes, routes_of
 from phoenix.shell import Script
-from phoenix.site.model import Login, Redirect, Service, Site
+from phoenix.site.model import Host, Login, Redirect, Service, Site
 from phoenix.site.names import in_zone
 from phoenix.site.ports import HTTPS, TRAEFIK_LOCAL
-from phoenix.site.roles import guest_with
+from phoenix.site.roles import guest_with, guests_with
 from phoenix.site.ways import address, way
 
 UNIT = "traefik.service"
@@ -207,6 +207,7 @@ def _dump(data: object) -> str:
 def static_config(
     site: Site,
     *,
+    on: Host | None = None,
     metrics: bool,
     entry_points: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
@@ -216,7 +217,8 @@ def static_config(
     time as the routing itself (benchmarks/README.md).
 
     Args:
-        site: its gateway is the one client that Traefik admits and whose forwarding headers count.
+        site: its gateways are the clients that Traefik admits and whose forwarding headers count.
+        on: the guest that it is for; None: the first of those with the role.
         metrics: serve Prometheus metrics of the entry points at `http://LOCAL/metrics`. Those of
             routers and services cost more and say less: the gateway's log has host and duration.
         entry_points: those of a person's own routers that are kept, as they had declared them.
@@ -227,7 +229,7 @@ def static_config(
     Raises:
         RoleError: the site has no guest with the role `nginx`.
     """
-    source = way(guest_with(site, "nginx"), guest_with(site, "traefik")).source
+    sources = _gateways(site, on)
     entry_points_alone = {
         "entryPoint": "local",
         "addEntryPointsLabels": True,
@@ -246,7 +248,7 @@ def static_config(
                 "local": {"address": LOCAL},
                 "websecure": {
                     "address": f":{HTTPS}",
-                    "forwardedHeaders": {"trustedIPs": [f"{source}/32"]},
+                    "forwardedHeaders": {"trustedIPs": sources},
                     "http": {
                         "tls": {},
                         "middlewares": ["from-gateway@file"],
@@ -273,6 +275,7 @@ def dynamic_config(
     users: str = "",
     leaves: Mapping[str, str] = MappingProxyType({}),
     *,
+    on: Host | None = None,
     beside: bool = False,
 ) -> tuple[str, str]:
     """Traefik's routing configuration, with a middleware that names this version of it.
@@ -285,6 +288,7 @@ def dynamic_config(
             configuration that differs from the one it runs, so another password is another version.
         leaves: certificates as PEM by their SHA-256, of services that are known by that. Traefik
             has no server for one that is missing, and refuses each request for it (503).
+        on: the guest that it is for; None: the first of those with the role.
         beside: whether routers of a person's are kept, for which it has the TLS options `BESIDE`.
 
     Returns:
@@ -293,15 +297,15 @@ def dynamic_config(
     Raises:
         RoleError: the site has no guest with the role `nginx`.
     """
-    source = way(guest_with(site, "nginx"), guest_with(site, "traefik")).source
-    backends = [route for route in routes(site) if route.url is not None]
+    routed = routes_of(site, on) if on else routes(site)
+    backends = [route for route in routed if route.url is not None]
     transports = {
         route.service.key: transport
         for route in backends
         if (transport := _transport(route, leaves)) is not None
     }
     middlewares = {
-        "from-gateway": _Middleware(ip_allow_list=_IPAllowList(source_range=[f"{source}/32"])),
+        "from-gateway": _Middleware(ip_allow_list=_IPAllowList(source_range=_gateways(site, on))),
         "dashboard-login": _Middleware(basic_auth=_BasicAuth(users_file=USERS_FILE)),
         "dashboard-home": _Middleware(
             redirect_regex=_RedirectRegex(
@@ -313,10 +317,10 @@ def dynamic_config(
             retry=_Retry(attempts=100, initial_interval="100ms", timeout=RETRY_TIMEOUT)
         ),
     }
-    for route in routes(site):
+    for route in routed:
         middlewares |= _asked_of_traefik(route, site.domain)
     http = _Http(
-        routers=_routers(routes(site), site.domain),
+        routers=_routers(routed, site.domain),
         services={
             route.service.key: _Service(
                 load_balancer=_LoadBalancer(
@@ -361,6 +365,12 @@ def dynamic_config(
     return _dump(data), marker
 
 
+def _gateways(site: Site, on: Host | None) -> list[str]:
+    """The addresses by which the gateways come to a Traefik, each as a network."""
+    proxy = on or guest_with(site, "traefik")
+    return [f"{way(gateway, proxy).source}/32" for gateway in guests_with(site, "nginx")]
+
+
 def taken_names(site: Site) -> frozenset[str]:
     """Every name that the site's own routing has: of routers, services, middlewares, transports."""
     http = yaml.safe_load(dynamic_config(site)[0])["http"]
@@ -397,7 +407,7 @@ def admission(certificates: Sequence[str]) -> tuple[str, str]:
     return _dump(data), marker
 
 
-def former_names(site: Site) -> tuple[str, ...]:
+def former_names(site: Site, on: Host | None = None) -> tuple[str, ...]:
     """The words of `FORMER`: the trusted roots, and of each stack's TLS port four.
 
     An earlier release verified each stack by the name of its Docker host.
@@ -408,7 +418,7 @@ def former_names(site: Site) -> tuple[str, ...]:
         if service.deployment is not None and route.url and route.url.startswith("https:"):
             owner = service.owner
             words += [
-                str(address(guest_with(site, "traefik"), owner)),
+                str(address(on or guest_with(site, "traefik"), owner)),
                 str(service.port),
                 route.server_name,
                 owner.fqdn,
