@@ -115,6 +115,8 @@ def test_what_has_ended_is_told_on_request_alone(tmp_path: Path) -> None:
         ("a.test\nb.test {later}\n", True),
         ("a.test\nb.test {earlier}\n", False),
         ("", False),
+        ("a.test\nb.test 12 by hand\n", False),
+        ("\udcff\na.test\nb.test\n", True),
     ],
 )
 def test_whether_all_names_were_declared(tmp_path: Path, lines: str, was_declared: bool) -> None:
@@ -124,7 +126,8 @@ def test_whether_all_names_were_declared(tmp_path: Path, lines: str, was_declare
     database.mkdir()
     names.parent.mkdir()
     (database / "000000.vlog").write_bytes(log(certificate))
-    names.write_text(lines.format(later=issued_at, earlier=issued_at - 1))
+    told = lines.format(later=issued_at, earlier=issued_at - 1)
+    names.write_text(told, errors="surrogateescape")
     (one,) = listed(database)
     assert one["was_declared"] is was_declared
 

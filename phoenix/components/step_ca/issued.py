@@ -51,14 +51,18 @@ def main(directory: str, which: str = "") -> None:
 
 
 def declared_until(file: Path) -> dict[str, float]:
-    """By name, the last second in which the site declared it; that of a declared one has no end."""
+    """By name, the last second in which the site declared it; that of a declared one has no end.
+
+    A line that is damaged tells nothing: the next sync writes the file anew.
+    """
     try:
-        lines = file.read_text().splitlines()
+        lines = file.read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return {}
     return {
         name: float(until) if until else float("inf")
         for name, _, until in (line.partition(" ") for line in lines)
+        if not until or until.isdecimal()
     }
 
 
