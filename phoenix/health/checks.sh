@@ -164,12 +164,12 @@ backup_is_good() { # PART DAYS: as phoenix-backup has noted: made and restored, 
         echo "a backup does not restore: $(cat "$noted/$1.unproven")"
     elif [ -z "$made" ]; then
         # The first one is made at its time: until that has passed, none is missing.
-        if is_old "$2" "$(stat -c %Y "$noted/since" 2>/dev/null)"; then echo "~no backup was made yet: phoenix backup now"; else well; fi
+        if is_old "$2" "$(stat -c %Y "$noted/since" 2>/dev/null || echo 0)"; then echo "~no backup was made yet: phoenix backup now"; else well; fi
     elif is_old "$2" "$made"; then
         echo "~the newest backup is of $(moment "$made"), more than $2 days ago"
     else
         proven=$(cut -d ' ' -f 1 "$noted/$1.proven" 2>/dev/null)
-        if is_old "$2" "${proven:-$(stat -c %Y "$noted/since" 2>/dev/null)}"; then
+        if is_old "$2" "${proven:-$(stat -c %Y "$noted/since" 2>/dev/null || echo 0)}"; then
             echo "~no backup was restored to prove it since $(moment "$proven")"
         else
             well

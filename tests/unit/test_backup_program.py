@@ -46,10 +46,15 @@ echo "docker $*" >>"$T/calls"
 for last; do :; done
 case "$1 $2" in
 "volume inspect") place=$T/volumes/$last/_data
-    [ -d "$place" ] && case $* in *Mountpoint*) echo "$place" ;; esac ;;
+    [ -d "$T/volumes/$last" ] && case $* in *Mountpoint*) echo "$place" ;; esac ;;
 "volume create") mkdir -p "$T/volumes/$last/_data" ;;
-"ps -q") [ -e "$T/running" ] && echo c1 ;;
+"ps -q") [ -z "${FAIL_PS:-}" ] || exit 1
+    case $* in *notes_data*) end=2 ;; *) end= ;; esac
+    [ ! -e "$T/running$end" ] || echo "c${end:-1}" ;;
+"ps -aq") [ -e "$T/removed" ] || echo c1 ;;
 "stop c1") rm "$T/running" ;;
+"stop c2") rm "$T/running2" ;;
+"start c2") touch "$T/running2" ;;
 "start c1") [ -z "${FAIL_START:-}" ] && touch "$T/running" ;;
 "exec -i") shift 3; "$@" ;;
 exec*) shift 2; "$@" ;;
@@ -81,6 +86,8 @@ class Guest:
             path.write_text(f"#!/bin/sh\n{body}\n")
             path.chmod(0o755)
         (self.etc / "backup.password").write_text("right\n")
+        self.state.mkdir(parents=True)  # as the sync leaves it (deploys/restic.py)
+        (self.state / "since").touch()
         self.config()
         self.parts(f"{PART}\tvolume\tdata\twiki_data\twiki")
 
@@ -285,8 +292,8 @@ def test_the_ca_is_exported_as_a_restore_takes_it(guest: Guest, tmp_path: Path) 
 
 
 def test_old_ones_are_warned_of_and_a_first_one_is_awaited(guest: Guest) -> None:
-    guest.state.mkdir(parents=True)
-    assert guest.check() == ""
+    (guest.state / "since").unlink()
+    assert "no backup was made yet" in guest.check()  # nobody knows since when one is awaited
     since, old = guest.state / "since", time.time() - 3 * 86400
     since.touch()
     assert guest.check() == ""
@@ -300,3 +307,141 @@ def test_old_ones_are_warned_of_and_a_first_one_is_awaited(guest: Guest) -> None
     assert "no backup was restored to prove it since never" in guest.check()
     (guest.state / f"{PART}.proven").write_text(f"{int(time.time())} abc\n")
     assert guest.check() == ""
+
+
+OTHER = "stack:notes"
+
+
+@pytest.fixture
+def two(guest: Guest) -> Guest:
+    """With a second stack."""
+    guest.parts(
+        f"{PART}\tvolume\tdata\twiki_data\twiki", f"{OTHER}\tvolume\tdata\tnotes_data\tnotes"
+    )
+    (guest.root / "volumes/notes_data/_data").mkdir(parents=True)
+    (guest.root / "running2").touch()
+    return guest
+
+
+def test_a_part_whose_service_stays_down_hides_in_no_other_one(two: Guest) -> None:
+    assert two("run", FAIL_START="yes").returncode == 1
+    assert "container c1" in two.check()
+    assert two.check(OTHER) == ""
+    assert (two.root / "running2").exists()
+    # The next one starts it, though other parts were paused since.
+    assert two("prove").returncode == 0
+    assert (two.root / "running").exists()
+    assert not (two.var / "stopped").exists()
+
+
+def test_a_service_that_a_killed_restore_has_stopped_runs_after_the_next_one(guest: Guest) -> None:
+    guest("run")
+    (guest.root / "running").unlink()
+    (guest.var / "stopped").write_text("container c1\n")  # as a kill in the middle leaves it
+    assert guest("restore", PART, guest.snapshot(), "replace").returncode == 0
+    assert (guest.root / "running").exists()
+    assert not (guest.var / "stopped").exists()
+
+
+def test_a_container_that_was_made_anew_is_not_waited_for(guest: Guest) -> None:
+    guest("run", FAIL_START="yes")
+    (guest.root / "removed").touch()
+    assert guest("again", FAIL_START="yes").returncode == 0
+    assert not (guest.var / "stopped").exists()
+
+
+def test_nothing_is_copied_while_docker_does_not_list_what_runs(guest: Guest) -> None:
+    assert guest("run", FAIL_PS="yes").returncode == 1
+    assert "Docker does not list its containers" in guest.check()
+    assert not any(one.startswith("restic backup") for one in guest.calls())
+
+
+def test_a_backup_that_cannot_be_noted_is_no_good_one(guest: Guest) -> None:
+    assert guest("run", FAIL_START="yes").returncode == 1
+    (guest.state / f"{PART}.good").mkdir()  # as one where a full disk lets nothing be written
+    again = guest("run")
+    assert again.returncode == 1
+    assert "cannot be noted" in again.stderr
+    assert (guest.state / f"{PART}.failure").exists()
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_restore_that_was_killed_is_finished_by_the_next(guest: Guest, moved: bool) -> None:
+    guest("run")
+    left = guest.data.parent / ".restore.AAAAAA"
+    (left / "data").mkdir(parents=True)
+    if moved:  # between the two renames
+        guest.data.rename(left / "old")
+    refused = guest("restore", PART, guest.snapshot())
+    assert "holds data: nothing was changed" in refused.stderr
+    assert (guest.data / "page").read_text() == "hello\n"
+    assert guest("restore", PART, guest.snapshot(), "replace").returncode == 0
+    assert [one.name for one in guest.data.parent.iterdir()] == ["_data"]
+
+
+def test_a_volume_whose_folder_is_gone_comes_back(guest: Guest) -> None:
+    guest("run")
+    subprocess.run(["mv", guest.data, guest.root / "apart"], check=True)
+    done = guest("restore", PART, guest.snapshot())
+    assert done.returncode == 0, done.stderr
+    assert (guest.data / "page").read_text() == "hello\n"
+
+
+def test_a_restore_that_fails_leaves_no_half_copies(guest: Guest) -> None:
+    guest("run")
+    (guest.var / "before").write_text("in the way, as a full disk is\n")
+    failed = guest("restore", PART, guest.snapshot(), "replace")
+    assert failed.returncode == 1
+    assert "was not restored" in failed.stderr
+    assert [one.name for one in guest.data.parent.iterdir()] == ["_data"]
+    assert (guest.data / "page").read_text() == "hello\n"
+    assert (guest.root / "running").exists()
+    assert not (guest.var / "scratch").exists()
+
+
+def test_a_restore_that_puts_nothing_back_is_none(guest: Guest) -> None:
+    guest("run")
+    guest.parts(f"{PART}\tvolume\tpages\twiki_data\twiki")  # its key was renamed since
+    refused = guest("restore", PART, guest.snapshot(), "replace")
+    assert refused.returncode == 1
+    assert "nothing was changed" in refused.stderr
+    assert not (guest.var / "scratch").exists()
+    guest.parts(
+        f"{PART}\tvolume\tpages\twiki_pages\twiki", f"{PART}\tvolume\tdata\twiki_data\twiki"
+    )
+    told = guest("restore", PART, guest.snapshot(), "replace")
+    assert told.returncode == 0
+    assert "volume wiki_pages stays as it is" in told.stdout
+
+
+def test_a_refused_restore_leaves_no_copy_of_the_data(guest: Guest) -> None:
+    guest("run")
+    assert guest("restore", PART, guest.snapshot()).returncode == 1
+    assert not (guest.var / "scratch").exists()
+
+
+def test_an_export_that_ends_in_the_middle_fails(guest: Guest) -> None:
+    place = guest.root / "portainer"
+    place.mkdir()
+    (place / "portainer.key").write_text("key\n")
+    guest.parts(f"portainer\tfolder\tportainer\t{place}\tportainer.key")
+    guest("run")
+    _, snapshot = (guest.state / "portainer.good").read_text().split()
+    assert guest("export", "portainer", snapshot).returncode == 0
+    gzip = guest.root / "bin/gzip"
+    gzip.write_text("#!/bin/sh\nhead -c 10\nexit 1\n")
+    gzip.chmod(0o755)
+    failed = guest("export", "portainer", snapshot)
+    assert failed.returncode == 1
+    assert "was not read to its end" in failed.stderr
+
+
+def test_copies_of_a_part_that_is_not_declared_any_more_go(guest: Guest) -> None:
+    (guest.var / "copy/stack:former").mkdir(parents=True)
+    guest("run")
+    assert list((guest.var / "copy").iterdir()) == []
+
+
+def test_who_only_looks_locks_no_repository(guest: Guest) -> None:
+    guest("list")
+    assert guest.calls() == ["restic snapshots --json --no-lock"]
