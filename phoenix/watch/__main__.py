@@ -26,6 +26,7 @@ _HISTORY_SECONDS = 60
 USAGE = 2
 _MINUTE = 60
 PLAN = "watcher.json"
+_STATE = "state.json"
 
 
 def main(
@@ -94,7 +95,7 @@ def look(
 ) -> int:
     """Look at the newest reports once; 1 where a message could not be delivered."""
     site = plan.from_json((etc / PLAN).read_text())
-    state, waiting = _remembered(var / "state.json")
+    state, waiting = _remembered(shown / _STATE, var / _STATE)
     now = time.time()
     arrivals = _arrivals(run / "reports")
     observed = judge.observe(site, arrivals, state, now)
@@ -103,12 +104,13 @@ def look(
         print(f"{one.kind}: {one.title}\n{one.body}", flush=True)  # noqa: T201 - the journal
     urls = _urls(etc)
     waiting += [alarms.Waiting(one) for one in messages]
-    _keep(var, state, waiting)  # before what may take long, or fail
+    _keep(var, shown, state, waiting)  # before what may take long, or fail
     left = alarms.deliver(waiting, urls, send)
     if len(left) != len(waiting) or left:
-        _keep(var, state, left)
+        _keep(var, shown, state, left)
     _show(site, observed, state, len(left), now, var, shown)
-    write(var / "status.json", json.dumps(_status(site, state, arrivals, left, urls, now)))
+    status = json.dumps(_status(site, state, arrivals, left, urls, now))
+    _written("the status", lambda: write(var / "status.json", status))
     if left:
         print(f"{len(left)} messages could not be delivered: tried again", flush=True)  # noqa: T201
     return 1 if left else 0
@@ -119,26 +121,36 @@ def _show(
     var: Path, shown: Path,
 ) -> None:  # fmt: skip
     """Write the start page and the metrics, when people have their messages."""
-    try:
-        walked = walk(site.paths, observed.findings)
-        states = live.service_states(site, walked)
-        working = state.locked_since is not None
+    walked = walk(site.paths, observed.findings)
+    states = live.service_states(site, walked)
+    working = state.locked_since is not None
+    history = History(var / "history")
+    patience, least = judge.patience(site.interval), min(_HISTORY_SECONDS, site.interval)
+    _written("the services' history", lambda: history.seen(states, now, patience, least))
+    page = live.page(site, observed, walked=walked, history=history, working=working, now=now)
+    told = {
+        "home.json": json.dumps(page) + "\n",
+        "index.html": page_html.html(page, site.style),
+        "metrics": metrics.text(
+            site, observed, states=states, known=state.known.values(), working=working,
+            waiting=waiting, now=now,
+        ),
+    }  # fmt: skip
+
+    def write_all() -> None:
         shown.mkdir(mode=0o700, parents=True, exist_ok=True)
-        history = History(var / "history")
-        patience = judge.patience(site.interval)
-        history.seen(states, now, patience, min(_HISTORY_SECONDS, site.interval))
-        page = live.page(site, observed, walked=walked, history=history, working=working, now=now)
-        write(shown / "home.json", json.dumps(page) + "\n")
-        write(shown / "index.html", page_html.html(page, site.style))
-        write(
-            shown / "metrics",
-            metrics.text(
-                site, observed, states=states, known=state.known.values(), working=working,
-                waiting=waiting, now=now,
-            ),
-        )  # fmt: skip
-    except OSError as error:  # a full disk
-        print(f"the page and the metrics could not be written: {error}", flush=True)  # noqa: T201
+        for name, text in told.items():
+            write(shown / name, text)
+
+    _written("the page and the metrics", write_all)
+
+
+def _written(what: str, put: Callable[[], object]) -> None:
+    """Write what a look can do without, as on a full disk."""
+    try:
+        put()
+    except OSError as error:
+        print(f"{what} could not be written: {error}", flush=True)  # noqa: T201 - the journal
 
 
 def try_alarms(etc: Path, send: alarms.Send = alarms.by_apprise) -> int:
@@ -176,21 +188,33 @@ def _arrivals(folder: Path) -> dict[str, judge.Arrival]:
     return found
 
 
-def _remembered(path: Path) -> tuple[judge.State, list[alarms.Waiting]]:
-    try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-        waiting = [alarms.Waiting.from_json(one) for one in data["waiting"]]
-        return judge.State.from_json(data["state"]), waiting
-    except FileNotFoundError:
-        pass
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        print(f"{path} cannot be read, and begins anew: {error}", flush=True)  # noqa: T201
+def _remembered(*paths: Path) -> tuple[judge.State, list[alarms.Waiting]]:
+    """What the first of the files has that can be read."""
+    for path in paths:
+        try:
+            data: Any = json.loads(path.read_text(encoding="utf-8"))
+            waiting = [alarms.Waiting.from_json(one) for one in data["waiting"]]
+            return judge.State.from_json(data["state"]), waiting
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            print(f"{path} cannot be read, and begins anew: {error}", flush=True)  # noqa: T201
     return judge.State(), []
 
 
-def _keep(var: Path, state: judge.State, waiting: list[alarms.Waiting]) -> None:
-    kept = {"state": state.to_json(), "waiting": [one.to_json() for one in waiting]}
-    write(var / "state.json", json.dumps(kept))
+def _keep(var: Path, shown: Path, state: judge.State, waiting: list[alarms.Waiting]) -> None:
+    """Remember; in memory while the disk takes nothing, since of that people are to be told too."""
+    kept = json.dumps(
+        {"state": state.to_json(), "waiting": [one.to_json() for one in waiting]}
+    )  # fmt: skip
+    try:
+        write(var / _STATE, kept)
+    except OSError as error:
+        print(f"the state is kept in memory: {error}", flush=True)  # noqa: T201 - the journal
+        shown.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write(shown / _STATE, kept)
+    else:
+        (shown / _STATE).unlink(missing_ok=True)
 
 
 def _status(

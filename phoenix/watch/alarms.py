@@ -77,8 +77,12 @@ def deliver(waiting: Sequence[Waiting], urls: Sequence[str], send: Send) -> list
 
 def by_apprise(url: str, message: Message) -> bool:
     """Send by Apprise (Debian's package apprise)."""
-    apprise: Any = importlib.import_module("apprise")
-    sender = apprise.Apprise()
-    if not sender.add(url):
+    try:
+        apprise: Any = importlib.import_module("apprise")
+        sender = apprise.Apprise()
+        if not sender.add(url):
+            return False
+        return bool(sender.notify(title=message.title, body=message.body, notify_type=message.kind))
+    except Exception as error:  # noqa: BLE001 - of any service of Apprise's; its text may hold the URL
+        print(f"{shown(url)}: {type(error).__name__}", flush=True)  # noqa: T201 - the journal
         return False
-    return bool(sender.notify(title=message.title, body=message.body, notify_type=message.kind))

@@ -184,7 +184,8 @@ def parse(text: str) -> Report:
     Raises:
         ReportError: it is none, or names no host; says which line.
     """
-    first, *lines = text.splitlines()[:_MOST_LINES] or [""]
+    # What a check has heard may hold other characters that Python takes for the end of a line.
+    first, *lines = text.removesuffix("\n").split("\n")[:_MOST_LINES]
     if first != FIRST:
         raise ReportError(f"the first line is not {FIRST!r}")
     read = _Reader()

@@ -317,6 +317,25 @@ def test_a_page_that_does_not_come_leaves_the_former_one(tmp_path: Path, *, answ
         assert set(got.values()) == {"former"}
 
 
+def test_half_a_page_is_none_though_the_next_file_comes(tmp_path: Path) -> None:
+    """The real curl ends as its last file did, unless it is told to end at the first fault."""
+    etc, page, programs = tmp_path / "etc", tmp_path / "www", tmp_path / "bin"
+    for one in (etc, page, programs):
+        one.mkdir()
+    (tmp_path / "home.json").write_text("new")
+    (etc / "watch.conf").write_text(f"URL='file://{tmp_path}/report'\nENTRANCE='w:1:a:1'\n")
+    for name in ("index.html", "home.json"):
+        (page / name).write_text("former")
+    (page / ".index.html.live").write_text("ha")  # as where the connection broke
+    done = subprocess.run(
+        ["sh", ROOT / "phoenix/components/watch/phoenix-watch-page"],
+        env={"PATH": "/usr/bin:/bin", "PHOENIX_WATCH_ETC": str(etc),
+             "PHOENIX_HOME_PAGE": str(page)}, check=False, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert {(page / name).read_text() for name in ("index.html", "home.json")} == {"former"}
+
+
 def test_a_page_of_a_run_is_never_green() -> None:
     """What it tells is not known to hold now: its marks have the colour of soft text."""
     style = (ROOT / "phoenix/components/home/style.css").read_text()

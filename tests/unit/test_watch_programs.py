@@ -9,9 +9,12 @@ import os
 import re
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
+from unittest.mock import patch
 
 import pytest
 from pydantic import SecretStr
@@ -370,7 +373,22 @@ def test_keys_that_were_asked_for_and_what_the_ca_issued_are_in_the_report(tmp_p
     first, last = (datetime.fromtimestamp(seconds, UTC) for seconds in (5, 9))
     assert read.issued == (Issued("a1", ("x.example", "10.0.0.1"), first, last, "ee" * 8),)
     (tmp_path / "lib/issued").write_text("raise SystemExit(1)\n")
-    assert parse(reported(tmp_path, ECHO)[0]).issued == read.issued, "looked at each ten minutes"
+    again = parse(reported(tmp_path, ECHO)[0])
+    assert again.issued == read.issued, "looked at each ten minutes"
+    assert again.warnings == {}
+    os.utime(tmp_path / "phoenix-watch.issued", (0, 0))
+    failed = parse(reported(tmp_path, ECHO)[0])
+    assert failed.issued == read.issued, "or an alarm about it would end"
+    assert (
+        "could not be read: python3 ended with 1" in failed.warnings["list of issued certificates"]
+    )
+
+
+def test_no_character_of_a_program_ends_the_line_of_a_report() -> None:
+    said = "check\t0\t\x0cis down\x85and out\ncheck\t1\t\u2028too\n"
+    read = parse(f"phoenix-watch 1\nhost\ta\n{said}took\t1\n")
+    assert read.outcomes == ("\x0cis down\x85and out", "\u2028too"), "no part of it is well"
+    assert read.took == 1
 
 
 # -- messages on their way -------------------------------------------------------------------------
@@ -431,6 +449,65 @@ def test_a_look_keeps_what_it_knows_and_tells_status(
     assert "begins anew" in out
     assert "torn: the first line" in out
     assert "planted" not in out
+
+
+def test_a_watcher_whose_disk_is_full_tells_that_once(
+    tmp_path: Path, site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    etc, run, var = watcher(tmp_path, site, f"{URL_A}\n")
+    for name in ("state.json", "status.json", "history"):  # nothing takes their places
+        (var / name).mkdir()
+    (var / "history").rmdir()
+    (var / "history").touch()
+    (run / "reports").mkdir()
+    for host in (one.name for one in site.hosts):
+        (run / "reports" / host).write_text(f"phoenix-watch 1\nhost\t{host}\nplan\told\ntook\t1\n")
+    sent: list[str] = []
+
+    def send(_: str, message: Message) -> bool:
+        sent.append(message.title)
+        return True
+
+    for number in range(4):
+        later = time.time() + 60 * number
+        for host in (one.name for one in site.hosts):
+            os.utime(run / "reports" / host, (later, later))
+        with patch("phoenix.watch.__main__.time.time", lambda later=later: later):
+            assert look(etc, run, var, tmp_path / "shown", send) == 0
+    assert len(sent) == len(set(sent)) == len(site.hosts)
+    out = capsys.readouterr().out
+    assert "the services' history could not be written" in out
+    assert "the status could not be written" in out
+    assert json.loads((tmp_path / "shown/home.json").read_text())["domain"] == site.domain
+    for name in ("state.json", "status.json"):
+        (var / name).rmdir()
+    with patch("phoenix.watch.__main__.time.time", lambda: later):
+        assert look(etc, run, var, tmp_path / "shown", send) == 0
+    assert len(sent) == len(site.hosts), "what was kept in memory is on the disk"
+    assert not (tmp_path / "shown/state.json").exists()
+
+
+def test_a_place_that_fails_in_its_own_way_keeps_no_message_from_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken: list[str] = []
+
+    class Sender:
+        def add(self, url: str) -> bool:
+            if url == URL_A:
+                raise ValueError(f"no such thing: {url}")
+            return True
+
+        def notify(self, *, title: str, **_: str) -> bool:
+            taken.append(title)
+            return True
+
+    monkeypatch.setitem(sys.modules, "apprise", SimpleNamespace(Apprise=Sender))
+    waiting = [alarms.Waiting(Message("failure", "first", ""))]
+    left = alarms.deliver(waiting, [URL_A, URL_B], alarms.by_apprise)
+    assert taken == ["first"]
+    assert len(left) == 1
+    assert capsys.readouterr().out == "json://...: ValueError\n"
 
 
 def test_a_test_of_alarms_names_places_by_their_kind_alone(
