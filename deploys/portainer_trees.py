@@ -13,6 +13,7 @@ from phoenix.components.portainer.compose_files import (
     DIRECTORY,
     PASSWORD_FILE,
     SERVER_UNIT,
+    SOCKET_SCRIPT,
     agent_compose,
     server_compose,
 )
@@ -79,6 +80,7 @@ def server(*, at_the_end_of_a_move: bool = False) -> Tree:
         component=SERVER,
         files={
             f"{DIRECTORY}/compose.yml": TreeFile(server_compose(image, port, deploys_here=socket)),
+            SOCKET_SCRIPT: TreeFile(text("components/portainer/socket.sh")),
             AGENT_ENVIRONMENT: shared_secret(),
             PASSWORD_FILE: TreeFile(password, mode="0600", secret=True),
             f"/etc/systemd/system/{SERVER_UNIT}": TreeFile(
@@ -87,6 +89,7 @@ def server(*, at_the_end_of_a_move: bool = False) -> Tree:
                     what="Portainer server",
                     image=image,
                     directory=DIRECTORY,
+                    socket_script=SOCKET_SCRIPT,
                 )
             ),
             **restart_without_end(SERVER_UNIT),
@@ -110,6 +113,7 @@ def agent() -> Tree:
         component="portainer-agent",
         files={
             f"{DIRECTORY}/compose.yml": TreeFile(agent_compose(image, service.port, end)),
+            SOCKET_SCRIPT: TreeFile(text("components/portainer/socket.sh")),
             AGENT_ENVIRONMENT: shared_secret(),
             f"/etc/systemd/system/{AGENT_UNIT}": TreeFile(
                 render(
@@ -117,6 +121,7 @@ def agent() -> Tree:
                     what="Portainer agent",
                     image=image,
                     directory=DIRECTORY,
+                    socket_script=SOCKET_SCRIPT,
                 )
             ),
             **restart_without_end(AGENT_UNIT),
