@@ -100,6 +100,19 @@ def test_the_agent_itself_listens_on_the_loopback_alone(lab_: PortainerLab, agen
     assert lab_.site.sh(lab_.agent, mode, ok=True).out.strip() == "host", "it has an own address"
 
 
+def test_the_agent_reaches_a_docker_whose_socket_was_made_anew(lab_: PortainerLab) -> None:
+    """As an upgrade of Docker makes it; the stacks' containers go on meanwhile."""
+    before = lab_.running()
+    lab_.site.sh(lab_.agent, "systemctl restart docker.socket docker.service", ok=True)
+
+    def answers() -> bool:
+        path = f"/endpoints/{lab_.endpoint()['Id']}/docker/_ping"
+        return lab_.api("GET", path)[0] == 200
+
+    lab_.eventually("Portainer reaches Docker through the agent", answers)
+    assert lab_.running() == before
+
+
 @contextmanager
 def impostor(site: SiteLab, host: str, agent: Service, pair: str) -> Iterator[str]:
     """A TLS server in the place of the agent's end of the tunnel; gives the path of its log."""

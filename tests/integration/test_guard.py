@@ -208,8 +208,6 @@ def test_the_guard_is_there_when_docker_or_the_guest_restarts(
         eventually("the service answers after Docker's restart", serves_again)
     with asked_all_the_while(site, address, 6333):
         site.docker.containers.get(site.state.container(docker_host)).restart(timeout=60)
-        # The container's Docker has put a file of its own there.
-        site.sh(docker_host, 'umount "$(readlink -f /etc/resolv.conf)"')
         eventually("the service answers after a reboot", serves_again, 240)
     assert site.sh(docker_host, f"{PROGRAM} holds; systemctl is-enabled {UNIT}", ok=True).out
     before = "systemctl show -P After docker.service network.target ssh.service"
