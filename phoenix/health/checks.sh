@@ -343,7 +343,8 @@ tcp_passes() { # ADDRESS PORT: what is behind it says something, or waits; a gat
     ended=$?
     case "$ended" in
     0) well ;;
-    124) echo "$1 port $2 $hangs" ;;
+    # The question alone may take so long: what it then hears has two seconds.
+    124) echo "$1 port $2 does not answer: the question is dropped, or not taken" ;;
     9) echo "$1 port $2 does not answer" ;;
     *) if [ "$ended" -gt 128 ]; then well; else echo "$1 port $2 closes the connection: the gateway does not reach what is behind it"; fi ;;
     esac

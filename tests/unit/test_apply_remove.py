@@ -51,6 +51,35 @@ def test_its_service_ends_and_what_stood_there_is_back(machine: TreeHost) -> Non
     assert remove(machine).code == 0, "a second time finds nothing"
 
 
+def test_half_a_change_of_a_killed_run_does_not_cost_what_stood_there(machine: TreeHost) -> None:
+    """Its link beside the place led `cp` into the generation, and took the place itself."""
+    machine.other.write_text("by hand\n")
+    machine.install(machine.tree("one"))
+    left = machine.other.with_name("other.phoenix-new")
+    left.symlink_to(f"{machine.base}/current/root{machine.other}")
+    assert remove(machine).code == 0
+    assert machine.contents() == {"etc/demo/other": "by hand\n"}
+    assert not left.is_symlink()
+
+
+def test_what_stood_there_is_on_the_disk_before_its_place_is_taken(machine: TreeHost) -> None:
+    sync = machine.top / "bin/sync"
+    sync.write_text(f"""#!/bin/sh
+[ ! -L {machine.other} ] || said=taken
+printf 'sync %s %s\\n' "$*" "${{said:-}}" >>"$FAKE/log"
+exec /usr/bin/sync "$@"
+""")
+    sync.chmod(0o755)
+    machine.other.write_text("by hand\n")
+    machine.install(machine.tree("one"))
+    assert f"sync -f -- {machine.base} " in machine.log
+    machine.forget_log()
+    machine.install(machine.tree("two"))
+    assert not any(line.startswith("sync -f") for line in machine.log), "it costs time"
+    assert remove(machine).code == 0
+    assert f"sync -- {machine.other}.phoenix-new taken" in machine.log
+
+
 def test_a_service_that_others_need_goes_on(machine: TreeHost) -> None:
     machine.install(machine.tree("one"))
     machine.forget_log()

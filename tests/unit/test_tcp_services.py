@@ -24,7 +24,7 @@ from phoenix.health.checks import checks
 from phoenix.health.paths import paths, request_paths
 from phoenix.site.model import Site
 from tests.unit.site_builder import LXC, Declaration, lxc, minimal, problem
-from tests.unit.test_check_script import fault
+from tests.unit.test_check_script import fault, stand_in
 
 ZONE = "internal.thinkheads.ai"
 GIT: dict[str, Any] = {"name": "git", "port": 22, "scheme": "tcp", "gateway_port": 2222}
@@ -242,6 +242,12 @@ def test_a_gateway_that_reaches_nothing_is_told(
     fault_text = fault(tmp_path, "tcp_passes", "127.0.0.1", str(port[0]))
     assert words in fault_text
     assert bool(fault_text) == bool(words)
+
+
+def test_a_port_that_is_silent_to_the_question_accepts_nothing(tmp_path: Path) -> None:
+    stand_in(tmp_path, "timeout", "exit 124")  # as where a firewall drops it
+    said = fault(tmp_path, "tcp_passes", "127.0.0.1", "1")
+    assert said == "127.0.0.1 port 1 does not answer: the question is dropped, or not taken"
 
 
 def test_its_certificate_is_issued_when_the_gateway_passes_on_the_question(tmp_path: Path) -> None:

@@ -72,7 +72,9 @@ keep_replaced() { # PATH: what a person or a package has there now, before it is
     if other_has "C$tab$1"; then return 0; fi
     [ -e "$1" ] || [ -L "$1" ] || return 0
     mkdir -p -- "$(dirname -- "$base/replaced$1")"
+    rm -rf -- "$base/replaced$1.part"
     cp -a -- "$1" "$base/replaced$1.part"
+    sync -f -- "$base"  # before the place is taken: it is the only one then
     mv -T -- "$base/replaced$1.part" "$base/replaced$1"
 }
 
@@ -88,8 +90,11 @@ put_in_place() { # one file of the current generation appears at its place on th
 }
 
 give_back() { # PATH: give the place back to whoever had it
+    rm -rf -- "$1.phoenix-new"  # of a run that was killed: cp would follow its link into a generation
     if [ -e "$base/replaced$1" ] || [ -L "$base/replaced$1" ]; then
-        cp -a -- "$base/replaced$1" "$1.phoenix-new" && mv -fT -- "$1.phoenix-new" "$1"
+        cp -a -- "$base/replaced$1" "$1.phoenix-new"
+        if [ ! -L "$1.phoenix-new" ]; then sync -- "$1.phoenix-new"; fi
+        mv -fT -- "$1.phoenix-new" "$1"
     else
         rm -f -- "$1"
     fi
