@@ -230,54 +230,105 @@ def read(text: str) -> dict[str, Any]:
     problems = tuple(_shape(data))
     if problems:
         raise ComposeFileError(*problems)
-    return {**data, "services": {name: _extended(services, name, ()) for name in services}}
+    return {**data, "services": _extended(services)}
 
 
-def _extended(services: Mapping[str, Any], name: str, within: tuple[str, ...]) -> dict[str, Any]:
-    """A service with what it has of another one of its file (Compose specification, "extends").
+def _extended(services: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The services, each with what it has of another one (Compose specification, "extends").
 
     What another file has is left out: only the compose file itself goes to a host.
 
     Raises:
         ComposeFileError: there is no such service, or services extend each other.
     """
-    own: dict[str, Any] = services[name]
-    extends = own.get("extends")
-    if isinstance(extends, dict) and "file" in extends:
-        return own
+    done: dict[str, dict[str, Any]] = {}
+    for name in services:
+        chain: dict[str, str | None] = {}  # a service, and the one that it extends
+        at: str | None = name
+        while at is not None and at not in done:
+            base = _extends(services, at)
+            chain[at] = base
+            if base in chain:
+                message, fix = f"extends itself, by {base}", "remove one of these extends"
+                raise ComposeFileError(Problem(f"services.{at}.extends", message, fix))
+            at = base
+        for one, base in reversed(chain.items()):
+            done[one] = services[one] if base is None else _over(done[base], services[one])
+    return {name: done[name] for name in services}
+
+
+def _extends(services: Mapping[str, Any], name: str) -> str | None:
+    """The service of the same file that one extends; None where it extends none.
+
+    Raises:
+        ComposeFileError: the file has no such service.
+    """
+    extends = services[name].get("extends")
+    if extends is None or (isinstance(extends, dict) and "file" in extends):
+        return None
     base = extends.get("service") if isinstance(extends, dict) else extends
-    if base is None:
-        return own
     place = f"services.{name}.extends"
+    if base is None:
+        message = "names no service: Compose refuses it"
+        raise ComposeFileError(Problem(place, message, "write extends: {service: NAME}"))
     if not isinstance(base, str) or base not in services:
         message = f"the file declares no service {str(base)[:80]!r}: Compose refuses it"
         raise ComposeFileError(Problem(place, message, "declare it under services"))
-    if base == name or base in within:
-        message = f"extends itself, by {base}"
-        raise ComposeFileError(Problem(place, message, "remove one of these extends"))
-    inherited = dict(_extended(services, base, (*within, name)))
-    inherited.pop("extends", None)
+    return base
+
+
+def _over(inherited: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A service with what it does not have of its own from the one that it extends."""
     return {
-        **inherited,
+        **{key: value for key, value in inherited.items() if key != "extends"},
         **own,
-        **{
-            key: _merged(inherited[key], own[key])
-            for key in inherited.keys() & own.keys() - _REPLACED
-        },
+        **{key: _merged(inherited[key], own[key], key) for key in inherited.keys() & own.keys()},
     }
 
 
-_REPLACED = frozenset(("command", "entrypoint"))
-"""Of these a service has its own alone (Compose specification, "Merge")."""
+_REPLACED = frozenset(("command", "entrypoint", "extends", "test"))
+"""Of these a service has its own alone (Compose specification, "Merge"); `test` is of a health
+check."""
+_BY_NAME = frozenset(("environment", "labels"))
+"""Lists of `NAME=VALUE`, or mappings: of each name a service's own value counts (ibidem)."""
+_BY_TARGET = frozenset(("configs", "secrets", "volumes"))
+"""Lists of which a service's own entry counts for a place in the container (ibidem)."""
 
 
-def _merged(base: Any, own: Any) -> Any:
+def _merged(base: Any, own: Any, key: str) -> Any:
     """Mappings are joined, lists are added up, and any other value replaces the first."""
+    if key in _REPLACED:
+        return own
+    if key in _BY_NAME and isinstance(base, list | dict) and isinstance(own, list | dict):
+        return {**_named(base), **_named(own)}
     if isinstance(base, dict) and isinstance(own, dict):
-        return {**base, **{key: _merged(base.get(key), own[key]) for key in own}}
+        return {**base, **{inner: _merged(base.get(inner), own[inner], inner) for inner in own}}
     if isinstance(base, list) and isinstance(own, list):
-        return [*base, *(one for one in own if one not in base)]
+        taken = {_target(one) for one in own} if key in _BY_TARGET else set()
+        kept = [one for one in base if not taken or _target(one) not in taken]
+        return [*kept, *(one for one in own if one not in kept)]
     return own
+
+
+def _named(pairs: list[Any] | dict[str, Any]) -> dict[str, Any]:
+    """`NAME=VALUE` lines as a mapping; a name alone has no value."""
+    if isinstance(pairs, dict):
+        return pairs
+    split = (str(line).partition("=") for line in pairs)
+    return {name: value if equals else None for name, equals, value in split}
+
+
+_EXPRESSION = re.compile(r"\$\{[^{}]*\}")
+
+
+def _target(entry: Any) -> str:
+    """Where an entry of `volumes`, `configs` or `secrets` is in the container, or its name."""
+    if isinstance(entry, dict):
+        return str(entry.get("target") or entry.get("source") or "").rstrip("/")
+    parts = _EXPRESSION.sub("_", str(entry)).split(":")  # an expression may have a colon of its own
+    if len(parts) > 1:
+        return parts[1].rstrip("/")
+    return str(entry).rstrip("/")
 
 
 def is_started(service: Mapping[str, Any], values: Mapping[str, str]) -> bool:

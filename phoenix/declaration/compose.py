@@ -25,8 +25,8 @@ from phoenix.site.model import PublishedPort
 
 _PORTAINER = ("portainer/portainer-ce", "portainer/portainer-ee", "portainer/portainer")
 _SHORT_PORT = re.compile(
-    r"(?:(?P<address>\d+(?:\.\d+){3}|\[[\da-fA-F:]+\]):)?"
-    r"(?:(?P<host>\d+(?:-\d+)?):)?(?P<container>\d+(?:-\d+)?)(?:/(?P<proto>tcp|udp|sctp))?\Z",
+    r"(?:(?P<address>\d+(?:\.\d+){3}|\[[\da-fA-F:]+\]):(?=.*:))?"
+    r"(?:(?P<host>\d+(?:-\d+)?)?:)?(?P<container>\d+(?:-\d+)?)(?:/(?P<proto>tcp|udp|sctp))?\Z",
     re.ASCII | re.IGNORECASE,
 )
 OF_THE_DEPLOYER = frozenset(
@@ -156,7 +156,7 @@ def passed_on(compose: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             )
         elif isinstance(environment, list):
             for position, line in enumerate(environment):
-                if "=" not in str(line):
+                if isinstance(line, str) and "=" not in line:
                     yield join(path, position), str(line)
     for kind in ("secrets", "configs"):
         top = compose.get(kind)
@@ -437,6 +437,10 @@ def _entry(
     service: str, entry: Any, values: Mapping[str, str], label: str, path: str, report: Report
 ) -> list[PublishedPort]:
     if isinstance(entry, dict):
+        if not entry.get("target"):
+            report.error(label, path, "has no target: no port of the container is published",
+                         "write target: and the container's port")  # fmt: skip
+            return []
         keys = ("host_ip", "published", "target")
         address, host, container = (str(entry.get(key, "")) for key in keys)
         proto = str(entry.get("protocol") or "tcp")
@@ -454,12 +458,12 @@ def _entry(
         return []
     host_ports = _span(match["host"] or match["container"])
     container_ports = _span(match["container"])
-    if not host_ports or len(container_ports) != len(host_ports):
+    if not host_ports or len(container_ports) != len(host_ports) or 0 in container_ports:
         report.error(
             label,
             path,
             f"{text[:80]!r} maps ports out of range, or ranges of different lengths",
-            "use ports up to 65535, and ranges of one length",
+            "use ports from 1 to 65535, and ranges of one length",
         )
         return []
     if match["host"] is None:

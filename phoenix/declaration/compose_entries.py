@@ -64,6 +64,7 @@ def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Fo
             *_names(service, values),
             *_mounts(service, values),
             *_limits(service),
+            *_least(service, values),
             *_endless(service, compose["services"], values),
         ):
             yield f"{join('services', name)}.{path}", message, fix
@@ -159,8 +160,10 @@ def _mounts(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
                 fix = "write bind, volume or tmpfs"
                 yield f"{place}.type", f"{kind[:80]!r} is no type of mount", fix
             target = filled(mount.get("target") or "", values)
+            yield from _source(kind, filled(mount.get("source") or "", values), place)
         else:
-            source, _, rest = (filled(mount, values) or "/").partition(":")
+            text = filled(mount, values)
+            source, _, rest = ("/" if text is None else text).partition(":")
             target = rest.partition(":")[0] or source
         if target is not None and not target.startswith("/"):
             message = f"{target[:80]!r} is no path in the container that Docker takes"
@@ -170,6 +173,25 @@ def _mounts(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
         if mode not in ("host", "ingress", None):
             fix = "write host or ingress, or leave it out"
             yield f"ports[{position}].mode", f"{mode[:80]!r} is no mode of a port", fix
+
+
+def _source(kind: str | None, source: str | None, place: str) -> Iterator[_Found]:
+    """A bind mount has a source, and what is in memory has none (moby, linux_parser.go)."""
+    if kind == "bind" and source == "":
+        yield place, "a bind mount needs a source: Docker refuses it", "write the path of the host"
+    if kind == "tmpfs" and source:
+        yield f"{place}.source", "a tmpfs has no source: Docker refuses it", "remove it"
+
+
+def _least(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+    """Memory below what Docker takes (moby, daemon_unix.go: linuxMinMemory)."""
+    for path in ("mem_limit", "deploy.resources.limits.memory"):
+        amount = _amount(at(service, path.split(".")), values)
+        if amount is not None and 0 < amount < _LEAST_MEMORY:
+            yield path, "is less than 6 MiB, the least that Docker takes", 'write more, as "64m"'
+
+
+_LEAST_MEMORY = 6 * 1024 * 1024
 
 
 def _limits(service: Mapping[str, Any]) -> Iterator[_Found]:

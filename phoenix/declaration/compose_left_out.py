@@ -128,7 +128,7 @@ def _ports_of_nobody(service: Mapping[str, Any], values: Mapping[str, str]) -> I
             chosen = str(entry.get("published") or "0") if "target" in entry else ""
         else:
             host, colon, _ = (filled(entry, values) or ":").rpartition(":")
-            chosen = host.rpartition(":")[2] if colon else "0"
+            chosen = (host.rpartition(":")[2] if colon else "") or "0"
         if chosen == "0":
             yield (
                 f"ports[{position}]",

@@ -19,7 +19,7 @@ _FLAGS = frozenset(("0", "1", "f", "false", "n", "no", "off", "on", "t", "true",
 
 @dataclass(frozen=True)
 class Form:
-    """What a value may be; nothing at all always will do.
+    """What a value may be; nothing at all will do too, but not as an entry of a list.
 
     Attributes:
         scalars: kinds of a single value: `text`, `number`, `flag`; empty for none.
@@ -270,6 +270,8 @@ def _walk(value: Any, form: Form, path: str, values: Mapping[str, str]) -> Itera
             yield _Wrong(path, form, value)
             return
         for position, inner in enumerate(value):
+            if inner is None and form.items != _OPEN:
+                yield _Wrong(join(path, position), form.items, inner)
             yield from _walk(inner, form.items, join(path, position), values)
     elif not _is(value, form.scalars, values):
         yield _Wrong(path, form, value)
@@ -317,4 +319,4 @@ _DIGITS = 40
 def _short(value: Any) -> str:
     if isinstance(value, Mapping | list):
         return "a mapping" if isinstance(value, Mapping) else "a list"
-    return repr(value)[:60]
+    return "nothing" if value is None else repr(value)[:60]

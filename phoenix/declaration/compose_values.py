@@ -69,12 +69,29 @@ def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Fo
                 message = f"{str(name)[:80]!r} is no name that Compose takes"
                 fix = "use letters, digits, dots, underscores and hyphens"
                 yield join(kind, str(name)), message, fix
+    for path in _null_characters(compose, ""):
+        message = "has a null character: no program, path or name can have one (execve(2))"
+        yield path, message, "remove it"
     for name, service in compose["services"].items():
         place = f"services.{name}"
         if not any(service.get(key) for key in ("image", "build", "extends", "provider")):
             yield place, "has no image, so Compose refuses the file", 'write image: "NAME:VERSION"'
         for path, message, fix in _of_service(service, values):
             yield f"{place}.{path}", message, fix
+
+
+def _null_characters(value: Any, path: str) -> Iterator[str]:
+    """The path of each text, or of what has such a key."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if "\0" in str(key):
+                yield path
+            yield from _null_characters(inner, join(path, str(key)))
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from _null_characters(inner, join(path, position))
+    elif isinstance(value, str) and "\0" in value:
+        yield path
 
 
 def _of_service(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:

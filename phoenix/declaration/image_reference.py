@@ -56,9 +56,14 @@ def parse(reference: str) -> Image | None:
 
 
 def fault(reference: str) -> tuple[str, str] | None:
-    """Why the digest of a reference cannot be used, and the fix; None where it can, or has none."""
-    if "@" not in reference or parse(reference) is not None:
+    """Why Docker takes no such reference, and the fix; None where it does."""
+    if parse(reference) is not None:
         return None
+    if "@" not in reference:
+        return (
+            f"{reference[:160]!r} is no name of an image: Docker refuses it",
+            "write [REGISTRY/]NAME:VERSION, the name in lower case",
+        )
     return (
         f"{reference[:160]!r} has no SHA-256 digest behind its @",
         "write NAME:TAG@sha256:DIGEST as `docker buildx imagetools inspect NAME:TAG` shows it",

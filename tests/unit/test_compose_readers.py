@@ -41,7 +41,7 @@ def shop(declaration: Declaration, folder: Path) -> Deployment:
     ("image_as_written", "tag", "image"),
     [
         ("a/web:${TAG:-1.0}", "", "a/web:1.0"),
-        ("a/web:${TAG-1.0}", "", "a/web:"),
+        ("a/web${TAG-:1.0}", "", "a/web"),
         ("a/web:${TAG:-1.0}", "2", "a/web:2"),
         ("a/web:${TAG:+x}1", "2", "a/web:x1"),
         ("a/web:${OTHER:-${TAG:-3}}", "", "a/web:3"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,18 @@ def with_two(one: dict[str, Any], two: dict[str, Any], **tops: Any) -> Declarati
         ({"healthcheck": {"test": ["curl", "-f"]}}, "healthcheck.test"),
         ({"healthcheck": {"test": []}}, "healthcheck.test"),
         ({"mem_limit": "lots"}, "mem_limit"),
+        ({"mem_limit": "1k"}, "mem_limit"),
+        ({"deploy": {"resources": {"limits": {"memory": "5m"}}}}, "deploy.resources.limits.memory"),
+        ({"image": "example/Web:1.0"}, "image"),
+        ({"image": "example/web :1.0"}, "image"),
+        ({"image": "example/web:"}, "image"),
+        ({"command": ["a\0b"]}, "command[0]"),
+        ({"environment": ["A=1", None]}, "environment[1]"),
+        ({"volumes": [""]}, "volumes[0]"),
+        ({"volumes": [{"type": "bind", "target": "/x"}]}, "volumes[0]"),
+        ({"volumes": [{"type": "tmpfs", "source": "d", "target": "/x"}]}, "volumes[0].source"),
+        ({"ports": ["8000:8000", {"published": 8001}]}, "ports[1]"),
+        ({"ports": ["8000:8000", "8001:0"]}, "ports[1]"),
         ({"mem_limit": -1}, "mem_limit"),
         ({"shm_size": "1x"}, "shm_size"),
         (
@@ -130,11 +143,50 @@ services:
     }
 
 
+def test_of_what_both_have_for_one_name_or_place_the_own_one_counts() -> None:
+    text = """
+services:
+  base:
+    image: "a:1"
+    environment: ["A=1", "B=1", C]
+    volumes: ["one:/data/", "${ROOT:-/a:b}:/cache:ro", "logs:/logs"]
+    secrets: [key, {source: old, target: /cert}]
+    healthcheck: {test: [CMD, a], interval: 5s}
+  web:
+    extends: base
+    environment: {B: "2"}
+    volumes: ["two:/data", {type: volume, source: three, target: /cache}]
+    secrets: [{source: new, target: /cert}]
+    healthcheck: {test: [NONE]}
+"""
+    web = document.read(text)["services"]["web"]
+    assert web["environment"] == {"A": "1", "B": "2", "C": None}
+    assert web["volumes"] == [
+        "logs:/logs", "two:/data", {"type": "volume", "source": "three", "target": "/cache"},
+    ]  # fmt: skip
+    assert web["secrets"] == ["key", {"source": "new", "target": "/cert"}]
+    assert web["healthcheck"] == {"test": ["NONE"], "interval": "5s"}
+
+
+def test_a_long_row_of_extends_is_read() -> None:
+    services: dict[str, Any] = {f"s{n}": {"extends": f"s{n + 1}"} for n in range(3000)}
+    services["s3000"] = {"image": "a:1"}
+    text = json.dumps({"services": services})
+    assert document.read(text)["services"]["s0"] == {"image": "a:1", "extends": "s1"}
+
+
+def test_port_of_which_docker_chooses_the_hosts_side_is_told(tmp_path: Path) -> None:
+    declared = with_web(ports=["8000:8000", "127.0.0.1::9000"])
+    found = problem(declared.load(tmp_path).warnings, COMPOSE, "services.web.ports[1]")
+    assert "Docker chooses one" in found.message
+
+
 @pytest.mark.parametrize(
     ("services", "path"),
     [
         ({"web": {"extends": "none"}}, "services.web.extends"),
         ({"web": {"extends": {"service": ["x"]}}}, "services.web.extends"),
+        ({"web": {"extends": {"service": None}}}, "services.web.extends"),
         ({"web": {"extends": "web"}}, "services.web.extends"),
         ({"a": {"extends": "b"}, "b": {"extends": "a"}}, "services.b.extends"),
     ],
