@@ -80,6 +80,10 @@ def service(
     route = Route(name.lower(), port, scheme, health_path, tuple(alias or ()))
     if (host is None) == (stack is None):
         raise CommandError("name its guest by --host, or its stack by --stack")
+    if stack is None and (compose_service or environment):
+        raise CommandError(
+            "--service and --environment are of a stack's service: name it by --stack"
+        )
     if host is not None:
         draft.add_service(draft.host(host), route)
     else:
@@ -100,7 +104,9 @@ def host(
     ] = None,
     role: Annotated[
         str | None,
-        typer.Option(help="step_ca, traefik, nginx, portainer or docker. Default: none."),
+        typer.Option(
+            help="step_ca, traefik, nginx, portainer, docker or name_server. Default: none."
+        ),
     ] = None,
     dry: DryOption = False,
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
@@ -189,7 +195,13 @@ def stack(
     from phoenix.cli.adding import Route
 
     options.named(name)
-    ports = _published(publish) if publish else None
+    if compose is not None and image is not None:
+        raise CommandError("--compose and --image: give one of the two")
+    if publish is not None and image is None:
+        raise CommandError("--publish is of --image; a compose file says what it publishes itself")
+    if service is None and (port or scheme or health_path):
+        raise CommandError("--port, --scheme and --health-path are of --service: give its label")
+    ports = _published(publish) if publish is not None else None
     route = None
     if service is not None:
         chosen_port = port or (ports[0] if ports else None)
@@ -199,7 +211,7 @@ def stack(
     draft = _draft(inventory)
     draft.add_stack(
         name, draft.host(host), environment,
-        compose=_text(compose) if compose else None,
+        compose=_text(compose) if compose is not None else None,
         image=image, publish=ports, route=route,
     )  # fmt: skip
     _finish(draft, f"phoenix plan stack:{name}", dry=dry, as_json=as_json)

@@ -21,12 +21,16 @@ from phoenix.cli.exits import CommandError
 from phoenix.cli.new_site.contents import agent_keys
 from phoenix.cli.new_site.folder import put
 from phoenix.cli.offline import Declared
+from phoenix.compose import document
+from phoenix.compose.document import ComposeFileError
+from phoenix.declaration import stack_places
+from phoenix.declaration.compose import published
 from phoenix.declaration.json_edit import add, cut, insert, value
 from phoenix.declaration.json_errors import listed
 from phoenix.declaration.load import LXC_FILE, VM_FILE, load_site
-from phoenix.declaration.stack_places import STACKS_FILE
+from phoenix.declaration.stack_places import STACKS_FILE, StackPlaces
 from phoenix.derived.find import Stack, choose
-from phoenix.site.findings import ConfigError, Finding, NameLookupError
+from phoenix.site.findings import ConfigError, Finding, NameLookupError, Report
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.names import LABEL
 from phoenix.site.roles import Role
@@ -130,18 +134,18 @@ class Draft:
         """
         self.routed = True
         file = self.declared.file(f"stacks/{stack}/phoenix.json")
-        if file not in self.texts and not file.is_file():
-            raise CommandError(
-                f"there is no stack {stack} in {self._label(file)}: where {STACKS_FILE} declares "
-                "it, write the service there"
-            )
+        if file not in self.texts and stack not in self._places().own():
+            known = self._places().names()
+            if stack in known:
+                raise CommandError(f"{stack} stands in {STACKS_FILE}: write the service there")
+            raise CommandError(f"there is no stack {stack!r}; there are {listed(known) or 'none'}")
         environments = json.loads(self.text(file)).get("environments", {})
         if environment not in environments:
             raise CommandError(
                 f"{stack} has no environment {environment}; it has {', '.join(environments)}"
             )
         path = f"environments.{environment}"
-        service = service or self._only_service(stack)
+        service = service or self._service_at(stack, route.port)
         present = environments[environment].get("services", {})
         if service in present:
             key = f"{path}.services.{service}"
@@ -153,14 +157,33 @@ class Draft:
             new = add(self.text(file), path, "services", entry, service)
         self.texts[file] = new
 
-    def _only_service(self, stack: str) -> str:
-        file = self.declared.file(f"stacks/{stack}/docker-compose.yml")
-        services = list((yaml.safe_load(self.text(file)) or {}).get("services", {}))
-        if len(services) != 1:
-            raise CommandError(
-                f"{stack} has several services: name one by --service: {', '.join(services)}"
-            )
-        return str(services[0])
+    def _places(self) -> StackPlaces:
+        """Where the stacks stand that the site has without what is added."""
+        return stack_places.read(self.declared.inventories, self.declared.stacks, Report())
+
+    def _service_at(self, stack: str, port: int) -> str:
+        """The service of a stack's compose file that a port of its host leads to.
+
+        Raises:
+            CommandError: several may be meant, or none; or the file cannot be used.
+        """
+        label = f"stacks/{stack}/{stack_places.COMPOSE}"
+        try:
+            content = document.read(self.text(self.declared.file(label)))
+        except (ComposeFileError, OSError) as error:
+            raise CommandError(f"nothing was written:\n{label}: {error}") from None
+        services = list(content["services"])
+        if len(services) == 1:
+            return str(services[0])
+        at_port = {one.service for one in published(content, {}, {}, label, Report())
+                   if (one.host_port, one.proto) == (port, "tcp")}  # fmt: skip
+        if len(at_port) == 1:
+            return at_port.pop()
+        raise CommandError(
+            f"{stack} has several services, and {'none' if not at_port else 'more than one'} of "
+            f"them publishes port {port}: phoenix add service NAME --stack {stack} --service ONE "
+            f"--port {port}, of {', '.join(services)}"
+        )
 
     def add_host(
         self, name: str, address: IPv4Address, *, kind: str | None, vmid: int | None,
@@ -215,17 +238,20 @@ class Draft:
         Raises:
             CommandError: it has no compose file, or one is given and another is there.
         """
+        if not stack_places.NAME.match(name):
+            raise CommandError(f"{name!r} is no name of a stack: {stack_places.NAME_FIX}")
         folder = self.declared.stacks / name
         manifest, file = folder / "phoenix.json", folder / "docker-compose.yml"
         where = environment or self.site.environment
-        if (compose or image) and folder.exists():
+        given = compose is not None or image is not None
+        if given and folder.exists():
             raise CommandError(f"{folder} is there already: leave --compose and --image out")
-        if not folder.exists():
-            if not (compose or image):
+        if name not in self._places().names():
+            if not given:
                 raise CommandError(
                     f"there is no stack {name}: give its --compose FILE, or its --image"
                 )
-            self.texts[file] = compose or _compose(name, image or "", publish)
+            self.texts[file] = _compose(name, image or "", publish) if compose is None else compose
             self.texts[manifest] = json.dumps({"environments": {where: {}}}, indent=4) + "\n"
         if route is not None:
             self.add_stack_service(name, where, "", route)

@@ -143,7 +143,11 @@ def test_dry_shows_and_writes_nothing(project: Path) -> None:
         (("service", "x", "--host", "nobody", "--port", "1"), "no host 'nobody'"),
         (("service", "x", "--host", "phoenix", "--port", "1"), "is the hypervisor"),
         (("service", "x", "--port", "1"), "name its guest by --host"),
-        (("service", "x", "--stack", "nothing", "--port", "1"), "there is no stack nothing"),
+        (("service", "x", "--stack", "nothing", "--port", "1"), "no stack 'nothing'; there"),
+        (("service", "x", "--stack", "../stacks/qdrant_service", "--port", "1"), "is no stack"),
+        (("service", "x", "--host", "drphoenix", "--port", "9", "--service", "web"), "--service"),
+        (("service", "x", "--host", "drphoenix", "--port", "9", "--environment", "e"),
+         "--environment"),
         (("service", "x", "--stack", "qdrant_service", "--port", "1", "--environment", "e"),
          "has no environment e"),
         (("service", "x", "--host", "drphoenix", "--port", "9", "--scheme", "gopher"), "scheme"),
@@ -158,13 +162,72 @@ def test_dry_shows_and_writes_nothing(project: Path) -> None:
         (("stack", "qdrant_service", "--host", "drphoenix"), "qdrant_service"),
         (("stack", "qdrant_service", "--host", "drphoenix", "--image", "x:1"), "is there already"),
         (("stack", "s", "--host", "drphoenix", "--image", "x:1", "--publish", "no"), "--publish"),
-        (("stack", "../s", "--host", "drphoenix", "--image", "x:1"), "../s"),
+        (("stack", "../s", "--host", "drphoenix", "--image", "x:1"), "'../s' is no name"),
+        (("stack", "..", "--host", "drphoenix", "--image", "x:1"), "'..' is no name"),
+        (("stack", "s", "--host", "drphoenix", "--image", "x:1", "--port", "80"), "--port"),
+        (("stack", "s", "--host", "drphoenix", "--image", "x:1", "--scheme", "http"), "--scheme"),
+        (("stack", "s", "--host", "drphoenix", "--publish", "80"), "--publish is of --image"),
+        (("stack", "s", "--host", "drphoenix", "--image", "X:1"), "no name of an image"),
     ],
 )  # fmt: skip
 def test_what_would_not_be_sound_writes_nothing(
     project: Path, words: tuple[str, ...], said: str
 ) -> None:
     assert said in refused(project, *words)
+
+
+TWO = """services:
+  web: {image: "e/w:1", ports: !override ["8080:80"]}
+  "my.db": {image: "e/d:1", ports: ["8432:5432"]}
+"""
+
+
+def test_a_route_leads_to_the_service_that_publishes_its_port(
+    project: Path, tmp_path: Path
+) -> None:
+    compose = tmp_path / "mine.yml"
+    compose.write_text(TWO.replace("!override ", ""))
+    words = ("stack", "mine", "--host", "drphoenix", "--compose", str(compose),
+             "--scheme", "http")  # fmt: skip
+    message = refused(project, *words, "--service", "mine", "--port", "80")
+    assert "none of them publishes port 80" in message
+    added(project, *words, "--service", "mine", "--port", "8080")
+    added(project, "service", "db", "--stack", "mine", "--port", "8432", "--scheme", "http")
+    services = {name: site(project).service(name).compose_service for name in ("mine", "db")}
+    assert services == {"mine": "web", "db": "my.db"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TWO, "!override"),
+        ("services: [", "is not valid YAML"),
+        ("", "is not a mapping"),
+        ("services: {web: null}", "services.web"),
+    ],
+)
+def test_a_compose_file_that_cannot_be_used_is_told(
+    project: Path, tmp_path: Path, text: str, said: str
+) -> None:
+    compose = tmp_path / "mine.yml"
+    compose.write_text(text)
+    words = ("stack", "mine", "--host", "drphoenix", "--compose", str(compose))
+    assert said in refused(project, *words)
+    route = ("--service", "mine", "--port", "8080", "--scheme", "http")
+    assert said in refused(project, *words, *route)
+    assert "give one of the two" in refused(project, *words, "--image", "x:1")
+
+
+def test_a_stack_of_the_stacks_file_is_named_on_a_host(project: Path) -> None:
+    stack = {"compose_file_path": "mine.yml", "environments": {"production": {"services": {}}}}
+    listed = {"docker_stacks": {"listed": stack}}
+    (project / "inventories/phoenix_stacks_config.json").write_text(json.dumps(listed))
+    (project / "inventories/mine.yml").write_text("services: {web: {image: 'e/w:1'}}")
+    message = refused(project, "service", "x", "--stack", "listed", "--port", "6333")
+    assert "listed stands in phoenix_stacks_config.json" in message
+    added(project, "stack", "listed", "--host", "drphoenix")
+    projects_there = {one.project for one in site(project).host("1002").docker_stacks}
+    assert "listed-production" in projects_there
 
 
 def test_a_faulty_declaration_is_repaired_first(project: Path) -> None:
