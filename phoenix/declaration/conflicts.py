@@ -68,11 +68,12 @@ def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> No
 def references(
     entries: Sequence[Entry], vmids: Iterable[int], templates: Iterable[int], report: Report
 ) -> None:
-    """Refuse a dependency or clone source that no file declares, or that never runs.
+    """Refuse a dependency or clone source that no file declares, or that cannot be one.
 
     `vmids` has all declared ids, those of unusable entries too, so that one mistake is one error.
     """
     vmids, templates = set(vmids), set(templates)
+    by_id = {entry.vmid: entry for entry in entries}
     for entry in entries:
         for position, dependency in enumerate(entry.raw.dependencies):
             where = entry.at(f"dependencies[{position}]")
@@ -92,6 +93,34 @@ def references(
             report.error(
                 *entry.at(key), f"no guest has id {source}", "declare that template, or correct it"
             )
+        elif source is not None and source in by_id:
+            _check_clone(entry, by_id, report)
+
+
+def _check_clone(entry: Entry, by_id: Mapping[int, Entry], report: Report) -> None:
+    """Refuse a clone of what is of another kind, or of itself, be it by others."""
+    path = entry.at("clone_from_ctid" if entry.kind == "lxc" else "clone_from_vmid")
+    source = by_id[entry.clone_from or 0]
+    if source.kind != entry.kind:
+        kinds = {"lxc": "a container", "vm": "a VM"}
+        report.error(
+            *path,
+            f"guest {source.vmid} is {kinds[source.kind]}, and {kinds[entry.kind]} is cloned from "
+            "one of its own kind",
+            "write the id of another template",
+        )
+    passed = [entry.vmid]
+    at: Entry | None = source
+    while at is not None and at.vmid not in passed:
+        passed.append(at.vmid)
+        at = by_id.get(at.clone_from) if at.clone_from is not None else None
+    if at is entry and entry.vmid == min(passed):
+        circle = " -> ".join(map(str, [*passed, entry.vmid]))
+        report.error(
+            *path,
+            f"the guest would be cloned from itself: {circle}",
+            "write the id of a template that is made from an image",
+        )
 
 
 def order(entries: Mapping[int, Entry], report: Report) -> tuple[int, ...]:

@@ -47,6 +47,8 @@ def check(raw: RawHypervisorFile, site: Site, report: Report) -> None:
 
 def _values(raw: RawHypervisorFile, site: Site) -> Iterator[_Value]:
     portainer, network = site.portainer, raw.network
+    hypervisor = f"{site.hypervisor.source.file}: {site.hypervisor.source.path}.ip"
+    yield _Value("network.default_subnet", network.default_subnet, site.network, hypervisor)
     owner = (
         f"{portainer.source.file}: {portainer.source.path}" if portainer else "no role portainer"
     )

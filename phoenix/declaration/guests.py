@@ -343,7 +343,6 @@ def host(
             raw.volumes, entry.kind, entry.source, nfs_server or resolver, report
         ),
     )
-    check_login(raw.login, guest, report)
     return guest, tuple(routes)
 
 
@@ -354,16 +353,6 @@ def _guards(raw: RawGuest, left_alone: LeftAloneList) -> bool:
 def left_alone_of(own: LeftAloneList | None, general: LeftAloneList) -> LeftAloneList:
     """What a host keeps as it is: its own list; where it has none, the site's. Each word once."""
     return tuple(dict.fromkeys(general if own is None else own))
-
-
-def check_login(own: RawLoginBy, host: Host, report: Report) -> None:
-    """Tell of a host's own password for sudo that nothing asks for."""
-    if own.sudo_password is not None and not host.login.sudo:
-        report.warn(
-            host.source.file, f"{host.source.path}.login.sudo_password",
-            "no command runs by sudo, so nothing asks for it",
-            'write "sudo": true as well, or remove it',
-        )  # fmt: skip
 
 
 def login_of(*raws: RawLoginBy) -> SshLogin:

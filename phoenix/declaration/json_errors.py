@@ -228,8 +228,8 @@ def _fix(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return "add this key"
     value = error["input"]
-    if error["type"] == "string_type" and isinstance(value, int) and not isinstance(value, bool):
-        return f'write it in quotes, as "{str(value)[:40]}"'
+    if error["type"] == "string_type" and isinstance(value, int | float):
+        return f'write it in quotes, as "{json.dumps(value)[:40]}"'
     if error["type"] == "literal_error" and isinstance(value, str):
         words = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         near = difflib.get_close_matches(value[:100].lower(), words, n=1)

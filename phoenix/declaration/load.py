@@ -17,6 +17,7 @@ from phoenix.declaration import (
     external,
     guests,
     hypervisor_file,
+    logins,
     networks,
     nfs_keys,
     portainer_elsewhere,
@@ -216,6 +217,11 @@ def load_site(
         site, [(host, entry) for host, entry, _ in declared],
         *(raw_site.hypervisor, LXC_FILE, report),
     )  # fmt: skip
+    logins.check(
+        raw_site,
+        [(hypervisor, raw_site.hypervisor.login), *((h, e.raw.login) for h, e, _ in declared)],
+        *(LXC_FILE, report),
+    )
     conflicts.proven(site, report)
     conflicts.host_ports(site, report)
     conflicts.gateway_ports(site, report)
@@ -438,7 +444,6 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
         ),
         docker_stacks=(),
     )
-    guests.check_login(config.login, host, report)
     return host, network
 
 

@@ -220,8 +220,8 @@ class StackCatalog:
                 at.file,
                 at.path,
                 f"stack {ref.name!r} has no environment {name!r}",
-                f"add {place.environment(name)} to {label}, or use "
-                f"{listed(sorted(stack.environments))}",
+                f"add {place.environment(name)} to {label}"
+                + (f", or use {listed(sorted(stack.environments))}" if stack.environments else ""),
             )
             return None
         path = place.environment(name)

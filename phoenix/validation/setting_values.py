@@ -105,14 +105,27 @@ def _fallback(site: Site, settings: Settings) -> Iterator[Finding]:
 
 
 def _timezone(settings: Settings) -> Iterator[Finding]:
-    name = settings.timezone
+    if wrong := _no_zone(settings.timezone):
+        yield problem("timezone", *wrong)
+
+
+def _time_zone_of_site(site: Site, settings: Settings) -> Iterator[Finding]:
+    """What the hypervisor's file says of it, where no setting does."""
+    yield from hypervisor_file.time_zone_findings(site, settings)
+    chosen = hypervisor_file.time_zone(site, settings)
+    if chosen == site.timezone and (wrong := _no_zone(chosen)):
+        yield Finding(hypervisor_file.HYPERVISOR_FILE, "timezone", *wrong)
+
+
+def _no_zone(name: str) -> tuple[str, str] | None:
+    """That there is no time zone of this name, and the fix; None where there is one."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         zones = available_timezones()  # empty on a machine without tzdata: nothing can be said
-        if zones:
-            fix = f"{near(name, zones)}write a name as in /usr/share/zoneinfo"
-            yield problem("timezone", f"there is no time zone {name!r}", fix)
+        fix = f"{near(name, zones)}write a name as in /usr/share/zoneinfo"
+        return (f"there is no time zone {name!r}", fix) if zones else None
+    return None
 
 
 def _lifetimes(site: Site, settings: Settings) -> Iterator[Finding]:
@@ -324,7 +337,7 @@ _RULES_WITHOUT_SITE: tuple[
 )
 """Names of settings, what to do where the rule itself raises, and the rule."""
 _RULES: tuple[tuple[tuple[str, ...], str, Callable[[Site, Settings], Iterable[Finding]]], ...] = (
-    (("timezone",), "write one time zone", hypervisor_file.time_zone_findings),
+    (("timezone",), "write one time zone", _time_zone_of_site),
     (("dns_upstreams",), "name the resolvers once", hypervisor_file.upstream_findings),
     (
         ("dns_upstreams", "dns_stop_rebind"),

@@ -83,6 +83,23 @@ def test_a_setting_is_the_owner_of_the_time_zone(tmp_path: Path) -> None:
     assert hypervisor_file.time_zone(minimal().load(tmp_path / "none"), Settings()) == "Etc/UTC"
 
 
+def test_a_time_zone_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    declared = of_another_network()
+    assert declared.hypervisor is not None
+    declared.hypervisor["timezone"] = "Europe/Berln"
+    site = declared.load(tmp_path)
+    found = [f for f in check(site, Settings(), wrong=(), ssh_key=None, home=tmp_path)
+             if f.file == HYPERVISOR]  # fmt: skip
+    assert [(f.path, f.severity, "Berlin" in f.fix) for f in found] == [("timezone", "error", True)]
+
+
+def test_a_subnet_that_is_not_the_sites_is_told(tmp_path: Path) -> None:
+    site = minimal()
+    site.hypervisor = {"network": {"default_subnet": "10.0.1.0/24"}}
+    found = problem(site.load(tmp_path).warnings, HYPERVISOR, "network.default_subnet")
+    assert "10.0.0.0/24, by phoenix_lxc_configs.json: site.hypervisor.ip" in found.message
+
+
 def test_each_key_that_nothing_reads_is_named(tmp_path: Path) -> None:
     site = minimal()
     site.hypervisor = {

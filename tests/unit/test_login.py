@@ -19,7 +19,7 @@ from phoenix.derived.login import host_data
 from phoenix.net.ssh_command import ssh_command
 from phoenix.secrets import catalog
 from phoenix.site.model import SshLogin
-from tests.unit.site_builder import minimal
+from tests.unit.site_builder import LXC, VM, minimal, problem
 
 ROOT_DATA = {"ssh_user": "root", "ssh_key": "/k", "ssh_strict_host_key_checking": "yes"}
 
@@ -48,6 +48,52 @@ def test_what_is_declared_of_a_host_goes_before_what_is_declared_of_the_site(
     own = of["gateway"]
     assert (own["ssh_user"], own["ssh_port"], own["site_sudo"]) == ("admin", 22, True)
     assert own["site_sudo_secret"] == "sudo_of_admin"
+
+
+def test_two_hosts_of_one_name_are_refused(tmp_path: Path) -> None:
+    """By one name of ~/.ssh/config each of them would be set up on the same machine."""
+    data = minimal()
+    data.lxc["site"] = {"login": {"name": "nas"}}
+    found = problem(data.refused(tmp_path / "all"), LXC, "site.login.name")
+    assert "phoenix, authority, gateway, proxy, control, worker would be one" in found.message
+    data.lxc["site"] = {"logins": {"vm": {"name": "nas", "port": 2222}}}
+    found = problem(data.refused(tmp_path / "group"), LXC, "site.logins.vm.name")
+    assert "control, worker would be one machine" in found.message
+    data.vm["vms"][0]["login"] = {"port": 2223}
+    assert not data.load(tmp_path / "ports").warnings, "one address, with a port for each"
+    data.lxc["site"] = {}
+    for vm in data.vm["vms"]:
+        vm["login"] = {"name": "nas"}
+    problem(data.refused(tmp_path / "own"), VM, "vms[1].login.name")
+
+
+@pytest.mark.parametrize(
+    ("site", "path", "words"),
+    [
+        ({"login": {"user": "admin"}}, "login.user", "on phoenix, authority, gateway"),
+        ({"login": {"user": "admin", "sudo": False}}, "login.user", "uses no sudo"),
+        ({"logins": {"vm": {"user": "admin"}}}, "logins.vm.user", "on control, worker"),
+        ({"login": {"sudo_password": "x"}}, "login.sudo_password", "nothing asks for it"),
+        ({"logins": {"vm": {"sudo_password": "x"}}, "login": {"user": "root"}},
+         "logins.vm.sudo_password", "nothing asks"),
+        ({"logins": {"name_server": {"port": 2222}}}, "logins.name_server", "no host is in"),
+    ],
+)  # fmt: skip
+def test_a_log_in_that_has_no_effect_is_told(
+    tmp_path: Path, site: dict[str, Any], path: str, words: str
+) -> None:
+    data = minimal()
+    data.lxc["site"] = site
+    assert words in problem(data.load(tmp_path).warnings, LXC, f"site.{path}").message
+
+
+def test_a_log_in_that_has_an_effect_is_well(tmp_path: Path) -> None:
+    data = minimal()
+    data.lxc["site"] = {
+        "login": {"user": "admin", "sudo": True, "sudo_password": "x"},
+        "logins": {"hypervisor": {"user": "root", "sudo": False}},
+    }
+    assert not data.load(tmp_path).warnings
 
 
 def test_a_group_s_log_in_goes_between_the_site_s_and_the_host_s(tmp_path: Path) -> None:

@@ -1,0 +1,131 @@
+"""Log-ins by SSH that cannot be meant: one machine for two hosts, a user who may do nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from phoenix.declaration.json_errors import join, listed
+from phoenix.declaration.json_keys import RawLoginBy, RawSite
+from phoenix.site.findings import Report
+from phoenix.site.model import Host, Source
+
+_FIELDS = ("name", "user", "sudo_password")
+
+
+@dataclass(frozen=True)
+class _Said:
+    """A host, and the place of the declaration that each key of its log-in is from."""
+
+    host: Host
+    at: Mapping[str, Source]
+
+
+def check(
+    raw: RawSite, hosts: Sequence[tuple[Host, RawLoginBy]], file: str, report: Report
+) -> None:
+    """Refuse a log-in that makes two hosts one machine; tell of what has no effect.
+
+    Args:
+        raw: the site's entry, with the log-ins of all hosts and of groups.
+        hosts: the hypervisor and the guests, each with its own log-in as written.
+        file: where `raw` stands.
+        report: takes the findings.
+    """
+    said = [_said(raw, host, own, file) for host, own in hosts]
+    _one_machine(said, report)
+    _without_sudo(said, report)
+    _no_password(raw, said, file, report)
+    groups = {group for host, _ in hosts for group in host.groups}
+    for group in raw.logins:
+        if group not in {*groups, "hypervisor"}:
+            report.unread(
+                file, join("site.logins", group), "no host is in this group, so nobody logs in so",
+                "correct the name, or remove it",
+            )  # fmt: skip
+
+
+def _said(raw: RawSite, host: Host, own: RawLoginBy, file: str) -> _Said:
+    at: dict[str, Source] = {}
+    groups = ("hypervisor",) if host.kind == "hypervisor" else host.groups
+    for path, login in _declared(raw, groups):
+        at |= {key: Source(file=file, path=f"{path}.{key}") for key in _written(login)}
+    path = f"{host.source.path}.login"
+    at |= {key: Source(file=host.source.file, path=f"{path}.{key}") for key in _written(own)}
+    return _Said(host, at)
+
+
+def _declared(raw: RawSite, groups: Sequence[str]) -> Iterator[tuple[str, RawLoginBy]]:
+    """The log-ins that hold for a host beside its own, a later one before an earlier one."""
+    yield "site.login", raw.login
+    of_groups: dict[str, RawLoginBy] = dict(raw.logins.items())
+    yield from (
+        (join("site.logins", group), of_groups[group]) for group in groups if group in of_groups
+    )
+
+
+def _written(login: RawLoginBy) -> Iterator[str]:
+    return (key for key in _FIELDS if getattr(login, key) is not None)
+
+
+def _one_machine(said: Sequence[_Said], report: Report) -> None:
+    """Two hosts of one name in ~/.ssh/config would be set up over each other."""
+    first: dict[tuple[str, int | None, str | None], Host] = {}
+    others: dict[Source, list[Host]] = {}
+    names: dict[Source, tuple[str, Host]] = {}
+    for one in said:
+        login = one.host.login
+        if login.name is None:
+            continue
+        other = first.setdefault((login.name, login.port, login.jump), one.host)
+        if other is not one.host:
+            others.setdefault(one.at["name"], []).append(one.host)
+            names[one.at["name"]] = (login.name, other)
+    for place, hosts in others.items():
+        name, other = names[place]
+        report.error(
+            place.file, place.path,
+            f"{listed([other.name, *(host.name for host in hosts)])} would be one machine, as all "
+            f"are logged in to as {name}",
+            "write each host's own name, in its own login; a user, port or jump host may be that "
+            "of all",
+        )  # fmt: skip
+
+
+def _without_sudo(said: Sequence[_Said], report: Report) -> None:
+    """A user who is not root changes nothing on a host."""
+    idle: dict[Source, list[_Said]] = {}
+    for one in said:
+        login = one.host.login
+        if login.user not in (None, "root") and not login.sudo and login.sudo_password is None:
+            idle.setdefault(one.at["user"], []).append(one)
+    for place, those in idle.items():
+        report.warn(
+            place.file, place.path,
+            f"{those[0].host.login.user} is not root and uses no sudo, so nothing can be changed "
+            f"on {listed([one.host.name for one in those])}",
+            'write "sudo": true as well, or log in as root',
+        )  # fmt: skip
+
+
+def _no_password(raw: RawSite, said: Sequence[_Said], file: str, report: Report) -> None:
+    """A password for sudo that nothing asks for."""
+    asking = {one.at["sudo_password"] for one in said
+              if one.host.login.sudo and "sudo_password" in one.at}  # fmt: skip
+    places = [
+        Source(file=file, path=f"{path}.sudo_password")
+        for path, login in _declared(raw, tuple(raw.logins))
+        if login.sudo_password is not None
+    ]
+    own = [
+        one.at["sudo_password"]
+        for one in said
+        if "sudo_password" in one.at
+        and one.at["sudo_password"].path == f"{one.host.source.path}.login.sudo_password"
+    ]
+    for place in dict.fromkeys((*places, *own)):
+        if place not in asking:
+            report.warn(
+                place.file, place.path, "no command runs by sudo, so nothing asks for it",
+                'write "sudo": true as well, or remove it',
+            )  # fmt: skip
