@@ -10,7 +10,7 @@ import base64
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -35,6 +35,7 @@ from .models import (
     StackType,
     SystemStatus,
     User,
+    answer_as,
 )
 from .registries import HUB, Login, registry_of
 from .sync import PORTAINER_PROJECTS, ObservedStack, matching
@@ -155,6 +156,9 @@ class PortainerClient(DockerEngine):
             reached = "cannot reach" not in str(error) and "Max retries" not in str(error)
             kind = errors.UnknownOutcomeError if changing and reached else errors.UnreachableError
             raise kind(f"{method} {path} at {self.url}: {_cause(error)}") from None
+        except requests.exceptions.RequestException as error:  # the answer ends in the middle
+            kind = errors.UnknownOutcomeError if changing else errors.UnreachableError
+            raise kind(f"{method} {path} at {self.url}: {_cause(error)}") from None
         if answer.status_code >= 300:
             raise _api_error(answer, method, path, changing)
         return answer
@@ -188,7 +192,7 @@ class PortainerClient(DockerEngine):
             body = self._json("GET", "/system/status", public=True)
         except errors.NotFoundError:  # very old servers
             body = self._json("GET", "/status", public=True)
-        return SystemStatus.model_validate(body)
+        return answer_as(SystemStatus, body)
 
     def wait_ready(self, seconds: float) -> SystemStatus:
         """Polls `status` until the server answers.
@@ -257,7 +261,7 @@ class PortainerClient(DockerEngine):
 
     def whoami(self) -> User:
         """The user of the credential in use; the cheapest check that it's valid."""
-        return User.model_validate(self._json("GET", "/users/me"))
+        return answer_as(User, self._json("GET", "/users/me"))
 
     def users(self) -> tuple[User, ...]:
         """All users; for administrators alone."""
@@ -270,7 +274,7 @@ class PortainerClient(DockerEngine):
             errors.ConflictError: there is a user of this name.
         """
         body = {"Username": username, "Password": password.get_secret_value(), "Role": 1}
-        return User.model_validate(self._json("POST", "/users", body=body))
+        return answer_as(User, self._json("POST", "/users", body=body))
 
     @override
     def hidden_labels(self) -> frozenset[tuple[str, str]]:
@@ -284,9 +288,7 @@ class PortainerClient(DockerEngine):
     def create_api_key(self, user_id: int, password: SecretStr, description: str) -> NewApiKey:
         """Makes a key; needs `login` (a key can't make keys). Shown once, never again."""
         body = {"password": password.get_secret_value(), "description": description}
-        return NewApiKey.model_validate(
-            self._json("POST", f"/users/{user_id}/tokens", body=body), by_alias=True
-        )
+        return answer_as(NewApiKey, self._json("POST", f"/users/{user_id}/tokens", body=body))
 
     def delete_api_key(self, user_id: int, key_id: int) -> None:
         """Revokes one key."""
@@ -311,7 +313,7 @@ class PortainerClient(DockerEngine):
     def endpoint(self, endpoint_id: int) -> Endpoint:
         """One environment."""
         path = f"/endpoints/{endpoint_id}"
-        return Endpoint.model_validate(self._json("GET", path, query={"excludeSnapshot": "true"}))
+        return answer_as(Endpoint, self._json("GET", path, query={"excludeSnapshot": "true"}))
 
     def endpoint_named(self, name: str) -> Endpoint | None:
         """The environment of exactly this name: names are unique, URLs aren't."""
@@ -333,9 +335,7 @@ class PortainerClient(DockerEngine):
             "TLSSkipClientVerify": "true",
             "ContainerEngine": "docker",
         }
-        return Endpoint.model_validate(
-            self._json("POST", "/endpoints", form=form, read_seconds=120.0)
-        )
+        return answer_as(Endpoint, self._json("POST", "/endpoints", form=form, read_seconds=120.0))
 
     def create_local_endpoint(self, name: str, url: str) -> Endpoint:
         """Registers the Docker behind a socket in the server's own container.
@@ -351,14 +351,12 @@ class PortainerClient(DockerEngine):
             "GroupID": "1",
             "ContainerEngine": "docker",
         }
-        return Endpoint.model_validate(
-            self._json("POST", "/endpoints", form=form, read_seconds=120.0)
-        )
+        return answer_as(Endpoint, self._json("POST", "/endpoints", form=form, read_seconds=120.0))
 
     def update_endpoint(self, endpoint_id: int, **changes: str | int | bool) -> Endpoint:
         """Changes the given fields (`Name`, `URL`, `TLS`...) and keeps the rest; tests nothing."""
         path = f"/endpoints/{endpoint_id}"
-        return Endpoint.model_validate(self._json("PUT", path, body=changes))
+        return answer_as(Endpoint, self._json("PUT", path, body=changes))
 
     def delete_endpoint(self, endpoint_id: int) -> None:
         """Forgets an environment; what runs there goes on. Already gone counts as done."""
@@ -398,12 +396,12 @@ class PortainerClient(DockerEngine):
         """Registers a registry with its log-in."""
         kind = _HUB_TYPE if login.registry == HUB else _CUSTOM_TYPE
         body = _registry_body(login) | {"Type": kind}
-        return Registry.model_validate(self._json("POST", "/registries", body=body))
+        return answer_as(Registry, self._json("POST", "/registries", body=body))
 
     def update_registry(self, registry_id: int, login: Login) -> Registry:
         """Replaces the log-in of a registry."""
         path = f"/registries/{registry_id}"
-        return Registry.model_validate(self._json("PUT", path, body=_registry_body(login)))
+        return answer_as(Registry, self._json("PUT", path, body=_registry_body(login)))
 
     def delete_registry(self, registry_id: int) -> None:
         """Forgets a registry and its log-in."""
@@ -443,7 +441,8 @@ class PortainerClient(DockerEngine):
             try:
                 return self.stack_file(matches[0].id)
             except errors.ApiError as error:
-                if error.status != 500:  # 500: the file is lost, and an update fails as well
+                # The file is lost, and an update fails as well; any other fault says nothing of it.
+                if error.status != 500 or "compose file" not in error.message.lower():
                     raise
         return None
 
@@ -492,7 +491,7 @@ class PortainerClient(DockerEngine):
         query: dict[str, str | int] = {"endpointId": endpoint_id, "orphanedRunning": "true"}
         if swarm:
             query["swarmId"] = swarm
-        return Stack.model_validate(self._json("PUT", path, query=query))
+        return answer_as(Stack, self._json("PUT", path, query=query))
 
     def current(self, stack: Stack) -> Stack:
         """The stack, read again."""
@@ -510,7 +509,7 @@ class PortainerClient(DockerEngine):
 
     def stack(self, stack_id: int) -> Stack:
         """One stack."""
-        return Stack.model_validate(self._json("GET", f"/stacks/{stack_id}"))
+        return answer_as(Stack, self._json("GET", f"/stacks/{stack_id}"))
 
     def stack_file(self, stack_id: int) -> str:
         """The compose file, byte for byte as it was sent."""
@@ -609,7 +608,7 @@ class PortainerClient(DockerEngine):
             body=body,
             read_seconds=self.deploy_seconds,
         )
-        return Stack.model_validate(row)
+        return answer_as(Stack, row)
 
     def wait_deployed(self, stack: Stack, seconds: float, *, poll: float = 1.0) -> Stack:
         """Follows an asynchronous deployment to its end; a synchronous answer is the end.
@@ -728,7 +727,9 @@ def _env_list(env: Mapping[str, str], kind: int = StackType.COMPOSE) -> list[dic
 
 
 def _many(model: type[_M], rows: Any) -> tuple[_M, ...]:
-    return tuple(model.model_validate(item) for item in rows or ())
+    if not isinstance(rows or (), Sequence):
+        raise errors.AnswerError(f"a list of {model.__name__}s was expected")
+    return tuple(answer_as(model, item) for item in rows or ())
 
 
 def _cause(error: BaseException) -> str:

@@ -9,14 +9,34 @@ import contextlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from . import errors
 from .dockerlogs import demultiplex
-from .models import PROJECT_LABEL, ContainerDetails, ContainerSummary
+from .models import PROJECT_LABEL, ContainerDetails, ContainerSummary, answer_as
 
 READ_SECONDS = 60.0
 DEPLOY_SECONDS = 930.0  # Portainer gives a deployment 15 minutes; synchronous ones hold the answer
+
+
+def _value(answer: bytes) -> Any:
+    """An answer of the Engine's as a value.
+
+    Raises:
+        errors.AnswerError: it is no JSON.
+    """
+    try:
+        return json.loads(answer)
+    except ValueError:
+        raise errors.AnswerError("Docker's is no JSON") from None
+
+
+def _rows(answer: bytes) -> list[Any]:
+    rows = _value(answer) or []
+    if not isinstance(rows, list):
+        raise errors.AnswerError("Docker's is no list")
+    return rows
 
 
 class DockerEngine(ABC):
@@ -51,8 +71,8 @@ class DockerEngine(ABC):
         query: dict[str, str | int] = {"all": 1, "filters": filters}
         answer = self._docker("GET", endpoint_id, "/containers/json", query=query)
         return tuple(
-            self._with_restarts(endpoint_id, ContainerSummary.model_validate(row))
-            for row in json.loads(answer) or ()
+            self._with_restarts(endpoint_id, answer_as(ContainerSummary, row))
+            for row in _rows(answer)
         )
 
     def _with_restarts(self, endpoint_id: int, container: ContainerSummary) -> ContainerSummary:
@@ -63,7 +83,7 @@ class DockerEngine(ABC):
             answer = self._docker("GET", endpoint_id, path)
         except errors.NotFoundError:  # gone since
             return container
-        details = ContainerDetails.model_validate_json(answer)
+        details = answer_as(ContainerDetails, _value(answer))
         return container.model_copy(update={"details": details})
 
     def container_logs(self, endpoint_id: int, container_id: str, lines: int = 20) -> list[str]:

@@ -32,6 +32,14 @@ class UnknownOutcomeError(PortainerError):
     """
 
 
+class AnswerError(PortainerError):
+    """An answer that is not of the form that is known: is it Portainer, of a known version?"""
+
+    def __init__(self, what: str) -> None:
+        """What was expected, and not found."""
+        super().__init__(f"the answer is of another form than Portainer's and Docker's: {what}")
+
+
 class DeploymentFailedError(PortainerError):
     """A deployment ended badly, by its engine's words or by its containers."""
 

@@ -10,11 +10,21 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 
 from phoenix.compose import dotenv
+
+from . import errors
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -22,6 +32,23 @@ NAMESPACE_LABEL = "com.docker.stack.namespace"
 """Docker's label of everything that belongs to a Swarm stack."""
 WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
+
+
+_M = TypeVar("_M", bound=BaseModel)
+
+
+def answer_as(model: type[_M], data: Any) -> _M:
+    """An answer as its model.
+
+    Raises:
+        errors.AnswerError: it is of another form; names the place, and never a value.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise errors.AnswerError(f"no {model.__name__}: {place}: {first['msg']}") from None
 
 
 def _none_is_empty(value: Any) -> Any:
