@@ -20,10 +20,13 @@ _HELD = Script(
 for path; do [ ! -e "$path" ] || printf 'path %s\\n' "$path"; done
 command -v docker >/dev/null 2>&1 || exit 0
 docker ps --all --filter "label=$label" --format "project {{.Label \\"$label\\"}}" || exit
-# Of a manager alone; a secret's name ends with a digest of its content.
-docker stack ls --format 'project {{.Name}}' 2>/dev/null || exit 0
-docker secret ls --filter label=phoenix.stack --format 'path swarm:{{.Name}}' 2>/dev/null |
- sed 's/-[^-]*$//'""",
+# Of a manager alone, even of one among too few; a secret's name ends with a digest of its content.
+is=$(docker info --format '{{.Swarm.ControlAvailable}}') || exit
+[ "$is" = true ] || exit 0
+docker stack ls --format 'project {{.Name}}' &&
+ names=$(docker secret ls --filter label=phoenix.stack --format 'path swarm:{{.Name}}') ||
+ { echo "its swarm does not tell its stacks and secrets"; exit 1; }
+printf '%s\\n' "$names" | sed 's/-[^-]*$//'""",
 )
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from facts.held_secrets import HeldSecrets
+from facts.host_fact import FactError
 from phoenix.components import held_secrets
 from phoenix.components.held_secrets import Found, Trace
 from phoenix.site.secret_names import PLATFORM
 from tests.unit.site_builder import minimal
+from tests.unit.test_check_script import stand_in
 
 NOTHING = Found((), ())
 RUNS = Found((), ("shop-production",))
@@ -91,3 +95,39 @@ def test_a_secret_file_of_a_stack_is_told_by_its_name(tmp_path: Path) -> None:
         "shop_key": "worker: stack shop-production, file /run/shop_key",
         "shop_token": "worker: stack shop-production, file /run/shop_token",
     }
+
+
+def asked(folder: Path, docker: str) -> Found:
+    """What a host answers whose Docker is this script."""
+    stand_in(folder, "docker", docker)
+    command = HeldSecrets().command(paths=["/nonexistent"]).get_raw_value()
+    answer = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, check=True,
+        env={"PATH": f"{folder}:/usr/bin:/bin"},
+    )  # fmt: skip
+    return HeldSecrets().process(answer.stdout.splitlines())
+
+
+MANAGER = """case "$1 $2" in
+"ps --all") echo project shop-production ;;
+"info --format") echo true ;;
+"stack ls") echo project orbit-production ;;
+"secret ls") printf 'path swarm:%s\\n' orbit-production-0-0123 orbit-production-1-4567 ;;
+esac
+"""
+
+
+def test_a_manager_tells_the_swarms_stacks_and_secrets(tmp_path: Path) -> None:
+    assert asked(tmp_path, MANAGER) == Found(
+        ("swarm:orbit-production-0", "swarm:orbit-production-1"),
+        ("shop-production", "orbit-production"),
+    )
+    alone = MANAGER.replace("echo true", "echo false")
+    assert asked(tmp_path, alone) == Found((), ("shop-production",))
+
+
+@pytest.mark.parametrize("word", ["stack ls", "secret ls", "info --format", "ps --all"])
+def test_what_a_manager_cannot_tell_is_not_taken_for_nothing(tmp_path: Path, word: str) -> None:
+    """Of a swarm that has lost its quorum new values would be made, in place of those in use."""
+    with pytest.raises(FactError, match="ended with status 1"):
+        asked(tmp_path, f'[ "$1 $2" != "{word}" ] || exit 1\n{MANAGER}')

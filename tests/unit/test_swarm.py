@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from facts.host_fact import FactError
+from facts.swarm import SwarmNode as SwarmNodeFact
 from phoenix.components.docker import daemon_json
 from phoenix.components.guard.ruleset import ruleset
 from phoenix.components.swarm import cluster
@@ -600,6 +602,35 @@ def sh(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )  # fmt: skip
 
     return run
+
+
+def test_networks_that_docker_does_not_list_are_not_taken_for_none(tmp_path: Path) -> None:
+    """What was to be removed counted as gone, and what is there was made again."""
+    told = json.dumps(overlay("apps"))
+    docker = f"""case "$1 $2" in
+info*) echo '{{"LocalNodeState":"active","NodeID":"a","ControlAvailable":true,"Error":""}}' ;;
+"node ls") echo a ;;
+"node inspect") echo '{json.dumps(node("a"))}' ;;
+"network ls") [ ! -e $0.fails ] || exit 1; echo n ;;
+"network inspect") echo '{told}'
+    [ ! -e $0.moves ] || {{ rm $0.moves; exit 1; }} ;;
+esac
+"""
+    stand_in(tmp_path, "docker", docker)
+
+    def ask() -> Swarm:
+        answer = subprocess.run(
+            ["sh", "-c", SwarmNodeFact().command().get_raw_value()], capture_output=True,
+            text=True, check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        )  # fmt: skip
+        return SwarmNodeFact().process(answer.stdout.splitlines())
+
+    assert [one.name for one in ask().overlays] == ["apps"]
+    (tmp_path / "docker.moves").touch()  # one that was listed has gone
+    assert [one.name for one in ask().overlays] == ["apps"]
+    (tmp_path / "docker.fails").touch()
+    with pytest.raises(FactError, match="Docker does not tell the swarm's networks"):
+        ask()
 
 
 TOKEN = "SWMTKN-1-planted"
