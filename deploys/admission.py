@@ -7,7 +7,7 @@ Traefik forgets the former one.
 from deploys import acme, gateway_tree, traefik_tree
 from deploys.context import secrets, setting_errors, site, site_host
 from deploys.site_secrets import secret
-from operations import gateway, secret_rotation
+from operations import gateway, secret_rotation, serial
 from operations.config_tree import config_tree
 from phoenix.components.config_tree.tree import TreeFile
 from phoenix.components.traefik import traefik_yml as traefik
@@ -27,14 +27,15 @@ def admit(step: str, pems: list[str]) -> None:
     if site_host() not in site().traefiks:
         return
     config, marker = traefik.admission(known)
-    config_tree(
-        name=f"Admission: Traefik lets in {step}",
-        tree=traefik_tree.dynamic(
-            "traefik-admission",
-            {traefik.ADMISSION: TreeFile(config)},
-            marker,
-        ),
-    )
+    with serial.component("Admission", serial.ALL):
+        config_tree(
+            name=f"Admission: Traefik lets in {step}",
+            tree=traefik_tree.dynamic(
+                "traefik-admission",
+                {traefik.ADMISSION: TreeFile(config)},
+                marker,
+            ),
+        )
 
 
 taking_part = (*site().traefiks, *site().gateways)

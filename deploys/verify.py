@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from pyinfra import host
 
-from deploys.context import setting_errors, settings, site
+from deploys.context import setting_errors, settings, site, site_host
 from operations.home import start_page
 from operations.verification import judge, run_checks
 from phoenix.derived import home
@@ -26,9 +26,9 @@ run_checks(
     room=(settings().room_warning_percent, settings().room_least_percent),
     certificates=only is None,
 )
-has_page = any(service.kind == "home" for service in site().services)
-has_page = has_page and home.watched_by(site()) is None  # else it is the watcher's
-if "traefik" in host.groups and has_page and only is None:
+has_page = site_host() in home.served_by(site())
+has_page = has_page and site_host() not in home.watched_by(site())  # else it is the watcher's
+if has_page and only is None:
     start_page(  # before the verdict: it tells of faults
         name="Verify: start page",
         site=site(),

@@ -43,7 +43,7 @@ def page() -> dict[str, TreeFile]:
 
 def reporting(watcher: Host) -> Tree:
     """What makes this host's checks and reports them, and gets the start page where it is."""
-    has_page = site_host() == home.watched_by(site())
+    has_page = site_host() in home.watched_by(site())
     key, made = secret(WATCH_KEY), lines(site(), site_host())
     room = (settings().room_warning_percent, settings().room_least_percent)
     return Tree(

@@ -16,7 +16,7 @@ from phoenix.site import ports
 from phoenix.site.findings import Report
 from phoenix.site.model import FirewallRule, Host, PublishedPort, Service, Site
 from phoenix.site.names import in_zone
-from phoenix.site.roles import MOST_NAME_SERVERS, SINGLE_ROLES
+from phoenix.site.roles import CHAIN, MOST_NAME_SERVERS, SINGLE_ROLES
 from phoenix.site.ways import addresses as addresses_of
 from phoenix.site.ways import name_servers, served, way
 
@@ -187,9 +187,11 @@ def roles(
                 f"a second guest with role {role!r}; {holders[0].name} has it",
                 "give the role to one guest only",
             )
-        if role == "portainer" and whole and not holders and not elsewhere:
-            _agents_without_server(guests, report)
-        if role != "portainer" and whole and routed and not holders:
+    held = {role for host in guests for role in host.roles}
+    if "portainer" not in held and whole and not elsewhere:
+        _agents_without_server(guests, report)
+    for role in CHAIN:
+        if whole and routed and role not in held:
             report.error(
                 site_file,
                 "",

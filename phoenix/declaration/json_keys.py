@@ -919,8 +919,9 @@ class RawGuest(Raw):
     role: Role | None = Field(
         default=None,
         description="What Phoenix makes of it: the CA, the proxy, the gateway, the control plane, "
-        "a Docker host; `name_server`: a further name server beside the hypervisor. Left out: a "
-        "guest that others may be routed to, without software of ours.",
+        "a Docker host; `name_server`: a further name server beside the hypervisor. Several guests "
+        "may have `traefik`, `docker` and `name_server`. Left out: a guest that others "
+        "may be routed to, without software of ours.",
     )
     features: tuple[Feature, ...] = Field(
         default=(),

@@ -20,8 +20,11 @@ CONTENT_SECURITY_POLICY = (
 """Content Security Policy Level 3: nothing but the page's own style and icon; no script at all."""
 
 
-def watched_by(site: Site) -> Host | None:
-    """The host whose start page is the watcher's; None where a run of Phoenix writes it."""
-    proxy = site.traefik
-    served = any(service.kind == "home" for service in site.services)
-    return proxy if proxy is not None and proxy in site.watched and served else None
+def served_by(site: Site) -> tuple[Host, ...]:
+    """The hosts that serve the start page."""
+    return site.traefiks if any(service.kind == "home" for service in site.services) else ()
+
+
+def watched_by(site: Site) -> tuple[Host, ...]:
+    """The hosts whose start page is the watcher's; a run of Phoenix writes that of the others."""
+    return tuple(host for host in served_by(site) if host in site.watched)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from itertools import chain
 
 from phoenix.graph.canvas import (
     FONT,
@@ -42,43 +43,50 @@ _LEGEND = (
 
 @dataclass
 class _Layout:
-    """Where everything is. `frame` is around the guests, None if there are none."""
+    """Where everything is. `chain` are the columns on a request's way: clients, gateways, proxies.
+
+    `frame` is around the guests, None if there are none.
+    """
 
     places: dict[str, Place]
-    chain: list[Box]
+    chain: list[list[Box]]
     frame: Place | None
     right: float
     bottom: float
 
 
 def _layout(picture: Topology) -> _Layout:
-    chain = [*picture.at("client"), *picture.at("gateway"), *picture.at("proxy")]
+    columns = (picture.at("client"), picture.at("gateway"), picture.at("proxy"))
+    chained = [list(column) for column in columns if column]
     guests = picture.at("guest")
     top = MARGIN + TITLE + (BAR + RISE if picture.at("dns") else 0)
     inner = max((width_of(box) for box in guests), default=0)
     stack = sum(height_of(box) + BOX_GAP for box in guests) + BOX_GAP
-    body = max(stack, *(height_of(box) for box in chain))
+    heights = [sum(height_of(box) + BOX_GAP for box in column) - BOX_GAP for column in chained]
+    body = max(stack, *heights)
     places: dict[str, Place] = {}
     x = float(MARGIN)
-    for box in chain:
-        height = height_of(box)
-        places[box.id] = Place(x, top + (body - height) / 2, width_of(box), height)
-        x = places[box.id].right + GAP
+    for column, height in zip(chained, heights, strict=True):
+        y, width = top + (body - height) / 2, max(width_of(box) for box in column)
+        for box in column:
+            places[box.id] = Place(x, y, width, height_of(box))
+            y += height_of(box) + BOX_GAP
+        x += width + GAP
     if not guests:
-        return _Layout(places, chain, None, x - GAP, top + body)
+        return _Layout(places, chained, None, x - GAP, top + body)
     lane = LANE if any(link.kind == "agent" for link in picture.links) else 0
     frame = Place(x, top + (body - stack) / 2, inner + 2 * BOX_GAP + lane, stack)
     y = frame.y + BOX_GAP
     for box in guests:
         places[box.id] = Place(x + BOX_GAP, y, inner, height_of(box))
         y += height_of(box) + BOX_GAP
-    return _Layout(places, chain, frame, frame.right, top + body)
+    return _Layout(places, chained, frame, frame.right, top + body)
 
 
 def draw(picture: Topology) -> ET.Element:
     """The picture as an <svg> element."""
     layout, canvas = _layout(picture), Canvas(picture.domain)
-    for box in (*layout.chain, *picture.at("guest")):
+    for box in (*chain.from_iterable(layout.chain), *picture.at("guest")):
         canvas.box(box, layout.places[box.id])
     if layout.frame:
         canvas.rectangle(layout.frame, "frame", "guests", 12)
@@ -148,7 +156,7 @@ def _name_server(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
     for box in picture.at("dns"):
         place = Place(MARGIN, MARGIN + TITLE, layout.right - MARGIN, BAR)
         _bar(canvas, box, place, "asked by clients and every host")
-        columns = [layout.places[box.id] for box in layout.chain]
+        columns = [layout.places[column[0].id] for column in layout.chain]
         for column in (*columns, *([layout.frame] if layout.frame else [])):
             line = path("M", column.centre, column.y, "V", place.bottom)
             canvas.link("names", line, "names, by DNS")
@@ -157,11 +165,15 @@ def _name_server(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
 def _authority(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
     """The bar below, and lines to it from those that get certificates there."""
     for box in picture.at("ca"):
-        left_edge = layout.places[layout.chain[1].id].x if layout.chain[1:] else MARGIN
+        left_edge = layout.places[layout.chain[1][0].id].x if layout.chain[1:] else MARGIN
         place = Place(left_edge, layout.bottom + RISE, layout.right - left_edge, BAR)
         _bar(canvas, box, place, *(f"{item.name} {item.scheme} {item.port}" for item in box.items))
         askers = {link.source for link in picture.links if link.kind == "acme"}
-        ends = [layout.places[asker.id] for asker in layout.chain if asker.id in askers]
+        ends = [
+            layout.places[column[-1].id]
+            for column in layout.chain
+            if askers & {box.id for box in column}
+        ]
         if layout.frame and askers & {guest.id for guest in picture.at("guest")}:
             ends.append(layout.frame)
         for end in ends:
@@ -185,10 +197,15 @@ def _chain(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
             continue
         source, other = places[link.source], places[link.target]
         title = f"{link.protocol} {link.port}, verified: {link.verified}"
-        canvas.link("request", path("M", source.right, source.middle, "H", other.x), title)
         x = (source.right + other.x) / 2
-        canvas.text(x, source.middle - 9, f"{link.protocol} {link.port}", "soft", "middle")
-        canvas.text(x, source.middle + 19, "verified", "soft", "middle")
+        way: tuple[str | float, ...] = ("H", other.x)
+        above, below = -9, 19
+        if source.middle != other.middle:
+            way = ("C", x, source.middle, x, other.middle, other.x, other.middle)
+            above, below = (-25, -9) if other.middle < source.middle else (19, 35)
+        canvas.link("request", path("M", source.right, source.middle, *way), title)
+        canvas.text(x, other.middle + above, f"{link.protocol} {link.port}", "soft", "middle")
+        canvas.text(x, other.middle + below, "verified", "soft", "middle")
 
 
 def _fan(canvas: Canvas, picture: Topology, layout: _Layout) -> None:

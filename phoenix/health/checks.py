@@ -111,10 +111,8 @@ def _services(site: Site) -> Iterator[Check]:
     for timer, title in ((restic.TIMER, "backups"), (restic.PROOF_TIMER, "proofs of backups")):
         units += [(host, timer, f"{title} by a timer", "") for host in backups.hosts(site)]
     units += [(host, watch.TIMER, "its checks by a timer", "") for host in site.watched]
-    shown = home.watched_by(site)
-    units += (
-        [(shown, watch.PAGE_TIMER, "the start page's way from the watcher", "")] if shown else []
-    )
+    way_of_page = "the start page's way from the watcher"
+    units += [(host, watch.PAGE_TIMER, way_of_page, "") for host in home.watched_by(site)]
     if site.watcher is not None:
         units += [
             (site.watcher, watch.RECEIVER, "the watcher", ""),
@@ -129,7 +127,7 @@ def _services(site: Site) -> Iterator[Check]:
         (proxy, home.UNIT, "the start page", service.name)
         for service in site.services
         if service.kind == "home"
-        for proxy in site.traefiks
+        for proxy in home.served_by(site)
     ]
     ca = control_plane.ca(site)
     words = {

@@ -75,7 +75,7 @@ def plan(
             for service in page.shown(site)
         ),
         machines=tuple(page.machine(host) for host in site.watched),
-        page_host=keeper.name if (keeper := home.watched_by(site)) else "",
+        page_hosts=tuple(host.name for host in home.watched_by(site)),
         style=version(),
         scraper=scraper,
     )

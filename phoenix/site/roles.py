@@ -9,7 +9,7 @@ from phoenix.site.model import Host, Site
 
 Role = Literal["step_ca", "traefik", "nginx", "portainer", "docker", "name_server"]
 ROLES: tuple[Role, ...] = get_args(Role)
-SINGLE_ROLES: tuple[Role, ...] = ("step_ca", "traefik", "nginx", "portainer")
+SINGLE_ROLES: tuple[Role, ...] = ("step_ca", "nginx", "portainer")
 """Those that one guest of a site has at most."""
 
 MOST_NAME_SERVERS = 3
@@ -17,6 +17,9 @@ MOST_NAME_SERVERS = 3
 
 CHAIN: tuple[Role, ...] = ("step_ca", "traefik", "nginx")
 """Those without which no request is carried: the deploys refuse a site that lacks one."""
+
+PROPOSED_ONCE: tuple[Role, ...] = (*CHAIN, "portainer")
+"""Those that `phoenix init` gives to one guest each; a person declares a second one."""
 
 
 class RoleError(SettingError):

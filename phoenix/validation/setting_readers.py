@@ -14,7 +14,7 @@ from typing import Any
 from phoenix.components.taking_over.residents import places
 from phoenix.declaration.group_data import ALL, HostSettings, SettingsFile, of_host
 from phoenix.declaration.settings import FOLDER, PROXMOX, fields
-from phoenix.derived import deployments
+from phoenix.derived import deployments, home
 from phoenix.derived.certificates import certificates
 from phoenix.site.findings import Finding
 from phoenix.site.model import Host, Site
@@ -63,10 +63,6 @@ def _holders(site: Site) -> Sequence[Host | None]:
     return (site.ca, *(pair.host for pair in certificates(site)))
 
 
-def _home(site: Site) -> Sequence[Host]:
-    return site.traefiks if any(service.kind == "home" for service in site.services) else ()
-
-
 def _confirmed(site: Site) -> Sequence[Host]:
     """The hosts on which a change may shut SSH: to sshd, the guard, the hypervisor's networks."""
     return [
@@ -109,8 +105,8 @@ _READ: Mapping[str, Read] = {
     "serial": Read(lambda site: (*_engines(site), *site.agents)),
     "room_warning_percent": Read(_every),
     "room_least_percent": Read(_every),
-    "home_old_hours": Read(_home),
-    "home_tells": Read(_home),
+    "home_old_hours": Read(home.served_by),
+    "home_tells": Read(home.served_by),
     "watch_interval": Read(lambda site: (*site.watched, site.watcher), alike=True),
     "watch_backup_days": Read(lambda site: [h for h in site.watched if h == site.hypervisor]),
     "artifacts": Read(lambda site: (site.ca, *site.traefiks)),

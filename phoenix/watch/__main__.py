@@ -51,11 +51,12 @@ def receive(etc: Path, run: Path, shown: Path, address: tuple[str, int] = ("0.0.
     folder = run / "reports"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     hosts = {fingerprint: host for host, fingerprint in site.fingerprints.items()}
-    page_host = site.fingerprints.get(site.page_host, "")
+    of_page = frozenset(site.fingerprints[host] for host in site.page_hosts)
+    of_metrics = frozenset({site.scraper} if site.scraper else ())
     readers = {
-        "/page": receiver.Readable(shown / "index.html", page_host, "text/html; charset=utf-8"),
-        "/home.json": receiver.Readable(shown / "home.json", page_host, "application/json"),
-        "/metrics": receiver.Readable(shown / "metrics", site.scraper, metrics.CONTENT_TYPE),
+        "/page": receiver.Readable(shown / "index.html", of_page, "text/html; charset=utf-8"),
+        "/home.json": receiver.Readable(shown / "home.json", of_page, "application/json"),
+        "/metrics": receiver.Readable(shown / "metrics", of_metrics, metrics.CONTENT_TYPE),
     }
     tls = receiver.context(str(etc / "watcher.pem"), str(etc / "watcher.hosts.pem"))
     with receiver.Receiver(address, tls, hosts, folder, readers) as server:

@@ -14,7 +14,7 @@ from typing import Any
 from phoenix.watch.causes import Check, CheckedPath, Hop
 
 VERSION = 2
-_AS_IT_IS = ("environment", "tells", "services", "machines", "page_host", "style", "scraper")
+_AS_IT_IS = ("environment", "tells", "services", "machines", "page_hosts", "style", "scraper")
 """Fields that JSON has as they are."""
 
 
@@ -43,7 +43,7 @@ class Plan:
         services: those of the start page, in the form of its data; `path` is the name of the path
             that a request takes.
         machines: hosts, in the form of the start page's data.
-        page_host: name of the host that serves the start page; empty where none does.
+        page_hosts: names of the hosts that serve the start page; empty where none does.
         style: version of the page's style.
         owners: by name, the host whose certificate has it, and that certificate.
         scraper: SHA-256 of the certificate of whoever may read the metrics; empty: nobody.
@@ -60,7 +60,7 @@ class Plan:
     tells: str = "everything"
     services: tuple[Mapping[str, Any], ...] = ()
     machines: tuple[Mapping[str, Any], ...] = ()
-    page_host: str = ""
+    page_hosts: tuple[str, ...] = ()
     style: str = ""
     scraper: str = ""
     owners: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -135,7 +135,7 @@ def from_json(text: str) -> Plan:
         tells=data["tells"],
         services=tuple(data["services"]),
         machines=tuple(data["machines"]),
-        page_host=data["page_host"],
+        page_hosts=tuple(data["page_hosts"]),
         style=data["style"],
         scraper=data["scraper"],
         owners={name: (host, own) for name, (host, own) in data["owners"].items()},

@@ -41,10 +41,10 @@ def context(pair: str, hosts: str) -> ssl.SSLContext:
 
 
 class Readable(NamedTuple):
-    """A file, the SHA-256 of the one certificate that may read it (empty: none), and its type."""
+    """A file, the SHA-256 of each certificate that may read it, and its type."""
 
     file: Path
-    reader: str
+    readers: frozenset[str]
     content_type: str
 
 
@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         found = self.server.readable.get(self.path)
-        if found is None or found.reader != self._fingerprint():
+        if found is None or self._fingerprint() not in found.readers:
             self._end(HTTPStatus.FORBIDDEN, "this certificate may not read that")
             return
         try:

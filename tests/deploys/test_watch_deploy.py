@@ -154,7 +154,7 @@ def test_the_start_page_is_fetched_on_its_own_guest_and_no_run_writes_it(tmp_pat
     assert done.files("proxy")[watch.PAGE_PROGRAM].startswith("#!/bin/sh")
     assert "OnCalendar=*:*:0/15\n" in done.files("proxy")[timer]
     known = from_json(done.files("phoenix")[watch.PLAN])
-    assert (known.page_host, known.tells) == ("proxy", "everything")
+    assert (known.page_hosts, known.tells) == (("proxy",), "everything")
     few = deployed(tmp_path / "on", tmp_path, home_tells="services")
     assert from_json(few.files("phoenix")[watch.PLAN]).tells == "services"
     assert "Verify: start page" not in deployed(tmp_path / "on", tmp_path, "verify").operations

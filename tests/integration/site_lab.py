@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -239,3 +240,11 @@ class SiteLab:
 def seen(label: str, value: Any) -> None:
     """Say what a test measured (`pytest -s`, or on failure)."""
     print(f"{label}: {value}")  # noqa: T201
+
+
+def eventually(what: str, look: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait for a state; fails, saying what, where it does not come."""
+    deadline = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.5)

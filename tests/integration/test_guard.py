@@ -6,8 +6,7 @@ The client is the stranger: a machine of the network that is none of the site's 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 
@@ -19,7 +18,7 @@ from phoenix.derived import firewall
 from phoenix.site.model import Host
 from tests.integration.portainer_lab import PortainerLab
 from tests.integration.project import Project
-from tests.integration.site_lab import SiteLab
+from tests.integration.site_lab import SiteLab, eventually
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("repaired")]
 LXC = "inventories/phoenix_lxc_configs.json"
@@ -171,13 +170,6 @@ def test_by_ipv6_it_is_as_by_ipv4(site: SiteLab, docker_host: str) -> None:
         site.sh(docker_host, "systemctl stop phoenix-test-v6")
         for host in (asking, docker_host):
             site.sh(host, on.format(1))
-
-
-def eventually(what: str, look: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.5)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ The hypervisor is the router of the inner network, and SSH to the hosts in it go
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -19,14 +20,18 @@ from lab import preflight, state
 from lab.guests import lab_site
 from lab.settings import ROOT, from_environment
 from phoenix.components.networks.bridges import FILE, MAIN_FILE, UNIT, Device, interfaces
+from phoenix.components.nginx.nginx_conf import ACCESS_LOG, CLIENT_CERTIFICATE
+from phoenix.components.traefik.traefik_yml import LOCAL
+from phoenix.components.trust import ROOTS
 from tests.integration import project as projects
 from tests.integration.project import Project
-from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
+from tests.integration.site_lab import ROOT_FILE, SiteLab, eventually, seen
 
 BRIDGE = "vmbr9"
 JUMP = "root@10.0.0.13"
 NAME_SERVER = "name_server"
 DNS = "phoenix-dns.service"
+SECOND, TRAEFIK = "traefik-second", "traefik.service"
 LXC = "inventories/phoenix_lxc_configs.json"
 
 
@@ -38,6 +43,10 @@ def declare(project: Project, inner: str) -> None:
         guests[vmid]["network_config"] = {"ip": f"{inner}.{part}/24"}
         guests[vmid]["login"] = {"jump": JUMP}
     guests["101"]["secondary_network_config"] = {"ip": f"{inner}.153/24"}
+    guests["104"] = guests["102"] | {
+        "name": SECOND, "mac_address": "52:54:00:AA:BB:CD", "boot_order": 4,
+        "network_config": {"ip": f"{inner}.14/24"},
+    }  # fmt: skip
     # It is in both networks, as the hypervisor is.
     guests["101"].setdefault("features", []).append(NAME_SERVER)
     project.write_json(LXC, declared)
@@ -320,3 +329,176 @@ def test_one_that_leaves_the_declaration_leaves_nothing_behind(two: SiteLab) -> 
     assert left.out == ""
     assert two.sh("gateway", f"systemctl is-active {DNS}").out.strip() == "inactive"
     assert [failed for route in two.backends if (failed := two.serves(route))] == []
+
+
+# -- two Traefiks ----------------------------------------------------------------------------------
+
+# Ten requests a second, whatever becomes of those before: so one that hangs hides none.
+FLOOD = """
+until [ -e {log}.stop ]; do
+  (
+    began=$(date +%s%N)
+    code=$(curl -s -o /dev/null -w '%{{http_code}}' --max-time 10 --cacert {root} \\
+      --resolve {name}:443:{address} https://{name}{path})
+    echo "$began $(date +%s%N) $code" >>{log}
+  ) &
+  sleep 0.1
+done
+wait; touch {log}.done
+"""
+UNHEARD = """
+table inet lost {
+  chain input { type filter hook input priority -300; tcp dport 443 drop; }
+  chain output { type filter hook output priority -300; tcp sport 443 drop; }
+}
+"""
+
+
+@contextmanager
+def flood(two: SiteLab) -> Iterator[dict[str, int]]:
+    """Requests by the client, and after it how many had each status, and the longest gap."""
+    log = f"/root/flood-{time.monotonic_ns()}"
+    route, counts = two.backends[0], dict[str, int]()
+    program = FLOOD.format(log=log, root=ROOT_FILE, name=route.fqdn, path=route.health_path,
+                           address=two.address("gateway"))  # fmt: skip
+    two.put("client", f"{log}.sh", program)
+    two.sh("client", f"setsid sh {log}.sh >/dev/null 2>&1 &", ok=True)
+    try:
+        yield counts
+    finally:
+        two.sh("client", f"touch {log}.stop; until [ -e {log}.done ]; do sleep 0.1; done", ok=True)
+    lines = [line.split() for line in two.sh("client", f"cat {log}", ok=True).out.splitlines()]
+    for _, _, code in lines:
+        counts[code] = counts.get(code, 0) + 1
+    ends = sorted(int(ended) for _, ended, code in lines if code == "200")
+    gaps = [after - before for before, after in itertools.pairwise(ends)]
+    counts["longest gap, ms"] = max(gaps) // 1_000_000
+    counts["longest request, ms"] = max(int(e) - int(b) for b, e, _ in lines) // 1_000_000
+
+
+def carried(two: SiteLab, since: int) -> dict[str, int]:
+    """Requests that each Traefik has carried, by its address, from a line of the gateway's log."""
+    lines = two.sh("gateway", f"sleep 6; tail -n +{since + 1} {ACCESS_LOG}", ok=True).out
+    asked = [json.loads(line)["upstream"] for line in lines.splitlines()]
+    last = [upstream.rpartition(" ")[2].partition(":")[0] for upstream in asked]
+    return {address: last.count(address) for address in last}
+
+
+def logged(two: SiteLab) -> int:
+    """Lines in the gateway's log, once it has them all."""
+    return int(two.sh("gateway", f"sleep 6; wc -l <{ACCESS_LOG}", ok=True).out)
+
+
+def both(two: SiteLab) -> set[str]:
+    """The addresses of the two Traefiks."""
+    return {two.address("traefik"), two.address(SECOND)}
+
+
+def test_both_traefiks_carry_requests_and_prove_their_own_names(two: SiteLab) -> None:
+    assert [host.name for host in two.site.traefiks] == [two.roles["traefik"], SECOND]
+    before = logged(two)
+    assert [
+        failed for _ in range(6) for route in two.backends if (failed := two.serves(route))
+    ] == []
+    found = carried(two, before)
+    assert found.keys() == both(two)
+    assert min(found.values()) >= 6
+    for host in two.site.traefiks:
+        ask = (
+            f"curl -sS -o /dev/null -w '%{{http_code}}' --cacert {ROOTS} "
+            f"--resolve {host.fqdn}:443:{two.address(host.name)} https://{host.fqdn}/"
+        )
+        refused = two.sh("gateway", ask)
+        assert "certificate required" in refused.err, refused.text
+        shown = two.sh("gateway", f"{ask} --cert {CLIENT_CERTIFICATE}", ok=True)
+        assert shown.out == "404", shown.text  # no route has its own name
+
+
+@pytest.mark.parametrize("which", ["traefik", SECOND])
+@pytest.mark.parametrize("how", ["killed", "stopped", "unheard", "restarted"])
+def test_a_traefik_that_is_out_costs_the_requests_in_flight(
+    two: SiteLab, which: str, how: str
+) -> None:
+    ways = {
+        "killed": (f"systemctl kill -s KILL {TRAEFIK}", ":"),
+        "stopped": (f"systemctl stop {TRAEFIK}", f"systemctl start {TRAEFIK}"),
+        "unheard": (f"echo '{UNHEARD}' | nft -f -", "nft delete table inet lost"),
+    }
+    with flood(two) as found:
+        time.sleep(2)
+        for _ in range(5 if how == "killed" else 2):
+            if how == "restarted":
+                name = two.state.container(two.roles.get(which, which))
+                two.docker.containers.get(name).restart(timeout=60)
+                eventually("Traefik runs", lambda: two.sh(which, _PING).code == 0, 120)
+                continue
+            goes, comes_back = ways[how]
+            two.sh(which, goes, ok=True)
+            time.sleep(4)
+            two.sh(which, comes_back, ok=True)
+            eventually("Traefik runs", lambda: two.sh(which, _PING).code == 0, 60)
+    seen(f"{which} {how}", found)
+    failed = sum(count for what, count in found.items() if what.isdigit() and what != "200")
+    assert found["200"] > 20
+    # A GET is sent again; one that hangs on a connection to a machine that is silent is not.
+    assert failed <= (_KEPT if how in ("unheard", "restarted") else 0)
+
+
+_PING = f"curl -fsS --max-time 2 http://{LOCAL}/ping"
+_KEPT = 64
+"""Connections that Nginx keeps to the Traefiks: so many requests may be in flight unseen."""
+
+
+def test_one_that_is_out_is_told_though_every_service_answers(two: SiteLab) -> None:
+    two.sh(SECOND, f"systemctl stop {TRAEFIK}", ok=True)
+    try:
+        assert [failed for route in two.backends if (failed := two.serves(route))] == []
+        told = two.project.phoenix("doctor", "--json")
+        assert told.returncode != 0
+        report = json.loads(told.stdout)
+        assert SECOND in json.dumps(report["first_cause"])
+        assert report["other_causes"] == []
+        broken = {path["name"] for path in report["paths"] if path["state"] == "broken"}
+        assert broken == {f"{SECOND} routes requests"}
+        synced = two.project.phoenix("sync", "traefik")
+        assert synced.returncode == 0, synced.stdout + synced.stderr
+        assert two.sh(SECOND, f"systemctl is-active {TRAEFIK}").out.strip() == "active"
+    finally:
+        two.sh(SECOND, f"systemctl start {TRAEFIK}", ok=True)
+
+
+def test_a_proof_that_fails_on_the_first_leaves_the_second_as_it_is(two: SiteLab) -> None:
+    """It is changed after the first has been proven: so one of them answers."""
+    two.sh("traefik", "printf '#!/bin/sh\nexit 22\n' >/usr/local/bin/curl; "
+           "chmod +x /usr/local/bin/curl", ok=True)  # fmt: skip
+    before = two.units_of(SECOND, [TRAEFIK])
+    try:
+        run = two.project.run("deploys/traefik.py", "--data", "traefik_metrics=true")
+        assert run.returncode != 0
+        assert "comes before this host" in run.explain()
+        assert two.units_of(SECOND, [TRAEFIK]) == before
+    finally:
+        two.sh("traefik", "rm -f /usr/local/bin/curl", ok=True)
+    again = two.project.run("deploys/traefik.py")
+    assert again.returncode == 0, again.explain()
+
+
+def test_a_second_traefik_that_leaves_the_declaration_leaves_nothing_behind(two: SiteLab) -> None:
+    declared = two.project.json(LXC)
+    del declared["lxc_configs"]["104"]["role"], declared["lxc_configs"]["104"]["features"]
+    two.project.write_json(LXC, declared)
+    for deploy in ("deploys/guard.py", "deploys/nginx.py"):
+        run = two.project.run(deploy)
+        assert run.returncode == 0, run.explain()
+    before = logged(two)
+    assert [failed for route in two.backends if (failed := two.serves(route))] == []
+    assert carried(two, before).keys() == {two.address("traefik")}
+    planned = two.project.phoenix("plan")
+    for component in ("traefik", "home", "admission"):
+        if f"phoenix remove {component}@{SECOND}" in planned.stdout:
+            removed = two.project.phoenix("remove", f"{component}@{SECOND}", "-y")
+            assert removed.returncode == 0, removed.stdout + removed.stderr
+    left = two.sh(SECOND, f"ls /etc/traefik /etc/systemd/system/{TRAEFIK}; pidof traefik nginx")
+    assert left.out == ""
+    again = two.project.phoenix("plan")
+    assert f"@{SECOND}" not in again.stdout, again.stdout

@@ -201,10 +201,12 @@ def served(tmp_path: Path) -> Iterator[tuple[Receiver, Path]]:
     (tmp_path / "text").write_text(exposed())
     (tmp_path / "index.html").write_text("the page")
     readable = {
-        "/metrics": Readable(tmp_path / "text", scraper.fingerprint, metrics.CONTENT_TYPE),
-        "/page": Readable(tmp_path / "index.html", host.fingerprint, "text/html"),
-        "/none": Readable(tmp_path / "none", scraper.fingerprint, "text/html"),
-        "/nobody": Readable(tmp_path / "text", "", "text/html"),
+        "/metrics": Readable(
+            tmp_path / "text", frozenset({scraper.fingerprint}), metrics.CONTENT_TYPE
+        ),
+        "/page": Readable(tmp_path / "index.html", frozenset({host.fingerprint}), "text/html"),
+        "/none": Readable(tmp_path / "none", frozenset({scraper.fingerprint}), "text/html"),
+        "/nobody": Readable(tmp_path / "text", frozenset(), "text/html"),
     }
     tls = context(str(tmp_path / "own.pem"), str(tmp_path / "clients.pem"))
     reports = tmp_path / "reports"

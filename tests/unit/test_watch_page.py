@@ -286,10 +286,10 @@ def test_the_page_is_the_watcher_s_where_its_host_reports_alone(tmp_path: Path) 
         return declared.load(tmp_path / str(len(list(tmp_path.iterdir()))))
 
     site = of(watcher=True)
-    assert home.watched_by(site) == site.traefik
-    assert home.watched_by(of()) is None
-    assert home.watched_by(of(watcher=True, left=["watch"])) is None
-    assert home.watched_by(of(watcher=True, left=["start_page"])) is None
+    assert home.watched_by(site) == site.traefiks
+    assert home.watched_by(of()) == ()
+    assert home.watched_by(of(watcher=True, left=["watch"])) == ()
+    assert home.watched_by(of(watcher=True, left=["start_page"])) == ()
 
 
 @pytest.mark.parametrize("answers", [True, False])

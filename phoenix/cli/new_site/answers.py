@@ -10,7 +10,7 @@ from typing import Literal, cast
 
 from phoenix.cli.exits import CommandError
 from phoenix.site.names import LABEL
-from phoenix.site.roles import ROLES, SINGLE_ROLES, Role
+from phoenix.site.roles import PROPOSED_ONCE, ROLES, Role
 
 DOMAIN = "home.arpa"
 """The domain of home networks (RFC 8375), which no registry gives to anybody."""
@@ -146,11 +146,11 @@ def role_of(name: str) -> Role | None:
 
 
 def once(candidates: Iterable[Guest]) -> tuple[Guest, ...]:
-    """Guests of which one alone has each role that a site has once: the first by id."""
+    """Guests of which one alone has each role that is proposed once: the first by id."""
     seen: set[str] = set()
     unique = []
     for guest in sorted(candidates, key=lambda guest: guest.vmid):
-        twice = guest.role in SINGLE_ROLES and guest.role in seen
+        twice = guest.role in PROPOSED_ONCE and guest.role in seen
         unique.append(replace(guest, role=None) if twice else guest)
         seen.add(guest.role or "")
     return tuple(unique)

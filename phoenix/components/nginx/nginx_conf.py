@@ -66,6 +66,13 @@ class _Server(NamedTuple):
     pair: str = ""
 
 
+class _Traefik(NamedTuple):
+    """One that requests are handed to, and the name that it proves."""
+
+    address: IPv4Address
+    name: str
+
+
 def served_names(site: Site) -> tuple[str, ...]:
     """Every name that a server of the gateway has, those of services that are no HTTP too."""
     return (
@@ -202,7 +209,9 @@ def nginx_config(
         RoleError: the site has no guest with the role `traefik`.
     """
     gateway = on or guest_with(site, "nginx")
-    traefiks = guests_with(site, "traefik")
+    traefiks = [
+        _Traefik(address(gateway, host), host.fqdn) for host in guests_with(site, "traefik")
+    ]
     portainer = control_plane.portainer(site) if site.portainer else None
     servers = _own_servers(site, read_timeout)
     own = {name for server in servers for name in server.names}
@@ -249,8 +258,9 @@ def nginx_config(
         "includes": includes,
         "removed_headers": REMOVED_HEADERS,
         "status": STATUS,
-        "traefik_address": address(gateway, traefiks[0]),
-        "traefik_name": traefiks[0].fqdn,
+        "traefiks": traefiks,
+        "first": traefiks[0],
+        "several": len(traefiks) > 1,
         "root": ROOTS,
         "webroot": WEBROOT,
         "hsts_seconds": hsts_seconds,

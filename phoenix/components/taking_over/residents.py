@@ -14,7 +14,7 @@ from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.step_ca.authority import UNIT as CA_UNIT
 from phoenix.components.traefik.own_files import OwnTraefik
 from phoenix.components.traefik.traefik_yml import UNIT as TRAEFIK_UNIT
-from phoenix.derived import control_plane
+from phoenix.derived import control_plane, home
 from phoenix.derived.components import AGENT, SERVER
 from phoenix.site import ports
 from phoenix.site.model import Host, Site
@@ -185,7 +185,7 @@ def places(site: Site, host: Host) -> tuple[Place, ...]:
         result.append(Place("ca", "step-ca", (control_plane.ca(site).port,)))
     if host in site.traefiks:
         result.append(Place("traefik", "traefik", (ports.HTTP, ports.HTTPS)))
-    if host in site.traefiks and any(service.kind == "home" for service in site.services):
+    if host in home.served_by(site):
         result.append(Place("nginx", HOME, (), shared=False))  # nginx.service there is masked
     if host in site.gateways:
         result.append(Place("nginx", "nginx", (ports.HTTP, ports.HTTPS)))
