@@ -121,6 +121,8 @@ def connected_transport(
 def watch_all(state: State) -> None:
     """Watch the connections of all hosts of a run from now on; a second call does nothing.
 
+    One whose sudo does not answer is left out of the run, and says so.
+
     Raises:
         DeployError: a host's log-in lacks the rights by sudo that it is to have: every such host.
     """
@@ -133,6 +135,9 @@ def watch_all(state: State) -> None:
             watch(host)
         except SudoError as error:
             faults.append(str(error))
+        except ConnectError as error:
+            say(host, str(error))
+            state.fail_hosts({host})  # type: ignore[no-untyped-call]
     if faults:
         raise DeployError("\n".join(faults))
 
@@ -142,10 +147,15 @@ def watch(host: Host) -> None:
 
     Raises:
         SudoError: see `operations.sudo.arrange`.
+        ConnectError: sudo does not answer, or the connection broke at that.
     """
     open_transport = transport(host)
     if open_transport is not None and open_transport not in _watched:
-        arrange(host, open_transport, send_all)
+        try:
+            arrange(host, open_transport, send_all)
+        except BROKEN as error:
+            reason = str(error) or type(error).__name__
+            raise ConnectError(f"{host.name}: sudo does not answer there: {reason}") from None
         _told_as_ssh(host)
         _watched.add(open_transport)
         gevent.spawn(_watch, host, open_transport)

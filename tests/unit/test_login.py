@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pyinfra.connectors.sshuserclient.client import SSHClient
 
-from operations import sudo
+from operations import connection, sudo
 from operations.connection import send_all
 from operations.sudo import SudoError, arrange
 from phoenix.components.guard import ruleset
@@ -267,6 +268,31 @@ def test_a_log_in_without_rights_is_one_clear_error(
     with pytest.raises(SudoError, match=said):
         arrange(Host(site_sudo=True, site_sudo_secret=secret), host, send_all)  # type: ignore[arg-type]
     assert all(command.startswith("LC_ALL=C sudo -k") for command in host.commands)
+
+
+def test_a_sudo_that_hangs_costs_its_own_host_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that asks a directory that is down. It was a traceback, and the end of the run."""
+    said: list[str] = []
+    left: list[Any] = []
+    monkeypatch.setattr(connection, "say", lambda _, reason: said.append(reason))
+    hangs: Any = Transport(free=True)
+    hangs.open_session = lambda **_: (_ for _ in ()).throw(TimeoutError("timed out"))
+
+    def of(name: str, transport: Any) -> Any:
+        one: Any = Host(site_sudo=True)
+        one.name = name
+        client = SimpleNamespace(get_transport=lambda: transport)
+        one.connector = SimpleNamespace(client=client, run_shell_command=None)
+        return one
+
+    class Run:
+        inventory = SimpleNamespace(get_active_hosts=lambda: [of("a", hangs)])
+        fail_hosts = staticmethod(left.extend)
+
+    connection.watch_all(Run())  # type: ignore[arg-type]
+    assert said == ["a: sudo does not answer there: timed out"]
+    assert [one.name for one in left] == ["a"]
+    assert hangs.commands == []
 
 
 def test_root_is_left_alone() -> None:
