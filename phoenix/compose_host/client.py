@@ -26,6 +26,7 @@ from phoenix.portainer_api.models import (
     Stack,
     StackStatus,
     StackType,
+    answer_as,
 )
 from phoenix.portainer_api.sync import HOST_PROJECTS, ObservedStack, Version
 from phoenix.shell import Script
@@ -97,7 +98,7 @@ class ComposeHost(DockerEngine):
         state, content, variables, good_content, good_variables = map(_decoded, lines[:5])
         rows = json.loads(self._checked("GET", path, lines[6])) or ()
         containers = tuple(
-            self._with_restarts(endpoint_id, ContainerSummary.model_validate(row)) for row in rows
+            self._with_restarts(endpoint_id, answer_as(ContainerSummary, row)) for row in rows
         )
         if state is None and content is None and variables is None:
             return ObservedStack((), None, containers)
@@ -214,7 +215,8 @@ class ComposeHost(DockerEngine):
 
 def _stack(name: str, variables: str, *, updated: int = 0, failure: str = "") -> Stack:
     """A directory as what Portainer would have of it."""
-    pairs = (line.partition("=") for line in variables.splitlines() if line)
+    # A value may hold other characters that Python takes for the end of a line.
+    pairs = (line.partition("=") for line in variables.split("\n") if line)
     return Stack.model_validate({
         "Id": HOST, "Name": name, "Type": StackType.COMPOSE, "EndpointId": HOST,
         "Status": StackStatus.ERROR if failure else StackStatus.ACTIVE,
@@ -229,8 +231,8 @@ def _encoded(text: str) -> str:
 
 
 def _decoded(line: str) -> str | None:
-    """A file's text; None where there is no file."""
-    return base64.b64decode(line[1:]).decode() if line.startswith("=") else None
+    """A file's text, where a person wrote other bytes with marks in their places; None: no file."""
+    return base64.b64decode(line[1:]).decode(errors="replace") if line.startswith("=") else None
 
 
 def _said(answer: Answer) -> str:

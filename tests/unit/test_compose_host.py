@@ -291,3 +291,24 @@ def test_docker_that_does_not_answer_is_told(machine: Machine) -> None:
     machine.bin("no-docker").touch()
     with pytest.raises(api.UnreachableError, match=r"worker: .*Docker does not answer"):
         machine.client.observe("app", HOST)
+
+
+@pytest.mark.parametrize("mark", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
+def test_a_value_with_what_python_takes_for_a_line_s_end_is_deployed_once(
+    machine: Machine, mark: str
+) -> None:
+    """Each run found that the variable had changed, and deployed the stack again, and failed."""
+    desired = machine.desired(env={"A": f"one{mark}two", "B": "three"})
+    assert machine.converge(desired)
+    assert isinstance(machine.plan(desired), Nothing)
+
+
+def test_a_file_that_is_no_text_any_more_is_replaced(machine: Machine) -> None:
+    desired = machine.desired()
+    machine.converge(desired)
+    (machine.root / "app/docker-compose.yml").write_bytes(b"services: {} # \xe4\n")
+    step = machine.plan(desired)
+    assert isinstance(step, Update)
+    assert step.reasons == ("the compose file differs",)
+    assert machine.converge(desired)
+    assert (machine.root / "app/docker-compose.yml").read_text() == desired.content
