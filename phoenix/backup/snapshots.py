@@ -16,6 +16,8 @@ from phoenix.derived.backups import STACK, Part
 _AGO = re.compile(r"([1-9][0-9]{0,3})([hdw])\Z")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _FRACTION = re.compile(r"(\.[0-9]{6})[0-9]+")
+LATEST = datetime.max.replace(tzinfo=UTC)
+"""After whatever there is: a host's clock may be ahead of the operator's."""
 MOMENT_FIX = (
     "write yesterday, a date as 2026-11-25, a time as 2026-11-25T14:00, how long ago as 6h, 3d or "
     "2w, or latest"
@@ -104,7 +106,7 @@ def moment(text: str, now: datetime) -> datetime:
     """
     word = text.strip().lower()
     if word in ("latest", "now", "today"):
-        return now
+        return LATEST
     if ago := _AGO.match(word):
         return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     if word == "yesterday":
@@ -132,7 +134,8 @@ def newest(snapshots: Iterable[Snapshot], part: str, at: datetime) -> Snapshot:
     if before:
         return before[-1]
     have = f"the oldest is of {mine[0].time:%Y-%m-%d %H:%M %Z}" if mine else "there is none at all"
-    raise BackupError(f"no backup of {part} is as old as {at:%Y-%m-%d %H:%M %Z}: {have}")
+    old = "" if at == LATEST else f" is as old as {at:%Y-%m-%d %H:%M %Z}"
+    raise BackupError(f"no backup of {part}{old}: {have}")
 
 
 def wanted(parts: Sequence[Part], word: str | None) -> tuple[Part, ...]:

@@ -190,7 +190,6 @@ def test_each_host_has_a_password_of_its_own_that_a_person_can_make() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("latest", NOW),
         ("6h", NOW - timedelta(hours=6)),
         ("2w", NOW - timedelta(weeks=2)),
         ("yesterday", datetime(2026, 11, 25, 23, 59, 59, 999999, tzinfo=HERE)),
@@ -207,6 +206,19 @@ def test_a_moment_is_what_an_operator_means(text: str, expected: datetime) -> No
 def test_what_is_no_moment_is_refused_with_what_may_be_written(text: str) -> None:
     with pytest.raises(BackupError, match="yesterday"):
         moment(text, NOW)
+
+
+def test_the_latest_is_that_of_a_host_whose_clock_is_ahead_too() -> None:
+    made = [
+        Snapshot(part="ca", id=name, time=NOW + timedelta(minutes=minutes))
+        for name, minutes in (("before", -30), ("ahead", 5))
+    ]
+    assert newest(made, "ca", moment("latest", NOW)).id == "ahead"
+    assert newest(made, "ca", moment("1h", NOW + timedelta(hours=1))).id == "before"
+    asked = datetime.fromisoformat(moment("latest", NOW).isoformat())  # as the deploy gets it
+    assert newest(made, "ca", asked).id == "ahead"
+    with pytest.raises(BackupError, match="no backup of ca: there is none at all"):
+        newest([], "ca", asked)
 
 
 def test_the_last_snapshot_by_a_moment_counts_and_none_of_another_part() -> None:
