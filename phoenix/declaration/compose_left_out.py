@@ -127,7 +127,10 @@ def _ports_of_nobody(service: Mapping[str, Any], values: Mapping[str, str]) -> I
         if isinstance(entry, Mapping):
             chosen = str(entry.get("published") or "0") if "target" in entry else ""
         else:
-            host, colon, _ = (filled(entry, values) or ":").rpartition(":")
+            text = filled(entry, values)
+            if text is None:
+                continue  # told where every expression is
+            host, colon, _ = text.rpartition(":")
             chosen = (host.rpartition(":")[2] if colon else "") or "0"
         if chosen == "0":
             yield (

@@ -20,6 +20,7 @@ from phoenix.declaration import (
     compose_values,
     reach,
     stack_places,
+    stray_files,
     swarm_stacks,
     traefik_labels,
 )
@@ -172,6 +173,7 @@ class StackCatalog:
             self._compose_files[name] = content
             if content is not None:
                 compose_shape.check_keys(content, place.compose_label, self.report)
+                stray_files.beside(place, _shipped(self._manifest(name)), self.report)
         return self._compose_files[name]
 
     def deploy(
@@ -500,6 +502,18 @@ class StackCatalog:
             return None
         data = {**declared.declared(self.domain), "port": number}
         return validate(RawService, data, file, where, report)
+
+
+def _shipped(stack: RawStack | None) -> frozenset[str]:
+    """The sources that any environment of a stack names, as written."""
+    each = stack.environments.values() if stack is not None else ()
+    listed_files = [one.get("files") for one in each if isinstance(one, dict)]
+    return frozenset(
+        str(file.get("source"))
+        for files in listed_files
+        for file in (files if isinstance(files, list) else ())
+        if isinstance(file, dict)
+    )
 
 
 def _placement(

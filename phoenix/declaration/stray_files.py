@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from phoenix.declaration.compose import OTHER_NAMES
-from phoenix.declaration.stack_places import COMPOSE, MANIFEST, StackPlaces
+from phoenix.declaration.stack_places import COMPOSE, MANIFEST, Place, StackPlaces
 from phoenix.site.findings import Report
 
 _ALIKE = 0.85  # of difflib: one or two letters of a name
@@ -38,6 +38,38 @@ def check(inventories: Path, known: tuple[str, ...], places: StackPlaces, report
                 f"has {found} and no {MANIFEST}, so it is no stack and nothing deploys it",
                 f'{rename} there, with {{"environments": {{"production": {{}}}}}}, or remove it',
             )
+
+
+def beside(place: Place, shipped: Collection[str], report: Report) -> None:
+    """Tell of files beside a stack's compose file that Compose itself would read there.
+
+    https://docs.docker.com/compose/how-tos/multiple-compose-files/merge/ and
+    https://docs.docker.com/compose/how-tos/environment-variables/variable-interpolation/
+
+    Args:
+        place: where the stack stands.
+        shipped: the files that the stack takes along (`files` of its environments).
+        report: takes a warning for each.
+    """
+    file = place.compose
+    if file is None:
+        return
+    stems = {file.stem, *(("docker-compose", "compose") if file.name == COMPOSE else ())}
+    overrides = [f"{stem}.override.{end}" for stem in sorted(stems) for end in ("yml", "yaml")]
+    others = OTHER_NAMES if file.name == COMPOSE else ()
+    for name in (*others, *overrides, ENVIRONMENT_FILE):
+        if name in shipped or not (file.parent / name).is_file():
+            continue
+        message = f"nothing reads this file beside {file.name}"
+        fix = f"write what it says into {file.name}, or keep it elsewhere"
+        if name == ENVIRONMENT_FILE:
+            message = "nothing reads this file: a stack has the variables of its declaration"
+            fix = f"write them under variables in {place.file}, or keep it elsewhere"
+        report.warn(f"{place.compose_label.rpartition('/')[0]}/{name}".lstrip("/"), "", message,
+                    fix)  # fmt: skip
+
+
+ENVIRONMENT_FILE = ".env"
 
 
 def _of_stack(folder: Path) -> Iterator[str]:

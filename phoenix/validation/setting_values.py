@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
+from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -21,6 +22,7 @@ from phoenix.components.step_ca import authority as ca
 from phoenix.components.swarm import address_pool
 from phoenix.components.traefik import traefik_yml as traefik
 from phoenix.declaration import hypervisor_file, image_reference
+from phoenix.declaration.json_errors import listed
 from phoenix.declaration.settings import FOLDER, ImageArchive, Settings, near
 from phoenix.derived import dns
 from phoenix.proxmox.plan import plan as proxmox_plan
@@ -292,6 +294,50 @@ def _swarm(site: Site, settings: Settings) -> Iterator[Finding]:
     yield from ()
 
 
+def _bridges(site: Site, settings: Settings) -> Iterator[Finding]:
+    """Docker's bridges on a host that is not in each of the site's networks.
+
+    Docker passes over a range to which the host has a route of its own, and knows no other
+    (moby, libnetwork: FindAvailableNetwork).
+    """
+    pools = [
+        (f"docker_address_pools[{position}]", ip_network(pool.base))
+        for position, pool in enumerate(settings.docker_address_pools)
+    ]
+    usual = [("", pool) for pool in address_pool.BRIDGES][:_SOON_TAKEN]
+    for network in site.networks:
+        apart = [host.name for host in site.docker_hosts
+                 if "docker" not in host.left_alone
+                 and network.name not in [card.network for card in host.interfaces]]  # fmt: skip
+        if network.subnet is None or not apart:
+            continue
+        for path, pool in pools or usual:
+            if not isinstance(pool, IPv4Network) or not pool.overlaps(network.subnet):
+                continue
+            message = (
+                f"{pool} has addresses of the network {network.name}, {network.subnet}: containers "
+                f"of {listed(apart)} may get them, and then nothing there reaches that network"
+            )
+            fix = "that nothing of the site uses, as 172.30.0.0/16"
+            if path:
+                yield problem(path, message, f"write a range {fix}")
+            else:
+                own = network is site.networks[0]
+                source = site.hypervisor.source
+                yield Finding(
+                    source.file if own else hypervisor_file.HYPERVISOR_FILE,
+                    f"{source.path}.ip" if own else f"{network.path}.subnet",
+                    f"{message}: Docker takes its bridges from there",
+                    f"write docker_address_pools in group_data, with a range {fix}; or write other "
+                    "addresses here",
+                    "warning",
+                )
+
+
+_SOON_TAKEN = 15
+"""Ranges that a host of a few stacks takes; Docker takes 192.168.0.0/16 after all of them."""
+
+
 def _docker_containers(site: Site) -> Iterator[Finding]:
     """Containers that run Docker, where nobody here sees to what that takes.
 
@@ -352,6 +398,7 @@ _RULES: tuple[tuple[tuple[str, ...], str, Callable[[Site, Settings], Iterable[Fi
     ),
     (("stack_variables", "stacks_prune"), "correct the setting", _stacks),
     (("registries",), "name a secret of the registry's own", _registries),
+    (("docker_address_pools",), "write ranges that nothing of the site uses", _bridges),
     (
         ("swarm_address_pools", "docker_address_pools"),
         "write ranges that nothing else uses, or leave swarm_address_pools out",

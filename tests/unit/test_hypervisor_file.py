@@ -100,6 +100,32 @@ def test_a_subnet_that_is_not_the_sites_is_told(tmp_path: Path) -> None:
     assert "10.0.0.0/24, by phoenix_lxc_configs.json: site.hypervisor.ip" in found.message
 
 
+@pytest.mark.parametrize(
+    ("subnet", "pools", "found"),
+    [
+        ("172.20.5.0/24", (), {(HYPERVISOR, "networks.inner.subnet", "warning")}),
+        ("172.16.100.0/24", (), set()),
+        ("192.168.7.0/24", (), set()),
+        ("172.20.5.0/24", ("172.30.0.0/16",), set()),
+        ("172.16.100.0/24", ("172.30.0.0/16", "172.16.0.0/16"),
+         {("group_data", "docker_address_pools[1]", "error")}),
+        ("172.16.100.0/24", ("10.0.0.0/8",), set()),
+    ],
+)  # fmt: skip
+def test_bridges_of_docker_leave_the_site_s_networks_alone(
+    tmp_path: Path, subnet: str, pools: tuple[str, ...], found: set[tuple[str, str, str]]
+) -> None:
+    """The Docker hosts are in lan alone: they know no route to the other network."""
+    declared = minimal()
+    declared.hypervisor = {"networks": {"inner": {"subnet": subnet, "bridge": "vmbr9",
+                                                  "nat": True}}}  # fmt: skip
+    site = declared.load(tmp_path)
+    settings = Settings(docker_address_pools=[{"base": base, "size": 24} for base in pools])
+    findings = check(site, settings, wrong=(), ssh_key=None, home=tmp_path)
+    assert {(one.file, one.path, one.severity) for one in findings
+            if "containers of control, worker" in one.message} == found  # fmt: skip
+
+
 def test_each_key_that_nothing_reads_is_named(tmp_path: Path) -> None:
     site = minimal()
     site.hypervisor = {

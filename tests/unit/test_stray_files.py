@@ -66,6 +66,33 @@ def test_compose_file_of_another_name_is_named(tmp_path: Path) -> None:
     assert "compose.yaml" in caught.value.findings[0].fix
 
 
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("compose.yaml", "into docker-compose.yml"),
+        ("docker-compose.override.yml", "into docker-compose.yml"),
+        ("compose.override.yaml", "into docker-compose.yml"),
+        (".env", "variables in stacks/shop/phoenix.json"),
+    ],
+)
+def test_file_that_compose_would_read_beside_the_compose_file_is_told(
+    tmp_path: Path, file: str, words: str
+) -> None:
+    found = problem(warnings(tmp_path, f"stacks/shop/{file}"), f"stacks/shop/{file}", "")
+    assert words in found.fix
+
+
+def test_files_of_a_stack_s_own_beside_its_compose_file_are_no_concern(tmp_path: Path) -> None:
+    declared = minimal()
+    ship = {"source": ".env", "destination_in_container": "/app/.env"}
+    declared.stacks["shop"][0]["environments"]["production"]["files"] = [ship]
+    declared.stacks["shop"][1]["services"]["web"]["volumes"] = []
+    (tmp_path / "stacks" / "shop").mkdir(parents=True)
+    for name in (".env", "README.md", "app.conf"):
+        (tmp_path / "stacks" / "shop" / name).write_text("A=1")
+    assert declared.load(tmp_path).warnings == ()
+
+
 def settings(root: Path, name: str, content: bytes) -> Report:
     report = Report()
     (root / "group_data").mkdir()

@@ -14,7 +14,7 @@ from phoenix.declaration.settings import Settings
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Site
 
-_BRIDGES = (
+BRIDGES = (
     *(IPv4Network(f"172.{second}.0.0/16") for second in range(17, 32)),
     IPv4Network("192.168.0.0/16"),
 )
@@ -77,7 +77,7 @@ def taken(site: Site, settings: Settings) -> tuple[Taken, ...]:
     bridges = [ip_network(pool.base) for pool in settings.docker_address_pools]
     found += [
         Taken(one, "where Docker takes its bridges from (docker_address_pools)")
-        for one in (bridges or _BRIDGES)
+        for one in (bridges or BRIDGES)
         if isinstance(one, IPv4Network)
     ]
     return tuple(found)
