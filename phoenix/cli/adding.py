@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -312,7 +313,7 @@ class Draft:
         diff = "".join(self._difference(file) for file in self.texts)
         if not dry:
             for file, text in self.texts.items():
-                put(file, text)
+                put(file.resolve(), text)  # a link of a person's stays
         return Added(
             files=[self._label(file) for file in self.texts],
             diff=diff,
@@ -329,16 +330,16 @@ class Draft:
                                  ("stacks", self.declared.stacks)):  # fmt: skip
                 copies[folder] = Path(temporary, name)
                 if folder.is_dir():
-                    ignored = shutil.ignore_patterns("__pycache__", ".git", "stacks")
-                    shutil.copytree(folder, copies[folder], symlinks=True,
-                                    ignore=ignored if name == "inventories" else None)  # fmt: skip
+                    _copy(folder, copies[folder], {"stacks"} if name == "inventories" else set())
             for file, text in self.texts.items():
                 put(_moved(file, copies), text)
             try:
                 site = load_site(*copies.values(), environment=self.site.environment)
+                found = [_at_home(one, copies) for one in (*site.warnings, *chain(site))]
             except ConfigError as error:
-                raise CommandError(f"nothing was written:\n{error}") from None
-        warnings = [warning for warning in (*site.warnings, *chain(site)) if warning not in before]
+                faults = ConfigError([_at_home(one, copies) for one in error.findings])
+                raise CommandError(f"nothing was written:\n{faults}") from None
+        warnings = [warning for warning in found if warning not in before]
         if unread := [str(warning) for warning in warnings if warning.unread]:
             raise CommandError("nothing was written:\n" + "\n".join(unread))
         if self.routed and len(site.services) == len(self.site.services):
@@ -359,6 +360,50 @@ class Draft:
                 f"a/{label}" if before else "/dev/null", f"b/{label}",
             )
         )  # fmt: skip
+
+
+def _copy(folder: Path, copy: Path, without: Collection[str], *, links: bool = True) -> None:
+    """A copy that can be written into: what links lead to is copied, as far as it can be read.
+
+    Of folders that links lead to, those directly in `folder` alone, where `links` are followed.
+    """
+
+    def left_out(at: str, names: list[str]) -> set[str]:
+        own = {*_NEVER, *without}
+        shut = {name for name in names if Path(at, name).is_dir()
+                and not os.access(Path(at, name), os.R_OK | os.X_OK)}  # fmt: skip
+        return own & {*names} | shut
+
+    shutil.copytree(
+        folder, copy, symlinks=True, ignore=left_out, copy_function=_copy_file, dirs_exist_ok=True
+    )
+    for link in [path for path in copy.rglob("*") if path.is_symlink()]:
+        target = (folder / link.relative_to(copy)).resolve()
+        link.unlink()
+        if links and link.parent == copy and target.is_dir():
+            _copy(target, link, without, links=False)
+        elif target.is_file():
+            _copy_file(target, link)
+        else:
+            link.symlink_to(target)
+
+
+_NEVER = ("__pycache__", ".git")
+
+
+def _copy_file(source: Path | str, copy: Path | str) -> None:
+    try:
+        shutil.copy2(source, copy)
+    except OSError:  # a pipe, or what this person may not read
+        Path(copy).symlink_to(Path(source).resolve())
+
+
+def _at_home(finding: Finding, copies: Mapping[Path, Path]) -> Finding:
+    """A finding about the copy, as it is of the site itself."""
+    message, fix = finding.message, finding.fix
+    for folder, copy in copies.items():
+        message, fix = (text.replace(str(copy), str(folder)) for text in (message, fix))
+    return replace(finding, message=message, fix=fix)
 
 
 def _moved(file: Path, copies: Mapping[Path, Path]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,38 @@ def test_a_stack_of_the_stacks_file_is_named_on_a_host(project: Path) -> None:
     added(project, "stack", "listed", "--host", "drphoenix")
     projects_there = {one.project for one in site(project).host("1002").docker_stacks}
     assert "listed-production" in projects_there
+
+
+def test_links_of_a_person_s_own_stay(project: Path) -> None:
+    """Files of the site that are kept elsewhere, relative links as well."""
+    real = (project / "inventories" / VM).rename(project / "vms.json")
+    (project / "inventories" / VM).symlink_to(f"../{real.name}")
+    (project / "inventories" / LXC).rename(project / LXC)
+    (project / "inventories" / LXC).symlink_to(f"../{LXC}")
+    wiki = project / "elsewhere/wiki"
+    wiki.mkdir(parents=True)
+    (wiki / "docker-compose.yml").write_text("services: {web: {image: 'e/w:1'}}")
+    (wiki / "phoenix.json").write_text('{"environments": {"production": {"services": {}}}}')
+    (wiki / "around").symlink_to("..")
+    (wiki / "nowhere").symlink_to("/nowhere")
+    os.mkfifo(wiki / "pipe")
+    (project / "stacks/wiki").symlink_to("../elsewhere/wiki")
+    added(project, "stack", "wiki", "--host", "drphoenix")
+    assert (project / "inventories" / VM).is_symlink()
+    assert '"wiki"' in real.read_text()
+
+
+def test_places_of_the_copy_are_not_told(project: Path) -> None:
+    stack = {"compose_file_path": "none.yml", "environments": {"production": {"services": {}}}}
+    (project / "inventories/phoenix_stacks_config.json").write_text(
+        json.dumps({"docker_stacks": {"listed": stack}})
+    )
+    assert any(str(project) in told.message for told in site(project).warnings)
+    report = added(project, "host", "h", "--ip", "10.0.0.77", "--dry")
+    assert report["warnings"] == [], "what was told before is not told anew"
+    message = refused(project, "stack", "listed", "--host", "drphoenix")
+    assert str(project) in message
+    assert "phoenix-add-" not in message
 
 
 def test_a_faulty_declaration_is_repaired_first(project: Path) -> None:
