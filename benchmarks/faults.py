@@ -33,7 +33,7 @@ class Fault(NamedTuple):
 def _stopped(role: str, unit: str, name: str, cause: str = "") -> Fault:
     return Fault(
         f"{name} is stopped", role, f"systemctl stop {unit}", f"systemctl start {unit}",
-        cause or rf"{unit}.* is inactive",
+        cause or rf"{unit}.* is (inactive|failed)",
     )  # fmt: skip
 
 
