@@ -1,4 +1,7 @@
-"""The internal proxy: routes every declared service by its Host header, dashboard included."""
+"""The internal proxy: routes every declared service by its Host header, dashboard included.
+
+Of several one is changed after the other: where the first does not prove itself, the second stays.
+"""
 
 from pyinfra import host
 
