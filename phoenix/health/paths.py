@@ -249,7 +249,17 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
                     ),
                 ),
             ),
-            *(_to_traefik(gateway, proxy, find) for proxy in alone),
+            *(
+                Hop(
+                    *(gateway.name, proxy.name, "TLS by Traefik"),
+                    (
+                        *find.unit(proxy, "traefik.service"),
+                        *find.certificate(proxy, HTTPS),
+                        *find.connection(gateway, proxy, name=proxy.fqdn),
+                    ),
+                )
+                for proxy in alone
+            ),
             *(
                 Hop(
                     *(proxy.name, proxy.name, "Traefik's router"),
@@ -269,22 +279,19 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         yield CheckedPath("request", url, with_checks, about, service=service)
 
 
-def _to_traefik(gateway: Host, proxy: Host, find: _Checks) -> Hop:
-    return Hop(
-        *(gateway.name, proxy.name, "TLS by Traefik"),
-        (
-            *find.unit(proxy, "traefik.service"),
-            *find.certificate(proxy, HTTPS),
-            *find.connection(gateway, proxy, name=proxy.fqdn),
-        ),
-    )
-
-
 def _proxies(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     """Of several Traefiks each: that it runs, answers the gateways, and has every route."""
     for proxy in site.traefiks if site.traefiks[1:] else ():
+        runs = (*find.unit(proxy, "traefik.service"), *find.certificate(proxy, HTTPS))
         hops = (
-            *(_to_traefik(gateway, proxy, find) for gateway in guests_with(site, "nginx")),
+            Hop(proxy.name, proxy.name, "Traefik and its certificate", runs),
+            *(
+                Hop(
+                    *(gateway.name, proxy.name, "TLS by Traefik"),
+                    find.connection(gateway, proxy, name=proxy.fqdn),
+                )
+                for gateway in guests_with(site, "nginx")
+            ),
             Hop(
                 *(proxy.name, proxy.name, "Traefik's routers"),
                 find("router_is_enabled", host=proxy.name),

@@ -194,6 +194,8 @@ def test_every_check_is_on_a_path_and_no_two_are_called_alike(site: Site) -> Non
     assert on_paths == set(checks(site))
     titles = [check.title for check in checks(site)]
     assert len(set(titles)) == len(titles)
+    own = [path for path in paths(site) if path.kind == "proxy"]
+    assert [path.hops[0].source for path in own] == ["proxy", "second"], "doctor tells it"
     shop = request_paths(site)["shop"]
     assert {"proxy", "second"} <= shop.hosts, "both must reach its backend"
 
