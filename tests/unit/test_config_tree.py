@@ -5,8 +5,10 @@ import io
 import subprocess
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from pyinfra.api.exceptions import FactProcessError
 
 from phoenix.components.config_tree.tree import (
     FileState,
@@ -18,6 +20,7 @@ from phoenix.components.config_tree.tree import (
     compare,
     parse_state,
 )
+from tests.unit.tree_host import make_host
 
 CONFIG, UNIT = "/etc/demo/config", "/etc/systemd/system/demo.service"
 TREE = Tree(
@@ -199,6 +202,18 @@ def test_state_of_a_host_between_swap_and_load_is_read() -> None:
         frozenset({CONFIG}),
         {"demo.service": UnitState("active", "enabled", stale=True)},
     )
+
+
+def test_a_systemd_that_does_not_answer_is_no_service_to_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = make_host(tmp_path, monkeypatch)
+    tree = machine.tree("one")
+    assert machine.install(tree).code == 0
+    assert not compare(tree, machine.state(tree))
+    (machine.top / "bin/systemctl").write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(FactProcessError, match="systemd does not tell how demo"):
+        machine.state(tree)
 
 
 def test_directories_of_a_tree_are_state() -> None:

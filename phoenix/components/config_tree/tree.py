@@ -347,6 +347,12 @@ def _file_reason(tree: Tree, path: str, want: TreeFile, have: FileState | None) 
     return ""
 
 
+def _unit(name: str, active: str, enabled: str, stale: str) -> UnitState:
+    if not active:  # of one that is not there systemd says `inactive`
+        raise TreeError(f"systemd does not tell how {name} is: does it answer (systemctl)?")
+    return UnitState(active, enabled, stale == "yes")
+
+
 def parse_state(lines: list[str]) -> TreeState:
     """Read the output of `facts.config_tree.TreeStateFact`.
 
@@ -377,7 +383,7 @@ def parse_state(lines: list[str]) -> TreeState:
             case ["directory", path, mode, user, group]:
                 directories[path] = (mode, user, group)
             case ["unit", name, active, enabled, stale]:
-                units[name] = UnitState(active, enabled, stale == "yes")
+                units[name] = _unit(name, active, enabled, stale)
             case _:
                 raise TreeError(f"unexpected line from the host: {line!r}")
     return TreeState(
