@@ -161,6 +161,7 @@ def seen(
         for host in site.hosts
         if projects_by_host[host.name] is None or host.name not in placed
         or (host == site.hypervisor and (register is None or guests is None))
+        or any(values.get(kind, {}).get(host.name, {}) is None for kind in (RULES, SWARM))
     ]  # fmt: skip
     entries = undeclared.REGISTER.validate_python(register or ())
     deployed = any(entry.kind == "endpoint" for entry in entries)  # of a new site it is yet to come

@@ -139,6 +139,14 @@ def test_what_hosts_tell_is_read_and_who_does_not_tell_is_named(site: Site) -> N
     assert "has no pvesh" in line
     assert line in printed(lambda console: print_undeclared(console, leftovers)).replace("\n", " ")
     assert not any("pvesh" in why for why in leftovers.unknown), "it is no fault"
+    values[observation.CONTAINERS]["worker"] = to_json([])
+    values[observation.PLACED]["proxy"] = placed
+    for kind, host in ((observation.SWARM, "worker"), (observation.RULES, site.hypervisor.name)):
+        values[kind] = {host: None}
+        values[observation.UNREAD] = {host: "it hangs"}
+        told = observation.seen(site, Observed(values, {}), frozenset(), frozenset())
+        assert f"{host}: it hangs" in told.unknown, kind
+        values[kind] = {host: {}} if kind == observation.RULES else {}
     values[observation.REGISTER] = {site.hypervisor.name: []}
     new = observation.seen(site, Observed(values, {}), frozenset(), frozenset())
     assert "Portainer's API gives no answer" not in new.unknown, "a new site has none yet"
