@@ -113,7 +113,7 @@ def sync(
     environment = {
         as_read.VARIABLE: site.as_read,  # what is shown and agreed to is what is done
         **({OLDER: "1"} if older else {}),
-        **({NEW: ",".join(new)} if new else {}),
+        **({NEW: ",".join(targets.projects(new, site.site))} if new else {}),
     }
     planned = [
         replace(work, data={**work.data, **data}, environment={**work.environment, **environment})

@@ -48,6 +48,23 @@ class Work:
     rests_on_all: bool = False
 
 
+def projects(names: Iterable[str], site: Site) -> tuple[str, ...]:
+    """What Docker calls the stacks of these names, each once.
+
+    Raises:
+        NameLookupError: the site declares no such stack.
+    """
+    stacks = (choose(site, name, first=(), of=("stack",)) for name in names)
+    return tuple(
+        dict.fromkeys(
+            deployed.project
+            for stack in stacks
+            if isinstance(stack, Stack)
+            for _, deployed in stack.deployed
+        )
+    )
+
+
 def work(targets: Sequence[str], site: Site) -> list[Work]:
     """The calls of pyinfra that converge `targets`; no target, or "all", is the whole platform.
 

@@ -55,7 +55,8 @@ class UnknownNameError(NameLookupError):
     ) -> None:
         """Make the message; `what` is the kind that was looked for."""
         self.near = tuple(near)
-        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(existing)}"
+        hint = f"There are: {', '.join(existing)}" if existing else "There is none"
+        hint = f"Did you mean {near[0]}?" if near else hint
         super().__init__(f"{subject} is called {name!r}. {hint}")
 
 

@@ -403,7 +403,14 @@ def test_a_terminal_is_asked_for_the_move_as_well(
 
 
 def test_a_stack_that_starts_new_is_named_to_every_call(site: Site, phoenix: Any) -> None:
-    phoenix("sync", "--new", "shop", "--new", "wiki")
+    words = ("--new", "qdrant_service", "--new", "QDRANT_service-production")
+    phoenix("sync", *words, "--new", "stack:thinkheads_ai_app")
     assert {synced_stack.environment.get("PHOENIX_NEW") for synced_stack in site.synced} == {
-        "shop,wiki"
+        "qdrant_service-production,thinkheads_ai_app-production"
     }
+
+
+def test_a_stack_that_there_is_not_starts_no_run(site: Site, phoenix: Any) -> None:
+    code, _, err = phoenix("sync", "--new", "qdrant_servce")
+    assert (code, site.synced) == (exits.ERROR, [])
+    assert "no stack is called 'qdrant_servce'. Did you mean qdrant_service?" in err
