@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from phoenix.declaration import lxc_lines
 from phoenix.declaration.json_keys import PVE_FEATURE_PATTERN, PVE_FEATURES, RawIdMap, RawLxc
@@ -95,6 +95,22 @@ def _check_features(raw: RawLxc, source: Source, report: Report) -> None:
             )
 
 
+def _check_order(raw: RawLxc, source: Source, report: Report) -> None:
+    """Proxmox VE mounts by number, and volumes have lower ones than folders of the hypervisor."""
+    folders = [mount.container_path for mount in raw.mount_points]
+    places = [f"mount_points[{i}].container_path" for i in range(len(folders))]
+    volumes = [volume.mount_point for volume in raw.zfs_volumes]
+    places = [*(f"zfs_volumes[{i}].mount_point" for i in range(len(volumes))), *places]
+    paths = [*volumes, *folders]
+    for position, above in hidden(paths):
+        later = position >= len(volumes)
+        fix = f"declare what is at {above} before it" if later else "write another path"
+        report.warn(
+            source.file, f"{source.path}.{places[position]}",
+            f"{paths[position]} is hidden by what is mounted at {above} after it", fix,
+        )  # fmt: skip
+
+
 def _check_ports(raw: RawLxc, source: Source, report: Report) -> None:
     """Tell of a mapping to another number: the container has its own address and ports."""
     for position, text in enumerate(raw.ports):
@@ -109,8 +125,21 @@ def _check_ports(raw: RawLxc, source: Source, report: Report) -> None:
             )
 
 
+def hidden(paths: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Mounts that a later one above them hides: their positions, and the path of that one.
+
+    Args:
+        paths: of the mounts, in the order in which they are made.
+    """
+    for position, path in enumerate(paths):
+        above = next((one for one in paths[position + 1 :] if path.startswith(f"{one}/")), None)
+        if above is not None:
+            yield position, above
+
+
 def _check_paths(raw: RawLxc, source: Source, report: Report) -> None:
-    """Refuse two mounts at one place."""
+    """Refuse two mounts at one place; tell of one that another one hides."""
+    _check_order(raw, source, report)
     seen: set[str] = set()
     places = [
         *((f"mount_points[{i}].container_path", m.container_path)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address
 from typing import Literal
 
-from phoenix.declaration.container_keys import hides_own
+from phoenix.declaration.container_keys import hidden, hides_own
 from phoenix.declaration.json_errors import join
 from phoenix.declaration.json_keys import RawExport, RawVolume
 from phoenix.site.findings import Report
@@ -66,6 +66,13 @@ def mounts(
             mounted.append(
                 NfsMount(server=server, path=raw.path, mount_point=raw.mount_point, source=at)
             )
+    for number, above in hidden([mount.mount_point for mount in mounted]):
+        place = mounted[number].source
+        report.warn(
+            place.file, f"{place.path}.mount_point",
+            f"{mounted[number].mount_point} is hidden by what is mounted at {above} after it",
+            f"declare what is at {above} before it",
+        )  # fmt: skip
     return tuple(mounted)
 
 

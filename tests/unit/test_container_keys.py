@@ -58,6 +58,29 @@ def test_a_port_that_is_mapped_to_another_is_told_and_others_are_not(tmp_path: P
     assert "at port 8000" in site.warnings[0].fix
 
 
+@pytest.mark.parametrize(
+    ("folders", "volumes", "place"),
+    [
+        (["/a/b", "/a"], [], "mount_points[0].container_path"),
+        (["/a", "/a/b"], [], ""),
+        (["/a", "/ab"], [], ""),
+        (["/a"], ["/a/b"], "zfs_volumes[0].mount_point"),
+        (["/a/b"], ["/a"], ""),
+    ],
+)
+def test_a_mount_that_a_later_one_hides_is_told(
+    tmp_path: Path, folders: list[str], volumes: list[str], place: str
+) -> None:
+    """Proxmox VE mounts volumes first, and each kind in the order in which it is declared."""
+    site, _ = container(
+        tmp_path,
+        mount_points=[{"host_path": f"/tank{at}", "container_path": at} for at in folders],
+        zfs_volumes=[{"pool": "tank", "size_gb": 1, "mount_point": at} for at in volumes],
+    )
+    hidden = [one.path for one in site.warnings if "is hidden by" in one.message]
+    assert hidden == ([f"{PLACE}.{place}"] if place else [])
+
+
 def test_two_mounts_at_one_place_are_refused(tmp_path: Path) -> None:
     folder = {"host_path": "/tank/a", "container_path": "/data"}
     volume = {"name": "v", "pool": "tank", "size_gb": 2, "mount_point": "/data"}

@@ -119,6 +119,15 @@ def test_mounts_that_cannot_work_are_refused(tmp_path: Path, volumes: Any, path:
     problem(declared(volumes).refused(tmp_path), VM, path)
 
 
+def test_a_mount_that_a_later_one_hides_is_told(tmp_path: Path) -> None:
+    inner, outer = {**MOUNT, "mount_point": "/mnt/kept/in"}, {**MOUNT, "path": "/tank"}
+    warnings = declared([inner, outer]).load(tmp_path / "hidden").warnings
+    found = problem(warnings, VM, "vms[1].volumes[0].mount_point")
+    assert found.fix == "declare what is at /mnt/kept before it"
+    warnings = declared([outer, inner]).load(tmp_path / "seen").warnings
+    assert not [one for one in warnings if "is hidden by" in one.message]
+
+
 def test_what_a_guest_cannot_mount_stays_with_a_person(tmp_path: Path) -> None:
     declaration = declared([{**MOUNT, "type": "cifs"}])
     declaration.lxc["lxc_configs"]["150"] = lxc("media", None, 50, volumes=[MOUNT])
