@@ -54,6 +54,7 @@ case "$1 $2" in
 "ps -aq") [ -e "$T/removed" ] || echo c1 ;;
 "stop c1") rm "$T/running" ;;
 "stop c2") rm "$T/running2" ;;
+"start c9") exit 1 ;;
 "start c2") touch "$T/running2" ;;
 "start c1") [ -z "${FAIL_START:-}" ] && touch "$T/running" ;;
 "exec -i") shift 3; "$@" ;;
@@ -341,6 +342,20 @@ def test_a_service_that_a_killed_restore_has_stopped_runs_after_the_next_one(gue
     assert guest("restore", PART, guest.snapshot(), "replace").returncode == 0
     assert (guest.root / "running").exists()
     assert not (guest.var / "stopped").exists()
+
+
+def test_a_service_of_another_that_stays_down_stops_no_restore(guest: Guest) -> None:
+    guest.parts(
+        f"{PART}\tvolume\tdata\twiki_data\twiki", f"{PART}\tdump\tdb\twiki\tprintf dumped",
+        f"{PART}\tload\tdb\twiki\ttee {guest.root}/loaded",
+    )  # fmt: skip
+    guest("run")
+    (guest.var / "stopped").write_text("container c9\n")
+    done = guest("restore", PART, guest.snapshot(), "replace")
+    assert done.returncode == 0, done.stderr
+    assert (guest.root / "loaded").read_text() == "dumped"
+    assert (guest.root / "running").exists()
+    assert (guest.var / "stopped").read_text() == "container c9\n"
 
 
 def test_a_container_that_was_made_anew_is_not_waited_for(guest: Guest) -> None:
