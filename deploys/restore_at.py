@@ -13,7 +13,7 @@ from pyinfra import host, local
 
 from deploys import backups
 from deploys.context import secrets, setting_errors, site, site_host
-from operations import restic, restore
+from operations import isolation, restic, restore
 from phoenix.backup import BackupError
 from phoenix.derived.backups import CA, PORTAINER, SECRETS, of_host
 
@@ -50,4 +50,5 @@ if PORTAINER in loaded:
     restore.portainer(name="Restore: Portainer", loaded=loaded[PORTAINER], replace=replace)
 for part in chosen.values():
     if part.stack is not None:
-        restic.restored(name=f"Restore: {part.what}", part=part, at=at, replace=replace)
+        with isolation.part(part.name):  # one that is refused keeps no other from coming back
+            restic.restored(name=f"Restore: {part.what}", part=part, at=at, replace=replace)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +144,36 @@ def test_a_stack_is_put_back_from_the_last_snapshot_by_then(
     assert {one.host for one in done.sent} == {"worker"}
     command = done.sent[-1].command
     assert command.endswith(f"{restic.PROGRAM} stack:shop-production old2 {last}")
+
+
+def test_a_stack_that_is_refused_keeps_no_other_from_coming_back(tmp_path: Path) -> None:
+    """As one whose volume holds data, where --replace was not given."""
+    folder = site(tmp_path / "site")
+    worker = json.loads((folder / "phoenix_vm_configs.json").read_text())
+    worker["vms"][1]["docker_stacks"].append("wiki")
+    (folder / "phoenix_vm_configs.json").write_text(json.dumps(worker))
+    shutil.copytree(folder / "stacks/shop", folder / "stacks/wiki")
+    for name in ("phoenix.json", "docker-compose.yml"):
+        file = folder / "stacks/wiki" / name
+        text = file.read_text().replace("8000", "8001").replace('"shop"', '"wiki"')
+        file.write_text(text)
+    done = deployed(
+        folder, tmp_path, "restore_at",
+        responses={"backups ": lambda _: [
+            json.dumps([
+                {"short_id": name, "tags": [f"stack:{name}-production"],
+                 "time": "2026-11-24T02:30:00Z"} for name in ("shop", "wiki")
+            ])
+        ]},
+        failing={"worker": "stack:shop-production shop "},
+        restore_at="2026-11-25T23:59:59+00:00",
+        restore_at_parts="stack:shop-production,stack:wiki-production",
+    )  # fmt: skip
+    sent = [one.command for one in done.sent if restic.PROGRAM in one.command]
+    assert [
+        word for word in ("shop", "wiki") if f"stack:{word}-production {word} " in sent[-1]
+    ] == ["wiki"]
+    assert done.failed == {"worker"}
 
 
 def test_a_moment_before_the_first_snapshot_changes_nothing(tmp_path: Path) -> None:

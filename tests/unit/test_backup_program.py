@@ -429,6 +429,14 @@ def test_a_restore_that_puts_nothing_back_is_none(guest: Guest) -> None:
     assert "volume wiki_pages stays as it is" in told.stdout
 
 
+def test_dumps_that_nothing_loads_are_a_person_s_to_use(guest: Guest) -> None:
+    guest.parts(f"{PART}\tdump\tdb\twiki\tprintf dumped")
+    guest("run")
+    done = guest("restore", PART, guest.snapshot())
+    assert done.returncode == 0
+    assert "yours to use" in done.stderr
+
+
 def test_a_refused_restore_leaves_no_copy_of_the_data(guest: Guest) -> None:
     guest("run")
     assert guest("restore", PART, guest.snapshot()).returncode == 1
