@@ -1,5 +1,7 @@
 """Traefik lets the gateways alone in: a TLS client without their certificate gets no connection.
 
+Two gateways have one certificate: who holds it may do the same at either.
+
 A change of the certificate loses no request: Traefik knows both, the gateway presents the new one,
 Traefik forgets the former one.
 """

@@ -7,6 +7,7 @@ from deploys import preparation
 preparation.ask()  # each host at once for what the files below read while they are prepared
 local.include("deploys/networks.py")  # bridges, before guests are connected to them
 local.include("deploys/proxmox.py")  # guests and firewall, where proxmox_api is on
+local.include("deploys/keepalived.py")  # virtual addresses, before names lead there
 local.include("deploys/dns.py")  # names first: everything below is reached by name
 local.include("deploys/base.py")  # packages, resolver, SSH, updates
 local.include("deploys/step_ca.py")  # the root of trust

@@ -11,6 +11,7 @@ from phoenix.components.config_tree.tree import BASE, Tree, TreeFile
 from phoenix.components.nginx import nginx_conf as nginx
 from phoenix.components.nginx.own_sites import PATTERNS, OwnSite, considered
 from phoenix.components.restart import restart_without_end
+from phoenix.derived.routes import proving, routes
 from phoenix.files import text
 from phoenix.secrets.client_certificate import certificate_in, fingerprint
 from phoenix.shell import fill
@@ -93,6 +94,12 @@ def serves(certificate: str) -> bool:
     """Whether Nginx has loaded an issued certificate of this name: then it answers the CA."""
     state = read_or(question(AcmeStatus, certificate=certificate), None)
     return state is not None and state.pair == "issued" and state.loaded
+
+
+def proof() -> tuple[str, str]:
+    """A request that shows that this gateway works: its URL, and the address to ask at."""
+    route = proving(site()) or routes(site())[0]
+    return f"https://{route.fqdn}{route.service.asked_path}", str(site_host().address)
 
 
 def sandbox() -> Tree:

@@ -1,18 +1,22 @@
-"""The front door: terminates TLS for every routed name and hands over to Traefik, verified."""
+"""The front door: terminates TLS for every routed name and hands over to Traefik, verified.
+
+Of two gateways the second is changed when the first has proven itself.
+"""
 
 from dataclasses import replace
 
 from pyinfra import host
 
-from deploys import acme, gateway_tree, residents
-from deploys.context import secrets, setting_errors, site
+from deploys import acme, gateway_tree, keepalived_tree, residents
+from deploys.context import secrets, setting_errors, site, site_host
 from deploys.site_secrets import secret
-from operations import serial
+from operations import gateway, serial
 from operations.certificates import acme_certificate, placeholder
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.nginx import nginx_conf as nginx
 from phoenix.derived.certificates import HostCertificate
+from phoenix.derived.virtual_addresses import of_host
 from phoenix.site.secret_names import GATEWAY_CERTIFICATE
 
 
@@ -64,5 +68,10 @@ if "nginx" in host.groups and (certificates := acme.of_the_gateway()):
             name="Nginx: sandbox",
             tree=replace(gateway_tree.sandbox(), health=tree.health),
         )
+        if of_host(site(), site_host()) and not gateway_tree.serves(first.name):
+            keepalived_tree.put()  # else deploys/keepalived.py has done it
         for certificate in certificates:
             acme_certificate(name="Nginx: certificate", certificate=certificate.name)
+        if site().gateways[1:]:
+            url, asked = gateway_tree.proof()
+            gateway.answers(name="Nginx: proof, before the next gateway", url=url, address=asked)

@@ -8,11 +8,12 @@ from pyinfra import host, inventory
 from pyinfra.api import FunctionCommand
 from pyinfra.api.exceptions import ConnectError
 
-from facts.gateway import ClientCertificate
+from facts.gateway import ClientCertificate, OwnAnswer
 from facts.host_fact import FactError
 from operations.failure import refuse
-from operations.host_state import question, read_of
+from operations.host_state import question, read, read_of
 from operations.operation import operation
+from phoenix.components.trust import ROOTS
 
 
 @operation(
@@ -23,12 +24,15 @@ def presents(
 ) -> Generator[FunctionCommand, None, None]:
     """Refuse what follows on this host unless each gateway presents a certificate that is known.
 
+    Of several, one that is down holds nothing up.
+
     Put it on the gateways and on Traefik's guests: an operation waits for all that take part, so
     the gateways have by then what this run gives them.
 
     Args:
         gateways: the gateways' names in the inventory.
         fingerprints: SHA-256 in hex of each certificate that Traefik is about to know.
+        alone: whether it is the only one; of two, one that is down holds nothing up.
     """
     if host.name in gateways:
         host.noop("the gateway itself")
@@ -40,6 +44,8 @@ def presents(
         try:
             presented = read_of(inventory.get_host(gateway), question(ClientCertificate))
         except (ConnectError, FactError) as error:
+            if gateways[1:]:
+                continue  # it is down, and asks Traefik for nothing
             presented, why = "", f": {error}"
         else:
             why = "" if presented else ", but none"
@@ -51,3 +57,26 @@ def presents(
             )
             return
     host.noop("the gateway presents its certificate")
+
+
+@operation(reads=lambda **asked: [question(OwnAnswer, root=ROOTS, **asked)])
+def answers(*, url: str, address: str) -> Generator[FunctionCommand, None, None]:
+    """Refuse what follows unless this gateway answers a whole request by its own address.
+
+    Among steps of hosts that are changed one after the other it keeps the next gateway as it is.
+
+    Args:
+        url: what is asked for.
+        address: the gateway's own, whoever has the virtual address.
+    """
+    if not host.state.is_executing:
+        host.noop("it is asked when the run comes to it")
+        return
+    fault = read(question(OwnAnswer, url=url, address=address, root=ROOTS))
+    if not fault:
+        host.noop(f"{url} is answered at {address}")
+        return
+    yield from refuse(
+        f"{url} at this gateway's own address {address} {fault}. A gateway after this one is left "
+        "as it is"
+    )

@@ -1620,6 +1620,13 @@ class RawSite(Raw):
         "([docs/watch.md](watch.md#metrics)). Left out: nobody.",
         examples=["108", "192.168.1.30"],
     )
+    virtual_address: Addresses = Field(
+        default="",
+        description="With two gateways (role `nginx`): the address that one of them holds at a "
+        "time, and that the names of services lead to; free, and in their network. Where they have "
+        "several networks, one in each ([docs/availability.md](availability.md)).",
+        examples=["10.0.0.9", ["10.0.0.9", "172.16.100.9"]],
+    )
     swarm_networks: dict[DockerNetworkName, RawSwarmNetwork] = Field(
         default={},
         description="Overlay networks of the site's Docker Swarm, by name "

@@ -29,6 +29,7 @@ from phoenix.declaration import (
     stray_files,
     swarm,
     swarm_stacks,
+    virtual_address,
     without_effect,
 )
 from phoenix.declaration.forms import shown_value
@@ -206,12 +207,20 @@ def load_site(
     watched_by = _watched_by(raw_site.watcher, site, report, whole=whole)
     scraped_from = _scraped_from(raw_site, site, move, report, whole=whole)
     site = site.model_copy(update={"watched_by": watched_by, "scraped_from": scraped_from})
-    site = site.model_copy(update={"backups": backups.read(raw_site.backups)})
+    site = site.model_copy(
+        update={
+            "backups": backups.read(raw_site.backups),
+            "virtual_addresses": virtual_address.read(
+                raw_site.virtual_address, move, LXC_FILE, report
+            ),
+        }
+    )
     backups.check(site, raw_site.backups, LXC_FILE, report)
     conflicts.roles(
         *(site.guests, LXC_FILE), routed=routed, whole=whole,
         elsewhere=raw_site.portainer is not None, report=report,
     )  # fmt: skip
+    virtual_address.check(site, LXC_FILE, report, whole=whole)
     portainer_elsewhere.check(elsewhere, site.guests, LXC_FILE, report)
     without_effect.check(
         site, [(host, entry) for host, entry, _ in declared],

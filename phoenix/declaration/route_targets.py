@@ -58,7 +58,7 @@ class _Names:
         self.routed = routed
         self.records = {record.name: record.address for record in dns.records(site)}
         own = (address for gateway in site.gateways for address in addresses(gateway))
-        self.gateway = frozenset(map(str, own))
+        self.gateway = frozenset(map(str, (*own, *site.virtual_addresses)))
 
     @cached_property
     def handed_on(self) -> frozenset[str]:

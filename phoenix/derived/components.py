@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from phoenix.derived import backups
 from phoenix.derived.certificates import certificates, is_passed_on
 from phoenix.derived.deployments import stack_hosts, way
+from phoenix.derived.virtual_addresses import of_host
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.ways import routed
 
@@ -67,6 +68,12 @@ COMPONENTS: tuple[Component, ...] = (
         0,
     ),
     Component("proxmox", "guests and firewall, by the Proxmox VE API", _hypervisor, 0, ()),
+    Component(
+        "keepalived",
+        "the virtual addresses of two gateways, by VRRP",
+        lambda site: tuple(host for host in site.gateways if of_host(site, host)),
+        0,
+    ),
     Component("dns", "the name server of the internal zone", lambda site: site.name_servers, 0),
     Component(
         "base", "packages, time zone, resolver, SSH, security updates", _all, 1, ("base", "ssh")

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from phoenix.derived.certificates import certificates
+from phoenix.derived.virtual_addresses import of_the_door
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.names import in_zone
@@ -71,9 +72,11 @@ _TO_TRAEFIK = ("backend", "dashboard", "home", "redirect", "ca", "agent")
 
 
 def _service(site: Site, service: Service, name: str) -> DnsRecord:
-    # Of several gateways the first: a name has one address, which no client leaves by itself.
     if service.exposure == "gateway" and site.gateway is not None:
-        return _of_host(site.gateway, name, f"service {service.name}, by gateway")
+        why = f"service {service.name}, by gateway"
+        if door := of_the_door(site):
+            return DnsRecord(name, door[0], why, door[1:])
+        return _of_host(site.gateway, name, why)
     return _of_host(service.owner, name, f"service {service.name}, directly")
 
 

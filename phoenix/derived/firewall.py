@@ -10,17 +10,18 @@ from urllib.parse import urlsplit
 
 from phoenix.derived import backups, dns, swarm
 from phoenix.derived.certificates import certificates
+from phoenix.derived.virtual_addresses import of_host, others, virtual_addresses
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import FirewallRule, Host, Service, Site
 from phoenix.site.ports import DNS, HTTP, HTTPS, NFS, NTP, PROXMOX_API, WATCH
 from phoenix.site.ways import addresses, name_servers, served, way
 
 Endpoint = Host | IPv4Network | Literal["any"]
-Proto = Literal["tcp", "udp", "icmp", "esp"]
+Proto = Literal["tcp", "udp", "icmp", "esp", "vrrp"]
 
 
 class Flow(NamedTuple):
-    """Connections from `source` to `destination`; `port` is None for icmp, esp and any port.
+    """Connections from `source` to `destination`; `port` is None for icmp, esp, vrrp and any port.
 
     `last_port` ends a range that starts with `port`. `why` is for a reader.
     """
@@ -243,9 +244,8 @@ def outbound(site: Site, host: Host) -> tuple[Rule, ...]:
 def _derived(site: Site) -> Iterator[Flow]:
     yield from _base(site)
     yield from _certificates(site)
-    for gateway in site.gateways:
-        for source, port in product(_clients(site, gateway), (HTTP, HTTPS)):
-            yield Flow(source, gateway, "tcp", port, "clients to the gateway")
+    yield from _to_the_door(site, (HTTP, HTTPS), "the gateway")
+    yield from _between_gateways(site)
     for gateway, traefik in product(site.gateways, site.traefiks):
         yield Flow(gateway, traefik, "tcp", HTTPS, "gateway to Traefik")
     for service in site.services:
@@ -261,6 +261,31 @@ def _derived(site: Site) -> Iterator[Flow]:
             scraper = _end(site, site.scraped_from)
             yield Flow(scraper, site.watcher, "tcp", WATCH, "metrics of the watcher")
     yield from _backups(site)
+
+
+def _to_the_door(site: Site, ports: Iterable[int], what: str) -> Iterator[Flow]:
+    """Clients to each gateway, at its own addresses and at the virtual ones.
+
+    What comes to a virtual address comes to the host that holds it, whose own rules let it in for
+    any address of its own. So those flows matter where a client's own end is filtered.
+    """
+    for gateway in site.gateways:
+        ends: tuple[Endpoint, ...] = (gateway, *(one.alone for one in of_host(site, gateway)))
+        for source, port, end in product(_clients(site, gateway), ports, ends):
+            yield Flow(source, end, "tcp", port, f"clients to {what}")
+
+
+def _between_gateways(site: Site) -> Iterator[Flow]:
+    """VRRP (RFC 5798, section 5.1.1.4: protocol 112), which proves nothing of who sends it."""
+    for one in virtual_addresses(site):
+        why = f"who holds {one.address}, by VRRP"
+        for held in one.holders:
+            for other in others(one, held.host):
+                if way(held.host, other.host).network == one.network:
+                    yield Flow(held.host, other.host, "vrrp", None, why)
+                else:  # connections of the two go by another network
+                    yield Flow(IPv4Network(held.address), other.host, "vrrp", None, why)
+                    yield Flow(held.host, IPv4Network(other.address), "vrrp", None, why)
 
 
 def _backups(site: Site) -> Iterator[Flow]:
@@ -305,10 +330,8 @@ def _through_proxies(site: Site, service: Service) -> Iterator[Flow]:
             end = _end(site, service.external.host)
             yield Flow(traefik, end, "tcp", port, f"Traefik to {service.name}")
     elif service.kind == "tcp":
-        at = service.gateway_port
+        yield from _to_the_door(site, (service.gateway_port,), service.name)
         for gateway in site.gateways:
-            for source in _clients(site, gateway):
-                yield Flow(source, gateway, "tcp", at, f"clients to {service.name}")
             yield Flow(gateway, owner, "tcp", port, f"gateway to {service.name}")
             if service.has_tls:
                 yield Flow(gateway, owner, "tcp", HTTP, "http-01, passed on by the gateway")

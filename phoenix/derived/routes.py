@@ -83,6 +83,20 @@ def _route(service: Service, proxy: Host | None) -> Route:
     return Route(service, service.fqdn, url, service.server_name, service.health_path, kind, urls)
 
 
+def proving(site: Site) -> Route | None:
+    """The route by which a gateway shows that it works: it ends at Traefik itself, where one does.
+
+    Services may be down, or not there yet. None where no route is asked without a log-in.
+    """
+    known = [
+        route for route in routes(site)
+        if route.service.checked and not route.service.is_grpc
+        and route.service.options.forward_auth is None
+    ]  # fmt: skip
+    own = [route for route in known if route.kind in ("home", "redirect", "dashboard")]
+    return next(iter((*own, *known)), None)
+
+
 @once_per_site
 def gateway_names(site: Site) -> tuple[str, ...]:
     """Server names of the gateway, sorted: the SANs of its certificates."""

@@ -12,6 +12,7 @@ from string import Template
 
 from phoenix.components.acme.phoenix_acme_conf import TIMER
 from phoenix.components.guard.ruleset import UNIT as GUARD_UNIT
+from phoenix.components.keepalived.keepalived_conf import UNIT as KEEPALIVED
 from phoenix.components.networks.bridges import UNIT as NETWORKS_UNIT
 from phoenix.components.nfs.shares import SERVER_UNIT as NFS_SERVER_UNIT
 from phoenix.components.nfs.shares import UNIT as NFS_UNIT
@@ -53,6 +54,7 @@ COMPONENTS: Mapping[str, str] = {
     "step-ca.service": "step_ca",
     "traefik.service": "traefik",
     "nginx.service": "nginx",
+    KEEPALIVED: "keepalived",
     "docker.service": "docker",
     "phoenix-home.service": "home",
     AGENT_UNIT: "portainer",
@@ -165,6 +167,16 @@ ADVICE: Mapping[str, _Template] = {
     "name_is_unknown": _Template(
         "the resolver of $host is not ours, or answers for everything",
         ("$ssh cat /etc/resolv.conf", "phoenix sync dns base"),
+    ),
+    "address_is_held": _Template(
+        "two gateways agree by VRRP (IP protocol 112) who has the address: see what keepalived "
+        "says on both, and whether a firewall lets them speak; a machine that is neither may have "
+        "taken the address",
+        (
+            "$ssh ip address show",
+            "$ssh journalctl -u keepalived.service -n 30",
+            "phoenix sync keepalived guard",
+        ),
     ),
     "server_answers": _Template(
         "the name server on $target is down or has other records, or a firewall is between $host "

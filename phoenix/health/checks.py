@@ -12,6 +12,7 @@ from itertools import product
 
 from phoenix.components.acme.phoenix_acme_conf import TIMER
 from phoenix.components.guard import ruleset as guard
+from phoenix.components.keepalived import keepalived_conf as keepalived
 from phoenix.components.networks import bridges
 from phoenix.components.nfs import shares as nfs
 from phoenix.components.portainer import tunnel
@@ -28,7 +29,8 @@ from phoenix.derived.certificates import certificates
 from phoenix.derived.components import component_hosts
 from phoenix.derived.connections import connections, the_gateway, traefik
 from phoenix.derived.endpoints import endpoints
-from phoenix.derived.routes import gateway_names, routes, tcp_services
+from phoenix.derived.routes import Route, gateway_names, proving, routes, tcp_services
+from phoenix.derived.virtual_addresses import near, virtual_addresses
 from phoenix.health import local_end
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
@@ -53,6 +55,7 @@ def checks(site: Site) -> tuple[Check, ...]:
         *_guards(site),
         *_names(site),
         *_name_servers(site),
+        *_virtual_addresses(site),
         *_roots(site),
         *_pairs(site),
         *_connections(site),
@@ -61,7 +64,8 @@ def checks(site: Site) -> tuple[Check, ...]:
         *_reports(site),
         *_backups(site),
     ]
-    every += [*_routers(site), *_requests(site), *_passed_on(site), *_containers(site)]
+    every += [*_routers(site), *_requests(site), *_passed_on(site)]
+    every += [*_at_the_virtual_address(site), *_containers(site)]
     return tuple(sorted(every, key=lambda check: LAYERS.index(check.layer)))
 
 
@@ -102,6 +106,10 @@ def _services(site: Site) -> Iterator[Check]:
         (guest_with(site, "step_ca"), UNIT, "the CA", ""),
         *((host, "traefik.service", "Traefik", "") for host in guests_with(site, "traefik")),
         *((host, "nginx.service", "Nginx", "") for host in guests_with(site, "nginx")),
+        *(
+            (host, keepalived.UNIT, "who has the virtual address", "")
+            for host in component_hosts("keepalived", site)
+        ),
         *((host, "docker.service", "Docker", "") for host in site.docker_hosts),
         *((host, AGENT_UNIT, "Portainer's agent", "") for host in site.agents),
         *((host, bridges.UNIT, "its networks", "") for host in component_hosts("networks", site)),
@@ -241,6 +249,24 @@ def _name_servers(site: Site) -> Iterator[Check]:
             command = ("server_answers", str(asked.address), expected)
             hop = f"the name server {asked.server.name}"
             yield Check(host.name, "dns", hop, command, target=asked.server.name)
+
+
+def _virtual_addresses(site: Site) -> Iterator[Check]:
+    """By each gateway, that one of them has each; and of each, that it works by itself."""
+    for one in virtual_addresses(site):
+        for held in one.holders:
+            command: tuple[str, ...] = ("address_is_held", str(one.address), str(held.address))
+            hop = f"who has {one.address}"
+            yield Check(held.host.name, "tcp", hop, command, target=held.host.name)
+    client, route = site.hypervisor, proving(site)
+    if route is None or not site.gateways[1:]:
+        return
+    path, expected = _asked(site, route)
+    url = f"https://{route.fqdn}{path}"
+    for gateway in site.gateways:
+        command = ("request_gives", expected, url, ROOTS, str(address(client, gateway)))
+        hop = f"{url} at {the_gateway(site, gateway)} itself"
+        yield Check(client.name, "http", hop, command, target=gateway.name, name=route.fqdn)
 
 
 def _names_by_themselves(site: Site, host: Host) -> tuple[str, ...]:
@@ -394,8 +420,7 @@ def _requests(site: Site) -> Iterator[Check]:
         service = route.service
         if not service.checked:
             continue
-        path = "/dashboard/" if route.kind == "dashboard" else service.asked_path
-        expected = "401" if route.kind == "dashboard" else _expected(site, service)
+        path, expected = _asked(site, route)
         for name in route.names:
             url = f"https://{name}{path}"
             command: tuple[str, ...] = ("request_gives", expected, url, ROOTS)
@@ -451,11 +476,35 @@ def _passed_on(site: Site) -> Iterator[Check]:
                 )  # fmt: skip
 
 
+def _at_the_virtual_address(site: Site) -> Iterator[Check]:
+    """What gateways hand on by ports of their own, by the address that clients have."""
+    client, at = site.hypervisor, near(site, site.hypervisor)
+    for service in tcp_services(site) if at is not None else ():
+        if not service.checked or not _admits(site, service):
+            continue
+        for name in service.names if service.has_tls else ("",):
+            where = (str(at), str(service.gateway_port))
+            command = ("tls_verifies", *where, name, ROOTS) if name else ("tcp_passes", *where)
+            hop = f"{name or service.name} at {at} port {service.gateway_port}"
+            layer: Layer = "tls" if name else "http"
+            yield Check(
+                client.name, layer, hop, command, port=service.gateway_port, name=name,
+                service=service.name,
+            )  # fmt: skip
+
+
 def _admits(site: Site, service: Service) -> bool:
     """Whether the hypervisor is among the clients that may ask a service of the gateway."""
     allowed = service.options.allowed_networks
     client = way(site.hypervisor, site.gateway or site.hypervisor).source
     return not allowed or any(client in network for network in allowed)
+
+
+def _asked(site: Site, route: Route) -> tuple[str, str]:
+    """The path that the hypervisor asks for, and the status that it is given."""
+    if route.kind == "dashboard":
+        return "/dashboard/", "401"
+    return route.service.asked_path, _expected(site, route.service)
 
 
 def _expected(site: Site, service: Service) -> str:

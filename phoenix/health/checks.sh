@@ -280,6 +280,19 @@ server_answers() { # ADDRESS NAME=ADDRESS[,ADDRESS...]: asked by itself, whateve
     if [ "$said" = "$wanted" ]; then well; else echo "the name server $1 says ${said:-nothing} for $name, not $wanted"; fi
 }
 
+address_is_held() { # ADDRESS OWN: a virtual address has one holder, this host or another; OWN is in the same network
+    device=$(ip -4 -o address show to "$2/32" 2>/dev/null | awk '{ print $2; exit }')
+    [ -n "$device" ] || { echo "no interface of this host has $2"; return; }
+    here=$(ip -4 -o address show to "$1/32" 2>/dev/null)
+    said=$(timeout 5 arping -f -w 2 -I "$device" -s "$2" "$1" 2>&1)
+    case "$?${here:+ here}" in
+    0 | '1 here') well ;;
+    '0 here') echo "two hosts have $1: this one and $(printf '%s\n' "$said" | sed -n 's/.*\[\(.*\)\].*/\1/p' | head -n 1)" ;;
+    1) echo "no host has $1" ;;
+    *) echo "arping cannot ask for $1: $said" ;;
+    esac
+}
+
 name_is_unknown() {
     answer=$(looked_up "$1" | awk -v n="$1" '$1 == tolower(n)')
     case "$answer" in

@@ -79,10 +79,10 @@ def outcome(
     )
 
 
-def owners(site: Site) -> dict[str, tuple[str, str]]:
-    """By name, the host whose certificate has it, and that certificate."""
-    return {
-        name: (certificate.host.name, certificate.name)
-        for certificate in certificates(site)
-        for name in certificate.sans
-    }
+def owners(site: Site) -> dict[str, tuple[tuple[str, str], ...]]:
+    """By name, each host whose certificate has it, and that certificate."""
+    held: dict[str, list[tuple[str, str]]] = {}
+    for certificate in certificates(site):
+        for name in certificate.sans:
+            held.setdefault(name, []).append((certificate.host.name, certificate.name))
+    return {name: tuple(holders) for name, holders in held.items()}

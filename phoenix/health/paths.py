@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from phoenix.components.guard.ruleset import UNIT as GUARD_UNIT
+from phoenix.components.keepalived.keepalived_conf import UNIT as KEEPALIVED
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.restic import files as restic
@@ -51,6 +52,7 @@ def paths(site: Site) -> tuple[CheckedPath, ...]:
             _reports,
             _names,
             _name_servers,
+            _gateways,
             _proxies,
             _renewals,
             _portainer,
@@ -228,38 +230,32 @@ class _Checks:
 def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     """A client (the hypervisor: no guest asks itself) -> gateway -> Traefik -> backend.
 
-    They rest on the one Traefik. Of several, one that is down is told by `_proxies`.
+    They rest on the one gateway and the one Traefik. Of several, one that is down is told by
+    `_gateways` and `_proxies`.
     """
     client = site.hypervisor
-    gateway, proxies = guest_with(site, "nginx"), guests_with(site, "traefik")
-    alone = () if proxies[1:] else proxies
+    gateways, proxies = guests_with(site, "nginx"), guests_with(site, "traefik")
+    gateway, alone = gateways[0], () if proxies[1:] else proxies
     for route in routes(site):
         name, service = route.fqdn, route.service.name
         hops = [
             _asks_dns(site, client, find, *route.names),
-            Hop(
-                *(client.name, gateway.name, "TLS by the gateway"),
-                (
-                    *find.unit(gateway, "nginx.service"),
-                    *find.certificate(gateway, HTTPS),
-                    *(
-                        check
-                        for known in route.names
-                        for check in find.connection(client, gateway, name=known)
-                    ),
-                ),
-            ),
             *(
                 Hop(
-                    *(gateway.name, proxy.name, "TLS by Traefik"),
+                    *(client.name, door.name, "TLS by the gateway"),
                     (
-                        *find.unit(proxy, "traefik.service"),
-                        *find.certificate(proxy, HTTPS),
-                        *find.connection(gateway, proxy, name=proxy.fqdn),
+                        *find.unit(door, "nginx.service"),
+                        *find.certificate(door, HTTPS),
+                        *(
+                            check
+                            for known in route.names
+                            for check in find.connection(client, door, name=known)
+                        ),
                     ),
                 )
-                for proxy in alone
+                for door in (() if gateways[1:] else gateways)
             ),
+            *(_to_traefik(gateways, proxy, find) for proxy in alone),
             *(
                 Hop(
                     *(proxy.name, proxy.name, "Traefik's router"),
@@ -277,6 +273,48 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         with_checks = tuple(hop for hop in hops if hop.checks)
         url = f"https://{name}{route.service.path}"
         yield CheckedPath("request", url, with_checks, about, service=service)
+
+
+def _to_traefik(gateways: Sequence[Host], proxy: Host, find: _Checks) -> Hop:
+    """From the gateway; of several, the way of each is its own (`_gateways`)."""
+    asked = () if gateways[1:] else find.connection(gateways[0], proxy, name=proxy.fqdn)
+    return Hop(
+        *(gateways[0].name, proxy.name, "TLS by Traefik"),
+        (*find.unit(proxy, "traefik.service"), *find.certificate(proxy, HTTPS), *asked),
+    )
+
+
+def _gateways(site: Site, find: _Checks) -> Iterator[CheckedPath]:
+    """Of several gateways each: that it runs, answers by itself, and may have the address."""
+    client = site.hypervisor
+    for gateway in site.gateways if site.gateways[1:] else ():
+        runs = (
+            *find.unit(gateway, "nginx.service"),
+            *find.certificate(gateway, HTTPS),
+            *find.connection(client, gateway),
+        )
+        asks = tuple(
+            check
+            for proxy in guests_with(site, "traefik")
+            for check in find.connection(gateway, proxy, name=proxy.fqdn)
+        )
+        itself = (
+            *find("request_gives", target=gateway.name, service=""),
+            *find("tcp_passes", target=gateway.name),
+        )
+        held = (
+            *find.unit(gateway, KEEPALIVED),
+            *find("address_is_held", host=gateway.name),
+        )
+        hops = (
+            Hop(client.name, gateway.name, "TLS by the gateway", runs),
+            Hop(gateway.name, gateway.name, "the virtual address", held),
+            Hop(gateway.name, guest_with(site, "traefik").name, "TLS by Traefik", asks),
+            Hop(client.name, gateway.name, "a request by its own address", itself),
+        )
+        with_checks = tuple(hop for hop in hops if hop.checks)
+        about = _lower({"nginx", "keepalived"})
+        yield CheckedPath("gateway", f"{gateway.name} takes requests", with_checks, about)
 
 
 def _proxies(site: Site, find: _Checks) -> Iterator[CheckedPath]:
@@ -302,19 +340,25 @@ def _proxies(site: Site, find: _Checks) -> Iterator[CheckedPath]:
 
 def _tcp_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     """A client -> gateway -> what speaks something else than HTTP."""
-    client, gateway = site.hypervisor, guest_with(site, "nginx")
+    client, gateways = site.hypervisor, guests_with(site, "nginx")
+    gateway = gateways[0]
     for service in tcp_services(site):
         mine = {"service": service.name}
+        if gateways[1:]:  # each by itself is told by `_gateways`
+            mine["target"] = ""
         hops = (
             _asks_dns(site, client, find, *service.names),
-            Hop(
-                *(client.name, gateway.name, f"port {service.gateway_port} of the gateway"),
-                (
-                    *find.unit(gateway, "nginx.service"),
-                    *find("port_answers", host=client.name, **mine),
-                ),
+            *(
+                Hop(
+                    *(client.name, door.name, f"port {service.gateway_port} of the gateway"),
+                    (
+                        *find.unit(door, "nginx.service"),
+                        *find("port_answers", host=client.name, **mine),
+                    ),
+                )
+                for door in (() if gateways[1:] else gateways)
             ),
-            _backend(gateway, service, find),
+            *(_backend(door, service, find) for door in gateways),
             Hop(
                 *(client.name, gateway.name, "the whole way"),
                 tuple(

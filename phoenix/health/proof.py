@@ -132,6 +132,7 @@ _FUNCTIONS = {
     "keys_are_private": "step_ca",
     "router_is_enabled": "traefik",
     "name_is_rejected": "nginx",
+    "address_is_held": "keepalived",
     "docker_has_no_port": "docker",
     "in_swarm": "swarm",
     "node_is": "swarm",
@@ -156,7 +157,9 @@ def _of_connection(site: Site, check: Check) -> set[str]:
     if check.target in _names("step_ca", site):
         of_the_ca = {"step_ca"} if check.host == check.target else set()
         return of_the_ca | ({"trust"} if check.function == "tls_verifies" else set())
-    to_the_gateway = check.target in _names("nginx", site) and check.host == site.hypervisor.name
+    # What has no target is at a virtual address.
+    gateways = {"", *_names("nginx", site)}
+    to_the_gateway = check.target in gateways and check.host == site.hypervisor.name
     return {"nginx"} if to_the_gateway else set()
 
 

@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 from phoenix.declaration.settings import NodeFlow, ProxmoxSettings
 from phoenix.derived import firewall
+from phoenix.derived.virtual_addresses import of_host
 from phoenix.proxmox import macros
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import PROXMOX_API, SSH
@@ -166,6 +167,9 @@ def _guest_scope(
     # What a lease gives is known to nobody here; and of a VM the firewall knows no address.
     known = all(interface.address is not None for interface in guest.interfaces)
     ipfilter = settings.ipfilter and known and (guest.kind == "lxc" or len(guest.interfaces) == 1)
+    held = of_host(site, guest)
+    # The set below is of the first card; what another one sends from a virtual address would drop.
+    ipfilter = ipfilter and all(one.network == guest.interfaces[0].network for one in held)
     options |= {"macfilter": "1", "ipfilter": str(int(ipfilter))}
     addresses: list[str] = []
     if ipfilter:
@@ -173,6 +177,8 @@ def _guest_scope(
         # Of a container the firewall knows the address by its configuration, of a VM it does not.
         addresses = [str(guest.address)] if guest.kind != "lxc" else []
         addresses += [written_peer(text) for text in further]
+        # Whoever holds it sends from it, with the hardware address of his own card.
+        addresses += [str(one.address) for one in held if str(one.address) not in addresses]
     rules = _rules(derived, operators)
     return Scope(guest.name, path, options, rules, guest.vmid, tuple(addresses), guest.address)
 

@@ -684,6 +684,8 @@ class Site(Frozen):
     """Overlay networks of its Docker Swarm, in the order of names."""
     backups: Backups | None = None
     """Backups by a timer; None where there are none."""
+    virtual_addresses: tuple[IPv4Address, ...] = ()
+    """Addresses that one gateway at a time holds, one in each network of theirs."""
 
     @override
     def __hash__(self) -> int:

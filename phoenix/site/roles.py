@@ -9,7 +9,7 @@ from phoenix.site.model import Host, Site
 
 Role = Literal["step_ca", "traefik", "nginx", "portainer", "docker", "name_server"]
 ROLES: tuple[Role, ...] = get_args(Role)
-SINGLE_ROLES: tuple[Role, ...] = ("step_ca", "nginx", "portainer")
+SINGLE_ROLES: tuple[Role, ...] = ("step_ca", "portainer")
 """Those that one guest of a site has at most."""
 
 MOST_NAME_SERVERS = 3

@@ -20,8 +20,8 @@ LAYERS: tuple[Layer, ...] = (
 An expired certificate explains why TLS is refused; where there is no TLS at all, `tls` says so.
 """
 Kind = Literal[
-    "request", "host", "names", "name_server", "proxy", "renewal", "agent", "stack", "api",
-    "swarm", "backup", "guard",
+    "request", "host", "names", "name_server", "gateway", "proxy", "renewal", "agent", "stack",
+    "api", "swarm", "backup", "guard",
 ]  # fmt: skip
 """What a path is for; `guard`: something that must be refused."""
 HopState = Literal["ok", "broken", "follows", "unknown"]

@@ -74,14 +74,14 @@ class Asked(NamedTuple):
 
 
 def foreign(
-    owners: Mapping[str, tuple[str, str]],
+    owners: Mapping[str, Sequence[tuple[str, str]]],
     issued: Sequence[Certificate],
     notes: Mapping[tuple[str, str], Notes],
 ) -> str:
     """What to tell of certificates whose key no guest has made; empty where there are none.
 
     Args:
-        owners: by name, the host whose certificate has it, and that certificate.
+        owners: by name, each host whose certificate has it, and that certificate.
         issued: certificates that are still valid.
         notes: by host and certificate; those of certificates that were removed are without a name.
     """
@@ -91,7 +91,7 @@ def foreign(
 
 
 def _foreign(
-    owners: Mapping[str, tuple[str, str]],
+    owners: Mapping[str, Sequence[tuple[str, str]]],
     issued: Sequence[Certificate],
     notes: Mapping[tuple[str, str], Notes],
 ) -> Iterator[str]:
@@ -104,8 +104,11 @@ def _foreign(
     for certificate in sorted(issued, key=urgency):
         if certificate.key in known:
             continue
-        holders = {owners[name] for name in certificate.names if name in owners}
-        begun = [notes[holder].since for holder in holders if holder in notes]
+        by_name = [tuple(owners[name]) for name in certificate.names if name in owners]
+        holders = {holder for held in by_name for holder in held}
+        # Of two gateways the one that tells nothing may have asked for it.
+        told = {one for held in by_name if all(one in notes for one in held) for one in held}
+        begun = [notes[holder].since for holder in told]
         if holders and not any(since and since <= certificate.not_before for since in begun):
             continue
         if not holders and certificate.was_declared:

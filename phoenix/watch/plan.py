@@ -45,7 +45,7 @@ class Plan:
         machines: hosts, in the form of the start page's data.
         page_hosts: names of the hosts that serve the start page; empty where none does.
         style: version of the page's style.
-        owners: by name, the host whose certificate has it, and that certificate.
+        owners: by name, each host whose certificate has it, and that certificate.
         scraper: SHA-256 of the certificate of whoever may read the metrics; empty: nobody.
     """
 
@@ -63,7 +63,7 @@ class Plan:
     page_hosts: tuple[str, ...] = ()
     style: str = ""
     scraper: str = ""
-    owners: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    owners: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ class Plan:
             ],
             "advice": [[fix.advice, list(fix.commands)] for fix in kinds],
             "fixes": {title: kinds.index(fix) for title, fix in self.fixes.items()},
-            "owners": {name: list(owner) for name, owner in self.owners.items()},
+            "owners": {name: list(map(list, held)) for name, held in self.owners.items()},
             **{name: getattr(self, name) for name in _AS_IT_IS},
         }
         return json.dumps(data, indent=1) + "\n"
@@ -138,7 +138,9 @@ def from_json(text: str) -> Plan:
         page_hosts=tuple(data["page_hosts"]),
         style=data["style"],
         scraper=data["scraper"],
-        owners={name: (host, own) for name, (host, own) in data["owners"].items()},
+        owners={
+            name: tuple((host, own) for host, own in held) for name, held in data["owners"].items()
+        },
     )
 
 

@@ -196,6 +196,6 @@ def test_the_ca_s_guest_alone_reports_what_the_ca_issued(tmp_path: Path) -> None
         assert (watch.ISSUED_PROGRAM in files) == (host == declared.ca)
         assert bool(config["ISSUED"].strip("'")) == (host == declared.ca)
     known = from_json(done.files("phoenix")[watch.PLAN])
-    assert known.owners["portainer.internal.thinkheads.ai"] == ("gateway", "gateway")
+    assert known.owners["portainer.internal.thinkheads.ai"] == (("gateway", "gateway"),)
     title = f"service on {declared.ca.name}: certificates that the CA issued"
     assert known.fixes[title].commands == ("phoenix certs rotate root",)

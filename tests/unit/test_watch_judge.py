@@ -480,7 +480,7 @@ def test_the_plan_goes_through_its_file() -> None:
 # -- what the CA issued ----------------------------------------------------------------------------
 
 MINE, THEIRS = "aa" * 8, "bb" * 8
-OWNED = replace(PLAN, owners={"app.lab.example": ("gateway", "gateway")})
+OWNED = replace(PLAN, owners={"app.lab.example": (("gateway", "gateway"),)})
 
 
 def issued(key: str, name: str = "app.lab.example", since: float = START) -> Issued:

@@ -19,6 +19,7 @@ _MARKS = {"ok": ("ok", "green"), "broken": ("BROKEN", "bold red"),
 _KINDS = {
     "names": "names, asked by",
     "name_server": "names, answered by",
+    "gateway": "requests, taken by",
     "proxy": "requests, routed by",
     "renewal": "the CA, asked by",
     "api": "Portainer",
@@ -30,7 +31,7 @@ _KINDS = {
 }
 
 
-_OF_HOSTS = ("host", "names", "name_server", "proxy", "renewal")
+_OF_HOSTS = ("host", "names", "name_server", "gateway", "proxy", "renewal")
 """The kinds of which the host with the first hop is told, and not the path's name."""
 
 

@@ -233,7 +233,8 @@ def _lines(
         if ipv6:
             yield f"icmpv6 type echo-request {end}"
     elif ports is None:
-        yield f"{matched}meta l4proto {proto} {end}"
+        # By its number: not every nft knows every name.
+        yield f"{matched}meta l4proto {112 if proto == 'vrrp' else proto} {end}"
     else:
         yield f"{matched}{proto} dport {ports} {end}"
 

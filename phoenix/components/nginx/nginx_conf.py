@@ -20,7 +20,7 @@ from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import NGINX_STATUS
 from phoenix.site.removed_headers import REMOVED_HEADERS
 from phoenix.site.roles import guest_with, guests_with
-from phoenix.site.ways import address
+from phoenix.site.ways import address, way
 
 CONFIG = "/etc/nginx/nginx.conf"
 ACCESS_LOG = "/var/log/nginx/access.log"
@@ -30,6 +30,8 @@ CLIENT_CERTIFICATE = "/etc/phoenix/gateway/client.pem"
 STREAM_PACKAGE = "libnginx-mod-stream"
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 """Debian's and Ubuntu's package of the module, and its file."""
+ALIVE = "alive.invalid"
+"""What keepalived asks each of two gateways for: a name that nobody else asks (RFC 2606)."""
 _POINTER = 8  # bytes, on every processor that Phoenix has programs for
 STATUS = f"127.0.0.1:{NGINX_STATUS}"
 """For checks made on the guest: `/generation`, `/client-certificate` and `/status`."""
@@ -261,6 +263,8 @@ def nginx_config(
         "traefiks": traefiks,
         "first": traefiks[0],
         "several": len(traefiks) > 1,
+        "others": [way(gateway, other) for other in site.gateways if other != gateway],
+        "alive": ALIVE,
         "root": ROOTS,
         "webroot": WEBROOT,
         "hsts_seconds": hsts_seconds,

@@ -1,0 +1,43 @@
+"""A gateway's part in the virtual addresses, for the deploys that put it on its guest."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Interface
+
+from deploys.context import site, site_host
+from facts.networks import Interfaces
+from operations.config_tree import config_tree
+from operations.host_state import question, read_or
+from operations.packages import packages
+from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.keepalived import keepalived_conf as keepalived
+from phoenix.components.networks.bridges import Found
+from phoenix.components.restart import restart_without_end
+from phoenix.files import render
+from phoenix.shell import fill
+
+
+def put() -> None:
+    """keepalived on this gateway, at work."""
+    live = read_or(question(Interfaces), Found()).live
+    devices = {IPv4Interface(address).ip: device for device, had in live.items() for address in had}
+    known = keepalived.instances(site(), site_host(), devices)
+    packages(name="Virtual addresses: packages", names=list(keepalived.PACKAGES))
+    config_tree(
+        name="Virtual addresses: keepalived",
+        tree=Tree(
+            component="keepalived",
+            files={
+                keepalived.CONFIG: TreeFile(keepalived.config(site_host(), known)),
+                keepalived.KILLED: TreeFile(keepalived.killed(known)),
+                keepalived.OF_NGINX: TreeFile(keepalived.of_nginx()),
+                **restart_without_end(keepalived.UNIT),
+            },
+            unit=keepalived.UNIT,
+            action="reload",
+            validate=fill(
+                'keepalived --config-test --use-file "$ROOT"{{ config }}', config=keepalived.CONFIG
+            ),
+            health=render("components/keepalived/health.sh.j2", instances=known),
+        ),
+    )

@@ -1,0 +1,1 @@
+"""The virtual addresses of the gateways, by VRRP."""

@@ -1,0 +1,89 @@
+"""keepalived's configuration on a gateway: which virtual addresses it may hold, and when.
+
+Keywords follow keepalived.conf(5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+from typing import NamedTuple
+
+from phoenix.components.nginx.nginx_conf import ALIVE
+from phoenix.derived.virtual_addresses import of_host, others, own
+from phoenix.files import render
+from phoenix.site.model import Host, Site
+from phoenix.site.ports import HTTPS, LOOPBACK
+
+CONFIG = "/etc/keepalived/keepalived.conf"
+UNIT = "keepalived.service"
+KILLED = f"/etc/systemd/system/{UNIT}.d/killed.conf"
+OF_NGINX = "/etc/systemd/system/nginx.service.d/virtual-address.conf"
+"""The drop-in by which the end of Nginx is told at once."""
+ENDED = "/run/phoenix-nginx-ended"
+PACKAGES = ("keepalived", "curl", "iproute2", "iputils-arping")
+_LAST_ROUTER = 255
+"""RFC 5798, section 5.2.3: a virtual router's id is one byte, and not 0."""
+
+
+class Instance(NamedTuple):
+    """One virtual address on one gateway.
+
+    `device` is the interface with `own`; `router` the id by which the two know that they speak of
+    the same address.
+    """
+
+    network: str
+    address: IPv4Address
+    device: str
+    own: IPv4Address
+    peers: tuple[IPv4Address, ...]
+    router: int
+
+
+def instances(site: Site, host: Host, devices: Mapping[IPv4Address, str]) -> tuple[Instance, ...]:
+    """The virtual addresses of a gateway, in the order of the site's networks.
+
+    Args:
+        site: the site.
+        host: one of its gateways.
+        devices: the interface that has an address, as far as the host has told; others are called
+            as the site has them.
+    """
+    declared = {one.address: one.name for one in host.interfaces}
+    return tuple(
+        Instance(
+            network=one.network,
+            address=one.address,
+            device=devices.get(own(one, host)) or declared[own(one, host)],
+            own=own(one, host),
+            peers=tuple(peer.address for peer in others(one, host)),
+            router=int(one.address) % _LAST_ROUTER + 1,
+        )
+        for one in of_host(site, host)
+    )
+
+
+def config(host: Host, known: tuple[Instance, ...]) -> str:
+    """The whole keepalived.conf of a gateway."""
+    asked = (
+        "/usr/bin/curl -sSk --http1.1 --max-time 2 -o /dev/null "
+        f"--connect-to ::{LOOPBACK}:{HTTPS} https://{ALIVE}/"
+    )
+    return render(
+        "components/keepalived/keepalived.conf.j2",
+        host=host.name,
+        asked=asked,
+        ended=ENDED,
+        instances=known,
+    )
+
+
+def of_nginx() -> str:
+    """The drop-in for Nginx' unit that tells keepalived at once when it ends."""
+    return render("components/keepalived/nginx.conf.j2", ended=ENDED)
+
+
+def killed(known: tuple[Instance, ...]) -> str:
+    """The drop-in by which systemd takes the addresses of one that was killed."""
+    return render("components/keepalived/killed.conf.j2", instances=known)

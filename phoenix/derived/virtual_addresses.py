@@ -1,0 +1,92 @@
+"""The virtual addresses of the gateways: who may hold each, and by which address of its own.
+
+Each gateway answers to all of the site's names, so a virtual address is all that moves: one of them
+holds it, and the other one takes it over by VRRP (RFC 5798, section 6).
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+from phoenix.site.memo import once_per_site
+from phoenix.site.model import Host, Site
+
+MOST_GATEWAYS = 2
+"""Each asks the other one for what a CA wants to see; a third would have to ask around."""
+
+
+class Holder(NamedTuple):
+    """A gateway that may hold a virtual address, and its own address in the same network."""
+
+    host: Host
+    address: IPv4Address
+
+
+class VirtualAddress(NamedTuple):
+    """One virtual address, the name of its network, and the gateways in it, in their order."""
+
+    address: IPv4Address
+    network: str
+    holders: tuple[Holder, ...]
+
+    @property
+    def alone(self) -> IPv4Network:
+        """As firewall rules name it."""
+        return IPv4Network(self.address)
+
+
+@once_per_site
+def virtual_addresses(site: Site) -> tuple[VirtualAddress, ...]:
+    """All of them, in the order of the site's networks; none where a gateway is alone."""
+    return tuple(
+        VirtualAddress(address, network.name, holders)
+        for network in site.networks
+        for address in site.virtual_addresses
+        if network.subnet is not None and address in network.subnet
+        and (holders := _holders(site, network.name))
+    )  # fmt: skip
+
+
+def of_host(site: Site, host: Host) -> tuple[VirtualAddress, ...]:
+    """Those that a host may hold."""
+    return tuple(
+        one for one in virtual_addresses(site) if any(held.host == host for held in one.holders)
+    )
+
+
+def others(one: VirtualAddress, host: Host) -> tuple[Holder, ...]:
+    """The other gateways that may hold it."""
+    return tuple(held for held in one.holders if held.host != host)
+
+
+def own(one: VirtualAddress, host: Host) -> IPv4Address:
+    """The address of a holder in the network of a virtual address.
+
+    Raises:
+        KeyError: the host is none of its holders.
+    """
+    return {held.host.name: held.address for held in one.holders}[host.name]
+
+
+def near(site: Site, client: Host) -> IPv4Address | None:
+    """The one that DNS gives a client: of a network that it is in, else the first; None of none."""
+    mine = {one.network for one in client.interfaces}
+    every = virtual_addresses(site)
+    return next(
+        (one.address for one in (*(one for one in every if one.network in mine), *every)), None
+    )
+
+
+def of_the_door(site: Site) -> tuple[IPv4Address, ...]:
+    """Where clients find the services, as DNS has it; empty: at the gateway's own addresses."""
+    return tuple(one.address for one in virtual_addresses(site))
+
+
+def _holders(site: Site, network: str) -> tuple[Holder, ...]:
+    return tuple(
+        Holder(host, interface.address)
+        for host in site.gateways
+        for interface in host.interfaces
+        if interface.network == network and interface.address is not None
+    )

@@ -1,0 +1,98 @@
+"""A site with two gateways: what each gets, in which order, and what keeps the second as it is."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from phoenix.components.keepalived.keepalived_conf import CONFIG, KILLED
+from phoenix.components.nginx.nginx_conf import CONFIG as NGINX
+from tests.deploys.recorder import ROOT, Run, run
+
+ONE, TWO, VIRTUAL = "nginx-phoenix", "gateway-two", "10.0.0.152"
+OWN = {ONE: "10.0.0.153", TWO: "10.0.0.154"}
+PROOF = "Nginx: proof, before the next gateway"
+ISSUED = json.dumps({
+    "error": "", "due": "", "pair": "issued", "serial": "1", "not_after": 2000000000,
+    "loaded": True, "permissions": "ok", "failure": "", "also": "",
+})  # fmt: skip
+
+
+@pytest.fixture
+def inventories(tmp_path: Path) -> Path:
+    """The example's, with a second gateway and the address that one of them has."""
+    folder = tmp_path / "inventories"
+    shutil.copytree(ROOT / "inventories", folder)
+    file = folder / "phoenix_lxc_configs.json"
+    declared = json.loads(file.read_text())
+    second = json.loads(json.dumps(declared["lxc_configs"]["101"]))
+    second |= {"name": TWO, "mac_address": "52:54:00:67:89:C3"}
+    second["network_config"]["ip"] = f"{OWN[TWO]}/24"
+    declared["lxc_configs"]["104"] = second
+    declared["site"]["virtual_address"] = VIRTUAL
+    file.write_text(json.dumps(declared))
+    return folder
+
+
+def deployed(deploy: str, inventories: Path, **more: object) -> Run:
+    secrets = inventories.parent / "secrets.json"
+    return run(deploy, secrets, site_inventories=str(inventories), **more)  # type: ignore[arg-type]
+
+
+def test_new_gateways_get_it_before_the_ca_is_asked(inventories: Path) -> None:
+    done = deployed("nginx", inventories)
+    assert done.failed == set()
+    held = "Virtual addresses: keepalived"
+    order = done.operations
+    assert order.index("Nginx: configuration and service") < order.index(held)
+    assert order.index(held) < order.index("Nginx: certificate")
+    for host, other in ((ONE, TWO), (TWO, ONE)):
+        files = done.files(host)
+        assert f"unicast_src_ip {OWN[host]}\n" in files[CONFIG]
+        assert f"        {OWN[other]}\n" in files[CONFIG]
+        assert VIRTUAL in files[KILLED]
+        assert f"proxy_pass http://{OWN[other]}:80;" in files[NGINX]
+        assert f"if ($remote_addr = {OWN[other]})" in files[NGINX]
+
+
+def test_one_gateway_is_done_before_the_other_begins(inventories: Path) -> None:
+    done = deployed("nginx", inventories)
+    trees = [sent.host for sent in done.sent if NGINX in sent.files()]
+    assert sorted(trees) == [TWO, ONE]
+    first, second = trees
+    proofs = [n for n, sent in enumerate(done.sent) if "gateway-answer" in sent.command]
+    of_first = [n for n in proofs if done.sent[n].host == first]
+    started = next(n for n, s in enumerate(done.sent) if s.host == second and NGINX in s.files())
+    assert any(n < started for n in of_first)
+
+
+def test_one_that_does_not_answer_keeps_the_other_as_it_is(inventories: Path) -> None:
+    silent = {re.compile(r"gateway-answer"): "gives 502"}
+    done = deployed("nginx", inventories, responses=silent)
+    changed = [sent.host for sent in done.sent if NGINX in sent.files()]
+    assert len(changed) == 1
+    assert done.failed == {ONE, TWO}
+
+
+def test_one_at_work_has_it_before_names_lead_there(inventories: Path) -> None:
+    at_work = {ONE: {"acme-status": ISSUED}}
+    done = deployed("keepalived", inventories, of_host=at_work)
+    assert done.failed == set()
+    assert [sent.host for sent in done.sent if CONFIG in sent.files()] == [ONE]
+    again = deployed("nginx", inventories, of_host=at_work)
+    assert [sent.host for sent in again.sent if CONFIG in sent.files()] == [TWO]
+    lines = (ROOT / "deploys/all.py").read_text().splitlines()
+    included = [line.split('"')[1] for line in lines if "local.include" in line]
+    assert included.index("deploys/keepalived.py") < included.index("deploys/dns.py")
+
+
+def test_a_site_with_one_has_no_keepalived(tmp_path: Path) -> None:
+    for deploy in ("keepalived", "nginx"):
+        done = run(deploy, tmp_path / f"{deploy}.json")
+        assert PROOF not in done.operations
+        assert not [sent for sent in done.sent if "keepalived" in sent.command]
+        assert "other_gateway" not in done.files(ONE).get(NGINX, "")

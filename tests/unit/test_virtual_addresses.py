@@ -1,0 +1,322 @@
+"""Two gateways and the address that one of them holds: declared, named, let in, checked, told."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoenix.components.guard.ruleset import ruleset
+from phoenix.components.keepalived import keepalived_conf as keepalived
+from phoenix.declaration.settings import ProxmoxSettings
+from phoenix.derived import dns, firewall
+from phoenix.derived.certificates import certificates, is_the_gateways
+from phoenix.derived.components import component_hosts, trees_of
+from phoenix.derived.virtual_addresses import near, virtual_addresses
+from phoenix.health.checks import checks
+from phoenix.health.issued import AskedKeys, Issued, outcome
+from phoenix.health.paths import paths
+from phoenix.proxmox.firewall import scopes
+from phoenix.site.model import Site
+from phoenix.watch.causes import Findings, Outcome, causes, walk
+from tests.unit.site_builder import LXC, Declaration, lxc, minimal, problem
+from tests.unit.test_check_faults import Guest
+
+VIRTUAL = IPv4Address("10.0.0.9")
+ONE, TWO = IPv4Address("10.0.0.20"), IPv4Address("10.0.0.30")
+PATH = "site.virtual_address"
+
+
+def with_two(virtual: Any = "10.0.0.9", **more: Any) -> Declaration:
+    """The five guests, and a second gateway."""
+    declaration = minimal()
+    declaration.lxc["lxc_configs"]["105"] = lxc("gateway-two", "nginx", 30, boot_order=2, **more)
+    if virtual is not None:
+        declaration.lxc["site"] = {"virtual_address": virtual}
+    return declaration
+
+
+def in_two_networks(virtual: Any = ("10.0.0.9", "172.16.9.9")) -> Declaration:
+    """Both gateways with an inner side as well."""
+    declaration = with_two(list(virtual))
+    guests = declaration.lxc["lxc_configs"]
+    for vmid, part in (("101", 20), ("105", 30)):
+        guests[vmid]["secondary_network_config"] = {"ip": f"172.16.9.{part}/24"}
+    network = {"subnet": "172.16.9.0/24", "bridge": "vmbr9", "nat": True}
+    declaration.hypervisor = {"networks": {"internal": network}}
+    return declaration
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return with_two().load(tmp_path)
+
+
+# -- what is declared ------------------------------------------------------------------------------
+
+
+def test_it_may_be_held_by_both(site: Site) -> None:
+    assert site.warnings == ()
+    (one,) = virtual_addresses(site)
+    assert (one.address, one.network) == (VIRTUAL, "lan")
+    assert [(held.host.name, held.address) for held in one.holders] == [
+        ("gateway", ONE), ("gateway-two", TWO)
+    ]  # fmt: skip
+    assert [host.name for host in component_hosts("keepalived", site)] == ["gateway", "gateway-two"]
+    for name in ("gateway", "gateway-two"):
+        assert {"keepalived", "nginx", "acme-gateway"} <= trees_of(site, site.host(name))
+
+
+def test_a_site_with_one_gateway_has_none(tmp_path: Path) -> None:
+    site = minimal().load(tmp_path)
+    assert virtual_addresses(site) == ()
+    assert component_hosts("keepalived", site) == ()
+    assert near(site, site.hypervisor) is None
+    assert not [path for path in paths(site) if path.kind == "gateway"]
+    assert not [flow for flow in firewall.flows(site) if flow.proto == "vrrp"]
+
+
+def test_it_moves_with_a_site_that_is_re_addressed(tmp_path: Path) -> None:
+    site = with_two().load(tmp_path, subnet=IPv4Network("198.19.7.0/24"))
+    assert site.virtual_addresses == (IPv4Address("198.19.7.9"),)
+
+
+@pytest.mark.parametrize(
+    ("virtual", "message", "fix"),
+    [
+        (None, "have no address in the network lan (10.0.0.0/24)", '"virtual_address": "10.0.0.2"'),
+        ("10.0.0.999", "10.0.0.999 is no IPv4 address", 'write an address, as "10.0.0.9"'),
+        ("10.0.1.9, 10.0.0.9", "10.0.1.9 is in no network of the site", "of 10.0.0.0/24"),
+        ("10.0.0.255", "10.0.0.255 is no host address of 10.0.0.0/24", "a free address"),
+        ("10.0.0.24", "10.0.0.24 is an address of worker", "a free address of 10.0.0.0/24"),
+        ("10.0.0.20", "10.0.0.20 is an address of gateway", "a free address of 10.0.0.0/24"),
+        ("10.0.0.13", "10.0.0.13 is an address of phoenix", "a free address of 10.0.0.0/24"),
+        ("10.0.0.1", "10.0.0.1 is the network's router", "a free address of 10.0.0.0/24"),
+        ("10.0.0.8 10.0.0.9", "10.0.0.8 and 10.0.0.9 are both in the network lan", "keep one"),
+    ],
+)
+def test_what_cannot_move_is_refused(
+    tmp_path: Path, virtual: str | None, message: str, fix: str
+) -> None:
+    finding = problem(with_two(virtual).refused(tmp_path), LXC, PATH)
+    assert message in finding.message
+    assert fix in finding.fix
+
+
+def test_one_gateway_has_nobody_to_take_it_over(tmp_path: Path) -> None:
+    declaration = minimal()
+    declaration.lxc["site"] = {"virtual_address": "10.0.0.9"}
+    finding = problem(declaration.refused(tmp_path), LXC, PATH)
+    assert "there is one gateway" in finding.message
+    assert "or remove the key" in finding.fix
+
+
+def test_a_third_gateway_is_refused(tmp_path: Path) -> None:
+    declaration = with_two()
+    declaration.lxc["lxc_configs"]["106"] = lxc("gateway-three", "nginx", 31, boot_order=2)
+    finding = problem(declaration.refused(tmp_path), LXC, "lxc_configs.106.role")
+    assert "one gateway too many: a site has 2 at most" in finding.message
+
+
+def test_a_gateway_elsewhere_could_not_hold_it(tmp_path: Path) -> None:
+    declaration = with_two(["10.0.0.9", "172.16.9.9"])
+    declaration.lxc["lxc_configs"]["101"]["secondary_network_config"] = {"ip": "172.16.9.20/24"}
+    network = {"subnet": "172.16.9.0/24", "bridge": "vmbr9", "nat": True}
+    declaration.hypervisor = {"networks": {"internal": network}}
+    finding = problem(declaration.refused(tmp_path), LXC, "lxc_configs.105")
+    assert "gateway-two has no address of its own in the network internal" in finding.message
+
+
+def test_each_network_of_the_gateways_needs_one(tmp_path: Path) -> None:
+    finding = problem(in_two_networks(["10.0.0.9"]).refused(tmp_path), LXC, PATH)
+    assert "no address in the network internal (172.16.9.0/24)" in finding.message
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+def test_names_of_services_lead_there_and_those_of_hosts_to_themselves(site: Site) -> None:
+    records = {
+        record.name.partition(".")[0]: record.addresses
+        for record in dns.records(site)
+        if ".stack." not in record.name
+    }
+    assert {records[name] for name in ("home", "shop", "portainer", "traefik")} == {(VIRTUAL,)}
+    assert (records["gateway"], records["gateway-two"]) == ((ONE,), (TWO,))
+    assert near(site, site.hypervisor) == VIRTUAL
+
+
+def test_in_two_networks_each_client_gets_its_own(tmp_path: Path) -> None:
+    site = in_two_networks().load(tmp_path)
+    (record,) = [one for one in dns.records(site) if one.name.startswith("shop.internal")]
+    assert record.addresses == (VIRTUAL, IPv4Address("172.16.9.9"))
+    assert dns.answers_in(site, record, "internal") == (IPv4Address("172.16.9.9"),)
+    assert dns.answers_in(site, record, "lan") == (VIRTUAL,)
+
+
+def test_each_gateway_has_a_certificate_of_its_own_with_all_names(site: Site) -> None:
+    held = [one for one in certificates(site) if is_the_gateways(one.name)]
+    assert [one.host.name for one in held] == ["gateway", "gateway-two"]
+    assert held[0].sans == held[1].sans
+
+
+# -- who is let in ---------------------------------------------------------------------------------
+
+
+def test_vrrp_is_for_the_two_alone(site: Site) -> None:
+    vrrp = [flow for flow in firewall.flows(site) if flow.proto == "vrrp"]
+    ends = {(getattr(f.source, "name", ""), getattr(f.destination, "name", "")) for f in vrrp}
+    assert ends == {("gateway", "gateway-two"), ("gateway-two", "gateway")}
+    for name, peer in (("gateway", TWO), ("gateway-two", ONE)):
+        (line,) = [x for x in ruleset(site, site.host(name)).splitlines() if "l4proto 112" in x]
+        assert line.strip().startswith(f"ip saddr {peer} meta l4proto 112 accept")
+    for host in site.hosts:
+        if host not in site.gateways:
+            assert "l4proto 112" not in ruleset(site, host)
+
+
+def test_vrrp_goes_by_each_network_that_has_an_address(tmp_path: Path) -> None:
+    site = in_two_networks().load(tmp_path)
+    rules = ruleset(site, site.host("gateway"))
+    admitted = {line.split()[2] for line in rules.splitlines() if "l4proto 112" in line}
+    assert admitted == {str(TWO), "172.16.9.30"}
+    out = [rule for rule in firewall.rules(site)["gateway"] if rule.proto == "vrrp"]
+    sent = {str(rule.peer) for rule in out if rule.direction == "out"}
+    assert sent == {f"{TWO}/32", "172.16.9.30/32"}
+
+
+def test_clients_whose_own_end_is_filtered_may_ask_it(site: Site) -> None:
+    out = firewall.outbound(site, site.host("worker"))
+    to_it = {rule.ports for rule in out if rule.peer == IPv4Network(VIRTUAL)}
+    assert to_it == {"80", "443"}
+
+
+def test_proxmox_lets_both_send_from_it(site: Site) -> None:
+    known = {scope.name: scope for scope in scopes(site, ProxmoxSettings(ipfilter=True))}
+    for name in ("gateway", "gateway-two"):
+        assert known[name].options["ipfilter"] == "1"
+        assert str(VIRTUAL) in known[name].addresses
+    assert known["proxy"].addresses == ()
+
+
+def test_of_a_second_card_the_filter_would_drop_it(tmp_path: Path) -> None:
+    site = in_two_networks().load(tmp_path)
+    known = {scope.name: scope for scope in scopes(site, ProxmoxSettings(ipfilter=True))}
+    assert known["gateway"].options["ipfilter"] == "0"
+
+
+# -- keepalived ------------------------------------------------------------------------------------
+
+
+def test_each_has_the_other_as_its_peer(site: Site) -> None:
+    texts = {}
+    for host, own, peer in (("gateway", ONE, TWO), ("gateway-two", TWO, ONE)):
+        (one,) = keepalived.instances(site, site.host(host), {own: "ens18"})
+        assert (one.device, one.own, one.peers) == ("ens18", own, (peer,))
+        texts[host] = keepalived.config(site.host(host), (one,))
+        assert f"unicast_src_ip {own}\n" in texts[host]
+        assert f"{VIRTUAL}/32\n" in texts[host]
+        assert f"address del {VIRTUAL}/32 dev ens18" in keepalived.killed((one,))
+    routers = {line for text in texts.values() for line in text.splitlines() if "router_id" in line}
+    assert len([line for line in routers if "virtual" in line]) == 1, "they speak of one address"
+
+
+def test_an_interface_that_the_host_does_not_tell_is_called_as_declared(site: Site) -> None:
+    (one,) = keepalived.instances(site, site.host("gateway"), {})
+    assert one.device == "eth0"
+
+
+# -- checks ----------------------------------------------------------------------------------------
+
+
+def test_a_gateway_that_is_down_is_told_and_breaks_no_request(site: Site) -> None:
+    down = {"nginx.service", "keepalived.service"}
+    outcomes = [
+        Outcome(check, "is inactive" if check.host == "gateway" and check.unit in down else "")
+        for check in checks(site)
+    ]
+    walked = walk(paths(site), Findings(outcomes))
+    told = {(one.path.kind, one.path.name) for one in walked if one.state == "broken"}
+    assert ("gateway", "gateway takes requests") in told
+    assert not [name for kind, name in told if kind == "request"]
+    assert ("gateway", "gateway-two takes requests") not in told
+
+
+def test_each_gateway_is_asked_by_itself(site: Site) -> None:
+    own = [check for check in checks(site) if check.hop.endswith("itself")]
+    assert [(check.target, check.command[-1]) for check in own] == [
+        ("gateway", str(ONE)), ("gateway-two", str(TWO))
+    ]  # fmt: skip
+    held = [check for check in checks(site) if check.function == "address_is_held"]
+    assert [(check.host, check.command[1:]) for check in held] == [
+        ("gateway", (str(VIRTUAL), str(ONE))), ("gateway-two", (str(VIRTUAL), str(TWO)))
+    ]  # fmt: skip
+
+
+def test_nobody_has_it_is_one_cause(site: Site) -> None:
+    outcomes = [
+        Outcome(check, f"no host has {VIRTUAL}" if check.function == "address_is_held" else "")
+        for check in checks(site)
+    ]
+    places = {check: number for number, check in enumerate(checks(site))}
+    (cause,) = causes(walk(paths(site), Findings(outcomes)), {}, places)
+    assert cause.seen_by == ("gateway", "gateway-two")
+
+
+IP = """case "$*" in
+*" to {own}/32") echo "2: eth0    inet {own}/24 scope global eth0" ;;
+*" to {virtual}/32") {held} ;;
+esac"""
+HELD = "echo '2: eth0    inet 10.0.0.9/32 scope global eth0'"
+REPLY = "echo 'Unicast reply from 10.0.0.9 [02:42:AC:11:00:03]  0.5ms'; exit 0"
+
+
+@pytest.mark.parametrize(
+    ("held", "arping", "fault"),
+    [
+        (HELD, "exit 1", ""),
+        (":", REPLY, ""),
+        (":", "exit 1", "no host has 10.0.0.9"),
+        (HELD, REPLY, "two hosts have 10.0.0.9: this one and 02:42:AC:11:00:03"),
+        (":", "echo 'arping: socket: denied'; exit 2", "arping cannot ask for 10.0.0.9: arping: "),
+    ],
+)
+def test_who_has_it(tmp_path: Path, held: str, arping: str, fault: str) -> None:
+    (tmp_path / "bin").mkdir()
+    guest = Guest(tmp_path)
+    guest.program("sleep", "")
+    guest.program("ip", IP.format(own=ONE, virtual=VIRTUAL, held=held))
+    guest.program("arping", arping)
+    (said,) = guest.run_checks(f"address_is_held {VIRTUAL} {ONE}")
+    assert said.startswith(fault)
+    assert bool(said) == bool(fault)
+
+
+# -- what the CA has issued ------------------------------------------------------------------------
+
+
+def test_a_certificate_of_either_is_nobody_else_s(site: Site) -> None:
+    start, end = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)
+    names = certificates(site)[0].sans
+    known = AskedKeys(certificate="gateway", since=datetime(2026, 1, 1, tzinfo=UTC))
+    notes = {
+        "gateway": (replaced(known, "aa"),),
+        "gateway-two": (replaced(known, "bb"),),
+    }
+
+    def told(key: str, **hosts: tuple[AskedKeys, ...]) -> str:
+        one = Issued(serial="1", names=names, not_before=start, not_after=end, key=key)
+        asked = {name.replace("_", "-"): held for name, held in hosts.items()}
+        return outcome(site, [one], asked or notes).warning
+
+    assert told("aa") == told("bb") == ""
+    assert "to a key that gateway never made" in told("cc")
+    # The other may have asked for it, and tells nothing.
+    assert told("cc", gateway=notes["gateway"]) == ""
+
+
+def replaced(known: AskedKeys, key: str) -> AskedKeys:
+    return known.model_copy(update={"keys": frozenset({key})})
