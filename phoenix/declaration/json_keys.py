@@ -1625,7 +1625,7 @@ class RawSite(Raw):
         description="With two gateways (role `nginx`): the address that one of them holds at a "
         "time, and that the names of services lead to; free, and in their network. Where they have "
         "several networks, one in each ([docs/availability.md](availability.md)).",
-        examples=["10.0.0.9", ["10.0.0.9", "172.16.100.9"]],
+        examples=["10.0.0.9", ["10.0.0.9"]],
     )
     swarm_networks: dict[DockerNetworkName, RawSwarmNetwork] = Field(
         default={},

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from phoenix.reference import json_schema
@@ -171,6 +171,15 @@ WHOLE: dict[str, Callable[[dict[str, Any]], object]] = {
     r"^lxc: .*\.network_config\.hwaddr$": lambda data: data["lxc_configs"]["101"].pop(
         "mac_address", None
     ),
+    r"^lxc: site\.login\.name$": lambda data: data.update(
+        lxc_configs={
+            vmid: {**guest, "login": {"name": f"apart{vmid}"}}
+            for vmid, guest in data["lxc_configs"].items()
+        }
+    ),
+    r"^lxc: site\.virtual_address": lambda data: data.update(
+        lxc_configs={**data["lxc_configs"], "198": _second(data["lxc_configs"])}
+    ),
     r"^vm: .*secondary_network_config\.nameservers?\.\d+$": lambda data: data["vms"][2][
         "secondary_network_config"
     ].update(ip="10.9.0.99/24"),
@@ -191,6 +200,14 @@ WHOLE: dict[str, Callable[[dict[str, Any]], object]] = {
 """The same for the whole file."""
 
 
+def _second(guests: dict[str, Any]) -> dict[str, Any]:
+    """A gateway beside the one that the site has."""
+    first = next(guest for guest in guests.values() if guest.get("role") == "nginx")
+    card = {"network_config": {"ip": "10.0.0.198/24"}, "mac_address": "52:54:00:00:00:98"}
+    keys = ("role", "dependencies", "boot_order", "clone_from_ctid")
+    return {**{key: first[key] for key in keys if key in first}, **card, "name": "second"}
+
+
 def _dumped(environment: dict[str, Any]) -> None:
     """The dump is of the service that the stack has."""
     dump = copy.copy(environment["backup"]["dumps"][0]) | {"service": "qdrant"}
@@ -206,12 +223,20 @@ def _without_portainer(data: dict[str, Any]) -> None:
             guest.pop("traefik_service", None)
 
 
+def _log_in_apart(guests: Iterable[dict[str, Any]]) -> None:
+    """Each by a name of its own: who has none has the site's, which means one machine."""
+    for number, guest in enumerate(guests):
+        guest["login"] = {"name": f"apart{number}"}
+
+
 BESIDE: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
     r"^lxc: site\.swarm_networks\.": (
         VM,
         lambda data: data["vms"][2].update(swarm_role="manager"),
     ),
     r"^lxc: site\.portainer\.": (VM, _without_portainer),
+    r"^lxc: site\.login\.name$": (VM, lambda data: _log_in_apart(data["vms"])),
+    r"^lxc: site\.logins\.vm\.name$": (VM, lambda data: _log_in_apart(data["vms"][:-1])),
 }
 """The same for another file of the site."""
 
