@@ -19,13 +19,13 @@ from typing import Any
 
 os.environ.setdefault("PHOENIX_LAB_NAME", "bench")  # before the lab reads it
 
-from benchmarks import alarms, converge, datapath, declare, quiet, scale, soak, start
+from benchmarks import alarms, converge, datapath, declare, door, quiet, scale, soak, start
 from lab.progress import say
 from lab.settings import LabError
 from lab.up import down
 
 _MEASURES = ("declare", "start", "converge", "datapath", "admission", "soak")
-_LONG = ("alarms", "quiet", "scale")
+_LONG = ("alarms", "quiet", "scale", "door")
 """What `all` leaves out: hours, and what needs a lab of its own."""
 
 
@@ -50,6 +50,7 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
         "--interval", type=_positive, default=10, help="seconds between two rounds (alarms)"
     )
     parser.add_argument("--only", default="", help="faults (alarms) or parts (scale) of such names")
+    parser.add_argument("--times", type=_positive, default=10, help="of each fault (door)")
     parser.add_argument("--minutes", type=_positive, default=120, help="of normal work (quiet)")
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="what is seen, as it comes (quiet)"
@@ -79,6 +80,7 @@ def main(arguments: list[str]) -> int:
         "soak": soak.measure,
         "scale": lambda: scale.measure(options.only),
         "alarms": lambda: alarms.measure(interval=options.interval, only=options.only),
+        "door": lambda: door.measure(options.times),
         "quiet": lambda: quiet.measure(minutes=options.minutes, log=options.log),
     }
     names = _MEASURES if options.what == "all" else (options.what,)
@@ -109,6 +111,7 @@ def _print_reports(result: dict[str, Any]) -> bool:
         "scale": scale.print_report,
         "alarms": alarms.print_report,
         "quiet": quiet.print_report,
+        "door": door.print_report,
     }
     met = [write(result[name]) for name, write in writers.items() if name in result]
     return all(met)

@@ -290,8 +290,9 @@ def _gateways(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     for gateway in site.gateways if site.gateways[1:] else ():
         runs = (
             *find.unit(gateway, "nginx.service"),
+            *find.unit(gateway, KEEPALIVED),
             *find.certificate(gateway, HTTPS),
-            *find.connection(client, gateway),
+            *find("address_is_held", host=gateway.name),
         )
         asks = tuple(
             check
@@ -302,13 +303,11 @@ def _gateways(site: Site, find: _Checks) -> Iterator[CheckedPath]:
             *find("request_gives", target=gateway.name, service=""),
             *find("tcp_passes", target=gateway.name),
         )
-        held = (
-            *find.unit(gateway, KEEPALIVED),
-            *find("address_is_held", host=gateway.name),
-        )
         hops = (
-            Hop(client.name, gateway.name, "TLS by the gateway", runs),
-            Hop(gateway.name, gateway.name, "the virtual address", held),
+            Hop(gateway.name, gateway.name, "Nginx, and who has the address", runs),
+            Hop(
+                *(client.name, gateway.name, "TLS by the gateway"), find.connection(client, gateway)
+            ),
             Hop(gateway.name, guest_with(site, "traefik").name, "TLS by Traefik", asks),
             Hop(client.name, gateway.name, "a request by its own address", itself),
         )

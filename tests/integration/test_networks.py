@@ -16,13 +16,18 @@ from ipaddress import IPv4Interface
 
 import pytest
 
+from benchmarks import door
 from lab import preflight, state
 from lab.guests import lab_site
 from lab.settings import ROOT, from_environment
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.networks.bridges import FILE, MAIN_FILE, UNIT, Device, interfaces
 from phoenix.components.nginx.nginx_conf import ACCESS_LOG, CLIENT_CERTIFICATE
+from phoenix.components.nginx.nginx_conf import CONFIG as NGINX
 from phoenix.components.traefik.traefik_yml import LOCAL
 from phoenix.components.trust import ROOTS
+from phoenix.derived.routes import proving
+from phoenix.derived.virtual_addresses import virtual_addresses
 from tests.integration import project as projects
 from tests.integration.project import Project
 from tests.integration.site_lab import ROOT_FILE, SiteLab, eventually, seen
@@ -32,6 +37,7 @@ JUMP = "root@10.0.0.13"
 NAME_SERVER = "name_server"
 DNS = "phoenix-dns.service"
 SECOND, TRAEFIK = "traefik-second", "traefik.service"
+OTHER_GATEWAY = "gateway-second"
 LXC = "inventories/phoenix_lxc_configs.json"
 
 
@@ -47,6 +53,14 @@ def declare(project: Project, inner: str) -> None:
         "name": SECOND, "mac_address": "52:54:00:AA:BB:CD", "boot_order": 4,
         "network_config": {"ip": f"{inner}.14/24"},
     }  # fmt: skip
+    outer = guests["101"]["network_config"]["ip"].rpartition(".")[0]
+    guests["105"] = guests["101"] | {
+        "name": OTHER_GATEWAY, "mac_address": "52:54:00:AA:BB:CE", "boot_order": 5,
+        "network_config": {"ip": f"{outer}.154/24"},
+        "secondary_network_config": {"ip": f"{inner}.154/24"},
+        "features": list(guests["101"].get("features", [])),
+    }  # fmt: skip
+    declared["site"]["virtual_address"] = [f"{outer}.152", f"{inner}.152"]
     # It is in both networks, as the hypervisor is.
     guests["101"].setdefault("features", []).append(NAME_SERVER)
     project.write_json(LXC, declared)
@@ -137,7 +151,7 @@ def test_each_client_is_told_the_address_that_it_can_reach(two: SiteLab) -> None
     assert gateway is not None
     outer, inner = (str(interface.address) for interface in gateway.interfaces)
     router = str(two.settings.further_subnet[1])
-    for name in (gateway.fqdn, two.backends[0].fqdn):
+    for name in (gateway.fqdn,):  # services: see two gateways
         asked = f"dig +short +time=2 +tries=2 {name} A"
         assert two.sh("client", asked, ok=True).out.split() == [outer]
         assert two.sh("traefik", asked, ok=True).out.split() == [inner]
@@ -505,3 +519,141 @@ def test_a_second_traefik_that_leaves_the_declaration_leaves_nothing_behind(two:
     left = two.sh(SECOND, f"ls /etc/traefik /etc/systemd/system/{TRAEFIK}; pidof traefik nginx")
     assert left.out == ""
     assert left_on(two, SECOND) == []
+
+
+# -- two gateways ----------------------------------------------------------------------------------
+
+DOORS = (OTHER_GATEWAY, "gateway")
+AT_THE_OTHER = ("SIGKILL of Nginx", "guest restarted")
+"""Faults that are made on the gateway without the address as well: what they cost is nothing."""
+
+
+def held(two: SiteLab) -> dict[str, list[str]]:
+    """The gateways that have each virtual address."""
+    return {
+        str(one.address): [
+            gateway.host.name
+            for gateway in one.holders
+            if two.sh(gateway.host.name, f"ip -4 -o addr show to {one.address}/32").out
+        ]
+        for one in virtual_addresses(two.site)
+    }
+
+
+def one_has_each(two: SiteLab) -> bool:
+    return all(len(names) == 1 for names in held(two).values())
+
+
+def door_of(two: SiteLab) -> door.Door:
+    """The outer side, for the load and the faults of the benchmark."""
+    two.put("client", "/root/door_client.py", door.PROGRAM.read_bytes())
+    route = proving(two.site)
+    assert route is not None
+    return door.Door(
+        {
+            host.name: two.docker.containers.get(two.state.container(host.name))
+            for host in two.site.gateways
+        },
+        two.docker.containers.get(two.state.client),
+        virtual_addresses(two.site)[0],
+        f"https://{route.fqdn}/",
+        ROOT_FILE,
+    )
+
+
+def test_one_gateway_has_each_virtual_address(two: SiteLab) -> None:
+    outer, inner = (one.address for one in virtual_addresses(two.site))
+    eventually("one gateway has each address", lambda: one_has_each(two))
+    name = two.backends[0].fqdn
+    asked = f"dig +short +time=2 +tries=2 {name} A"
+    assert two.sh("client", asked, ok=True).out.split() == [str(outer)]
+    assert two.sh("traefik", asked, ok=True).out.split() == [str(inner)]
+    for gateway in two.site.gateways:
+        found = two.handshake(f"{two.address(gateway.name)}:443", name)
+        assert found.code == 0, found.text
+    keys = {
+        two.sh(gateway.name, f"openssl pkey -in {CERTIFICATES}/gateway/privkey.pem -pubout").out
+        for gateway in two.site.gateways
+    }
+    assert len(keys) == 2
+
+
+def test_each_gateway_renews_whoever_has_the_address(two: SiteLab) -> None:
+    """The CA's question comes to the holder, which asks the other one where it has no answer."""
+    for gateway in two.site.gateways:
+        done = two.sh(gateway.name, "phoenix-acme renew gateway")
+        assert done.code == 0, done.text
+    nothing = "/.well-known/acme-challenge/nothing"
+    for one in virtual_addresses(two.site):
+        ask = f"curl -s -o /dev/null -w '%{{http_code}}' http://{one.address}{nothing}"
+        answer = two.sh("gateway", ask)
+        assert answer.out == "404", answer.text
+
+
+@pytest.mark.parametrize("fault", door.FAULTS, ids=lambda fault: fault.name)
+def test_a_gateway_that_is_lost_costs_requests_in_flight(two: SiteLab, fault: door.Fault) -> None:
+    both = door_of(two)
+    found = door.tried(both, fault, holder=True)
+    seen(f"{fault.name}, on the holder", found)
+    assert found.failed < found.requests / 4, "it moved, and requests went on"
+    if fault.name in AT_THE_OTHER:
+        found = door.tried(both, fault, holder=False)
+        seen(f"{fault.name}, on the other", found)
+        assert found.failed == 0
+    eventually("one gateway has each address", lambda: one_has_each(two))
+    assert two.serves(two.backends[0]) == ""
+
+
+def test_a_gateway_that_is_out_is_told_though_every_service_answers(two: SiteLab) -> None:
+    two.sh(OTHER_GATEWAY, "systemctl stop keepalived.service", ok=True)
+    try:
+        assert [failed for route in two.backends if (failed := two.serves(route))] == []
+        told = two.project.phoenix("doctor", "--json")
+        assert told.returncode != 0
+        report = json.loads(told.stdout)
+        assert OTHER_GATEWAY in json.dumps(report["first_cause"])
+        broken = {path["name"] for path in report["paths"] if path["state"] == "broken"}
+        assert broken == {f"{OTHER_GATEWAY} takes requests"}
+        synced = two.project.phoenix("sync", "keepalived")
+        assert synced.returncode == 0, synced.stdout + synced.stderr
+        assert two.sh(OTHER_GATEWAY, "systemctl is-active keepalived").out.strip() == "active"
+    finally:
+        two.sh(OTHER_GATEWAY, "systemctl start keepalived.service", ok=True)
+
+
+def test_a_gateway_that_fails_its_proof_keeps_the_other_as_it_is(two: SiteLab) -> None:
+    broken = "printf '#!/bin/sh\nexit 22\n' >/usr/local/bin/curl; chmod +x /usr/local/bin/curl"
+    first, second = (host.name for host in two.site.gateways)
+    two.sh(first, broken, ok=True)
+    before = two.sh(second, f"sha256sum {NGINX}", ok=True).out
+    try:
+        run = two.project.run("deploys/nginx.py", "--data", "nginx_read_timeout=301s")
+        assert run.returncode != 0
+        assert "comes before this host" in run.explain()
+        assert two.sh(second, f"sha256sum {NGINX}", ok=True).out == before
+    finally:
+        two.sh(first, "rm -f /usr/local/bin/curl", ok=True)
+    again = two.project.run("deploys/nginx.py")
+    assert again.returncode == 0, again.explain()
+
+
+def test_a_second_gateway_that_leaves_the_declaration_leaves_nothing_behind(two: SiteLab) -> None:
+    declared = two.project.json(LXC)
+    del declared["site"]["virtual_address"]
+    del declared["lxc_configs"]["105"]["role"], declared["lxc_configs"]["105"]["features"]
+    two.project.write_json(LXC, declared)
+    for deploy in ("deploys/dns.py", "deploys/guard.py", "deploys/traefik.py", "deploys/nginx.py"):
+        run = two.project.run(deploy)
+        assert run.returncode == 0, run.explain()
+    assert [failed for route in two.backends if (failed := two.serves(route))] == []
+    planned = two.project.phoenix("plan")
+    gateway = two.roles["gateway"]
+    for name in (f"keepalived@{OTHER_GATEWAY}", f"nginx@{OTHER_GATEWAY}", f"keepalived@{gateway}"):
+        assert f"phoenix remove {name}" in planned.stdout, planned.stdout + planned.stderr
+        removed = two.project.phoenix("remove", name, "-y")
+        assert removed.returncode == 0, removed.stdout + removed.stderr
+    for host in DOORS:
+        left = two.sh(host, "ls /etc/keepalived/keepalived.conf; pidof keepalived")
+        assert left.out == ""
+    assert [names for names in held(two).values() if names] == []
+    assert [failed for route in two.backends if (failed := two.serves(route))] == []

@@ -95,6 +95,7 @@ def test_stages_follow_the_order() -> None:
     assert {component.name for component in COMPONENTS if component.stage == 0} == {
         "networks",
         "proxmox",
+        "keepalived",
         "dns",
     }
 
