@@ -294,9 +294,10 @@ def _gateways(site: Site, find: _Checks) -> Iterator[CheckedPath]:
             *find.certificate(gateway, HTTPS),
             *find("address_is_held", host=gateway.name),
         )
+        # Of several, one that is down is told by `_proxies`.
         asks = tuple(
             check
-            for proxy in guests_with(site, "traefik")
+            for proxy in (() if site.traefiks[1:] else site.traefiks)
             for check in find.connection(gateway, proxy, name=proxy.fqdn)
         )
         itself = (

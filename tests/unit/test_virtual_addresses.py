@@ -320,3 +320,17 @@ def test_a_certificate_of_either_is_nobody_else_s(site: Site) -> None:
 
 def replaced(known: AskedKeys, key: str) -> AskedKeys:
     return known.model_copy(update={"keys": frozenset({key})})
+
+
+def test_of_two_traefiks_one_that_is_down_is_no_gateway_s_fault(tmp_path: Path) -> None:
+    declaration = with_two()
+    declaration.lxc["lxc_configs"]["107"] = lxc("proxy-two", "traefik", 32, boot_order=3)
+    site = declaration.load(tmp_path)
+    outcomes = [
+        Outcome(check, "is down" if "proxy-two" in (check.host, check.target) else "")
+        for check in checks(site)
+    ]
+    walked = walk(paths(site), Findings(outcomes))
+    broken = {(one.path.kind, one.path.name) for one in walked if one.state == "broken"}
+    assert ("proxy", "proxy-two routes requests") in broken
+    assert not {kind for kind, _ in broken} & {"gateway", "request"}
