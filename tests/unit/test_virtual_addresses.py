@@ -327,7 +327,13 @@ def test_of_two_traefiks_one_that_is_down_is_no_gateway_s_fault(tmp_path: Path) 
     declaration.lxc["lxc_configs"]["107"] = lxc("proxy-two", "traefik", 32, boot_order=3)
     site = declaration.load(tmp_path)
     outcomes = [
-        Outcome(check, "is down" if "proxy-two" in (check.host, check.target) else "")
+        Outcome(
+            check,
+            "is down"
+            if (check.target, check.function) == ("proxy-two", "tls_verifies")
+            or (check.host, check.unit) == ("proxy-two", "traefik.service")
+            else "",
+        )
         for check in checks(site)
     ]
     walked = walk(paths(site), Findings(outcomes))
