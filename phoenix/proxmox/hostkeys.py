@@ -148,6 +148,7 @@ def remember(file: Path, address: str, keys: Iterable[str]) -> None:
     Raises:
         OSError: the file can't be written.
     """
+    file = file.resolve()  # a link of a person's, as to a folder of dotfiles, stays one
     lines = _lines(file)
     others = [other for line in lines if (other := _without(line, address)) is not None]
     others += [f"{address} {key}" for key in sorted(keys)]

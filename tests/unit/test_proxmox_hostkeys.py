@@ -156,3 +156,14 @@ def test_a_vms_agent_is_believed(tmp_path: Path) -> None:
     perl = 'import json,sys; print(json.load(sys.stdin)["out-data"], end="")'
     programs["perl"] = f"exec python3 -c '{perl}'"  # no JSON module for perl on this machine
     assert run_with(tmp_path, programs, VM) == {1001: frozenset({A})}
+
+
+def test_a_known_hosts_that_is_a_link_stays_one(tmp_path: Path) -> None:
+    theirs = tmp_path / "dotfiles/known_hosts"
+    theirs.parent.mkdir()
+    theirs.write_text("# mine\n")
+    link = tmp_path / "known_hosts"
+    link.symlink_to(theirs)
+    hostkeys.remember(link, "10.0.0.9", ["ssh-ed25519 AAAA"])
+    assert link.readlink() == theirs
+    assert theirs.read_text() == "# mine\n10.0.0.9 ssh-ed25519 AAAA\n"
