@@ -74,7 +74,8 @@ def tree(backups: Backups) -> Tree:
         files={
             restic.PROGRAM: TreeFile(files.text(f"{FOLDER}/phoenix-backup"), mode="0755"),
             restic.CONFIG: TreeFile(restic.config(backups, here)),
-            restic.PARTS: TreeFile(restic.listed(of_host(site(), here))),
+            # A person's command for a dump may have a password in it.
+            restic.PARTS: TreeFile(restic.listed(of_host(site(), here)), mode="0600"),
             **{
                 path: TreeFile(content, mode="0600", secret=True)
                 for path, content in secret_files.items()
