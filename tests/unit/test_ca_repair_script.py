@@ -241,6 +241,22 @@ def test_a_database_that_is_always_written_gives_no_copy(top: Path) -> None:
     assert list((top / "copies").glob("[!.]*")) == []
 
 
+@pytest.mark.parametrize("when", ["idle", "stopped"])
+def test_a_disk_that_is_full_is_told_and_keeps_no_half_copy(top: Path, when: str) -> None:
+    """It was told as a database that is always being written."""
+    database(top).write_text(GOOD)
+    (top / "serving").write_text("")
+    (top / "bin/sleep").write_text("#!/bin/sh\n")
+    full = "for to; do :; done; mkdir -p $to; echo 'cp: No space left on device' >&2; exit 1"
+    (top / "bin/cp").write_text(f"#!/bin/sh\n{full}\n")
+    (top / "bin/cp").chmod(0o755)
+    done = backup(top, when)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "always being written" not in done.stdout
+    assert not (top / "copies/.part").exists()
+
+
 def test_eight_copies_are_kept_and_torn_ones_beside_them(top: Path) -> None:
     for day in range(10, 20):
         copy(top, f"202601{day}T000000Z", str(day))
