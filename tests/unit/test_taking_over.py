@@ -786,6 +786,16 @@ def test_a_portainer_is_kept_aside_and_its_data_go_into_our_volume(
     assert not ours.exists(), "the next run copies anew"
 
 
+def test_data_that_a_full_disk_does_not_take_leave_no_half_copy(hand: Hand, tmp_path: Path) -> None:
+    portainer_by_hand(hand, tmp_path / "data")
+    full = tmp_path / "bin/cp"
+    full.write_text("#!/bin/sh\nfor to; do :; done; mkdir -p $to; echo half >$to/x; exit 1\n")
+    full.chmod(0o755)
+    assert hand.run("stop", "portainer").returncode == 1
+    assert {"box.portainer", "up.portainer"} <= hand.now(), "it runs again"
+    assert sorted(path.name for path in hand.records.iterdir()) == ["portainer"]
+
+
 def test_data_in_the_volume_of_our_name_are_used_where_they_are_and_put_back(
     hand: Hand,
 ) -> None:

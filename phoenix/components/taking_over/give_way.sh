@@ -59,7 +59,10 @@ move_file() { # PATH: it is kept under a name that no service reads
 take_data() { # FOLDER: a copy is kept, since a newer Portainer changes the database for good
     if [ ! -s "$1/portainer.db" ]; then say "$1 has no portainer.db: no Portainer's data"; return 1; fi
     rm -rf -- "$kept.part"
-    cp -a -- "$1" "$kept.part" && rm -rf -- "$kept" && mv -T -- "$kept.part" "$kept" || return 1
+    cp -a -- "$1" "$kept.part" && rm -rf -- "$kept" && mv -T -- "$kept.part" "$kept" || {
+        rm -rf -- "$kept.part" # a full disk is to have its room again
+        return 1
+    }
     to=$(docker volume inspect -f '{{.Mountpoint}}' "$volume" 2>/dev/null) || to=
     if [ -n "$to" ] && [ "$(readlink -f -- "$to")" = "$(readlink -f -- "$1")" ]; then
         note data "$1" same
