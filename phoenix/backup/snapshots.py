@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -94,12 +94,16 @@ def _moment(seconds: str) -> datetime | None:
     return datetime.fromtimestamp(int(seconds), UTC) if seconds else None
 
 
-def moment(text: str, now: datetime) -> datetime:
+def moment(
+    text: str, now: datetime, local: Callable[[datetime], datetime] | None = None
+) -> datetime:
     """The moment that an operator means: a day is meant with its end.
 
     Args:
         text: see `MOMENT_FIX`.
         now: with the operator's time zone, which counts where `text` names none.
+        local: gives a time without a zone the operator's, as it was then: in summer it may have
+            been another one than now.
 
     Raises:
         BackupError: it is none; says what may be written.
@@ -115,8 +119,11 @@ def moment(text: str, now: datetime) -> datetime:
         found = datetime.fromisoformat(text.strip())
     except ValueError:
         raise BackupError(f"--at {text!r} is no time: {MOMENT_FIX}") from None
-    found = found if found.tzinfo else found.replace(tzinfo=now.tzinfo)
-    return _end(found) if re.fullmatch(r"\d{4}-?\d{2}-?\d{2}", text.strip()) else found
+    if re.fullmatch(r"\d{4}-?\d{2}-?\d{2}", text.strip()):
+        found = datetime.combine(found.date(), time.max)
+    if found.tzinfo:
+        return found
+    return local(found) if local else found.replace(tzinfo=now.tzinfo)
 
 
 def _end(day: datetime) -> datetime:

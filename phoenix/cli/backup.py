@@ -231,7 +231,7 @@ def _restore_at(
 
     site = project.load(inventory)
     _having(site)
-    when = moment(at, datetime.now().astimezone())
+    when = moment(at, datetime.now().astimezone(), datetime.astimezone)
     chosen = wanted(parts(site.site), what)
     if what is None and identity is None:  # nobody could open them
         chosen = tuple(part for part in chosen if part.name != SECRETS)

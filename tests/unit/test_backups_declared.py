@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import SecretStr
@@ -200,6 +201,21 @@ def test_each_host_has_a_password_of_its_own_that_a_person_can_make() -> None:
 )
 def test_a_moment_is_what_an_operator_means(text: str, expected: datetime) -> None:
     assert moment(text, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-07-01T14:00", "2026-07-01T12:00:00+00:00"),
+        ("2026-11-20T14:00", "2026-11-20T13:00:00+00:00"),
+        ("2026-07-01", "2026-07-01T21:59:59.999999+00:00"),
+        ("2026-07-01T14:00Z", "2026-07-01T14:00:00+00:00"),
+    ],
+)
+def test_a_moment_is_by_the_clock_of_its_own_season(text: str, expected: str) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    found = moment(text, NOW, lambda naive: naive.replace(tzinfo=berlin))
+    assert found.astimezone(UTC).isoformat() == expected
 
 
 @pytest.mark.parametrize("text", ["", "soon", "0d", "2026-13-01", "12345d"])
