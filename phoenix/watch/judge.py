@@ -232,7 +232,7 @@ def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: floa
         if host not in silent
         for outcome in _outcomes(plan, one.report)
     )
-    _remember_disks(state, newest, now)
+    _remember_disks(plan, state, newest, now)
     return Observed(
         newest,
         silent,
@@ -405,10 +405,12 @@ def _is_well(
 ) -> bool:  # fmt: skip
     """Whether a cause is over that is not found any more: its own check says so.
 
-    A way in, a disk's trend, and what is not declared any more have no check that would.
+    A way in, a disk's trend, and what is not declared any more have no check that would: a whole
+    report that does not tell of it says so.
     """
     if one.layer == "reach" or one.title not in known_checks:
-        return one.host not in silent and (one.host in newest or one.layer == "reach")
+        told = one.host in newest and newest[one.host].report.took is not None
+        return one.host not in silent and (told or one.layer == "reach")
     return key in well
 
 
@@ -453,9 +455,12 @@ def _alarm(plan: Plan, one: Known) -> Message:
     )
 
 
-def _remember_disks(state: State, newest: Mapping[str, Arrival], now: float) -> None:
-    state.disks = {
-        host: {
+def _remember_disks(plan: Plan, state: State, newest: Mapping[str, Arrival], now: float) -> None:
+    """Of a host that has not reported yet, as after the watcher's boot, what was known stays."""
+    known = {host: places for host, places in state.disks.items() if host in plan.lists}
+    state.disks = known | {
+        host: (known.get(host, {}) if one.report.took is None else {})  # it was cut off
+        | {
             place: disks.added(state.disks.get(host, {}).get(place, []), int(now), room.used)
             for place, room in one.report.disks.items()
         }

@@ -414,6 +414,38 @@ def test_a_disk_that_fills_is_told_days_ahead() -> None:
     assert len(warned) == len(PLAN.lists), "once for each host"
 
 
+def test_a_watcher_that_boots_goes_on_foretelling() -> None:
+    """Its reports lie in memory: it forgot a week of each disk with them, and said: it is over."""
+    site, said = Site(), []
+    for hour in range(40):
+        site.room = Room(1000 + 20 * hour, 1500 - 20 * hour)
+        said += site.round()
+        site.now += 3600 - MINUTE
+        site.looks()
+    assert [one.kind for one in said] == ["warning"] * len(PLAN.lists)
+    site.newest.clear()
+    after = site.looks() + site.round(4)
+    assert after == []
+    site.plan = replace(PLAN, lists={"outside": PLAN.lists["outside"]})
+    site.looks()
+    assert set(site.state.disks) == {"outside"}, "nothing is kept of a host that left"
+
+
+def test_a_report_that_was_cut_off_ends_no_warning(site: Site) -> None:
+    site.beside["other"] = {"warnings": {"backups": "too old"}}
+    said = site.round(3)
+    assert [one.kind for one in said] == ["warning"]
+    before = site.state.disks["other"]
+    site.beside["other"] = {"took": None, "outcomes": (), "disks": {}}
+    said = site.round(3)
+    assert [one.kind for one in said] == ["failure"], (
+        "its report is not whole, and no more is known"
+    )
+    assert site.state.disks["other"] == before
+    site.beside.clear()
+    assert sorted(one.kind for one in site.round(4)) == ["success", "success"]
+
+
 def test_no_end_of_a_disk_is_foretold_of_what_comes_and_goes() -> None:
     samples: list[list[int]] = []
     for hour in range(72):
