@@ -274,7 +274,9 @@ def told(plan: Plan, observed: Observed, state: State, now: float) -> list[Messa
             continue
         if not one.told:
             del state.known[key]
-        elif _is_well(one, key, well, known_checks, newest, silent):
+        elif one.host not in (*plan.hosts, MOST.host) or _is_well(
+            one, key, well, known_checks, newest, silent
+        ):  # a host that left the site tells nothing more
             messages += _over(plan, state, key, looked, now)
         else:  # it is hidden behind another cause, or nobody tells
             one.well_since = None

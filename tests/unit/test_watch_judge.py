@@ -401,6 +401,19 @@ def test_a_check_that_is_not_declared_any_more_is_over(site: Site) -> None:
     assert titles(said) == [("success", f"over: other: {APART.hop}")]
 
 
+def test_what_was_told_of_a_host_that_left_the_site_is_over(site: Site) -> None:
+    """It stood in `phoenix status` for good."""
+    site.faults[APART] = "is failed"
+    assert [one.kind for one in site.round(3)] == ["failure"]
+    lists = {host: plan for host, plan in PLAN.lists.items() if host != "other"}
+    checks = tuple(check for check in CHECKS if check != APART)
+    site.plan = replace(PLAN, lists=lists, checks=checks, paths=(PATHS[0], PATHS[2]))
+    site.off.add("other")
+    said = site.round(4)
+    assert titles(said) == [("success", f"over: other: {APART.hop}")]
+    assert site.state.known == {}
+
+
 def test_a_disk_that_fills_is_told_days_ahead() -> None:
     site, said = Site(), []
     for hour in range(40):
