@@ -265,7 +265,8 @@ def told(plan: Plan, observed: Observed, state: State, now: float) -> list[Messa
         default=now,
     )
     well = {_key("fault", one.check) for one in outcomes if not one.fault}
-    well |= {_key("warning", one.check) for one in outcomes if not one.warning}
+    # What has become a fault is no warning any more, and not over.
+    well |= {_key("warning", one.check) for one in outcomes if not (one.warning or one.fault)}
     known_checks = {check.title for check in plan.checks}
     locked = _locked(state, newest, silent, now)
     messages = list(_begun(plan, state, found, looked, locked=locked, now=now))

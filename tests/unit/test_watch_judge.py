@@ -414,6 +414,18 @@ def test_what_was_told_of_a_host_that_left_the_site_is_over(site: Site) -> None:
     assert site.state.known == {}
 
 
+def test_a_warning_that_becomes_a_fault_is_not_over(site: Site) -> None:
+    site.faults[ROOM] = "~/ has 12% left"
+    assert [one.kind for one in site.round(3)] == ["warning"]
+    site.faults[ROOM] = "/ has 3% left"
+    assert [one.kind for one in site.round(4)] == ["failure"]
+    site.faults[ROOM] = "~/ has 12% left"
+    assert [one.kind for one in site.round(4)] == ["success"], "the fault; its warning is known"
+    site.faults.clear()
+    assert [one.kind for one in site.round(4)] == ["success"]
+    assert site.state.known == {}
+
+
 def test_a_disk_that_fills_is_told_days_ahead() -> None:
     site, said = Site(), []
     for hour in range(40):
