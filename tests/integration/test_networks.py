@@ -516,7 +516,8 @@ def test_a_second_traefik_that_leaves_the_declaration_leaves_nothing_behind(two:
     for words in left_on(two, SECOND):
         removed = two.project.phoenix(*words[1:], "-y")
         assert removed.returncode == 0, removed.stdout + removed.stderr
-    left = two.sh(SECOND, f"ls /etc/traefik /etc/systemd/system/{TRAEFIK}; pidof traefik nginx")
+    files = f"find /etc/traefik {CERTIFICATES} /etc/systemd/system/{TRAEFIK}* -type f"
+    left = two.sh(SECOND, f"{files}; pidof traefik nginx")
     assert left.out == ""
     assert left_on(two, SECOND) == []
 
