@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import bootstrap, preflight, state
+from lab import bootstrap, inside, preflight, state
 from lab.guests import lab_site
 from lab.settings import ROOT, LabError, Settings, from_environment
 from phoenix.secrets import record
@@ -143,6 +143,10 @@ def lab(
     was_up = state.load(settings) is not None
     with coming_up(request.session):
         found = _bring_up(settings, environment)
+    # Hundreds of runs log in: root's manager of systemd is not started and stopped for each.
+    for host in found.hosts:
+        container = preflight.connect().containers.get(found.container(host))
+        inside.run(container, "loginctl", "enable-linger", "root")
     yield found
     if not was_up and not os.environ.get("PHOENIX_TEST_LAB_KEEP"):
         down = [sys.executable, "lab", "down"]

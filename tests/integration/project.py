@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -118,6 +119,11 @@ class Project:
             )
         except subprocess.TimeoutExpired:
             raise missed(f"phoenix {' '.join(words)}", seconds) from None
+
+    def looks(self, *commands: Sequence[str]) -> list[subprocess.CompletedProcess[str]]:
+        """What `phoenix` says to each of these, side by side: they change nothing, and wait."""
+        with ThreadPoolExecutor(len(commands)) as pool:
+            return list(pool.map(lambda words: self.phoenix(*words), commands))
 
     @property
     def command_environment(self) -> dict[str, str]:

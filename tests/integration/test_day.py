@@ -90,9 +90,9 @@ class Machine:
 
     def is_clean(self) -> None:
         """Nothing to do, and nothing undeclared, by `plan` and by `status`."""
-        plan = self("plan")
+        plan, status = self.project.looks(["plan"], ["status", "--json"])
+        seen(f"\n{self.name} $ phoenix plan; phoenix status --json", plan.stdout + plan.stderr)
         assert plan.returncode == 0, plan.stdout + plan.stderr
-        status = self("status", "--json")
         assert status.returncode == 0, status.stdout + status.stderr
         undeclared = json.loads(status.stdout)["undeclared"]
         assert undeclared["unknown"] == [], undeclared

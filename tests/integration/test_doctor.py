@@ -232,9 +232,9 @@ CASES = {
 def test_true_cause_is_named_first(site: SiteLab, name: str) -> None:
     case = CASES[name]
     with case.broken(site):
-        report = told(site.project.phoenix("doctor", "--json"), 1)
-        if name in SHOWN:
-            shown = told(site.project.phoenix("status", "--no-drift", "--json"), 1)
+        asked = [["doctor", "--json"], ["status", "--no-drift", "--json"]]
+        looks = site.project.looks(*asked[: 2 if name in SHOWN else 1])
+    report, *shown_ones = (told(done, 1) for done in looks)
     first = report["first_cause"]
     seen(name, json.dumps(first))
     assert (first["layer"], first["host"]) == (case.layer, site.roles.get(case.role, case.role))
@@ -246,7 +246,7 @@ def test_true_cause_is_named_first(site: SiteLab, name: str) -> None:
     stopped = {route.fqdn for route in routes.routes(site.site)
                if not case.services or route.service.name in case.services}  # fmt: skip
     assert broken == {f"https://{fqdn}" for fqdn in stopped}
-    if name in SHOWN:
+    for shown in shown_ones:
         urls = {service["url"] for service in shown["services"] if service["state"] == "broken"}
         assert urls == broken
         same = ("layer", "host", "hop")

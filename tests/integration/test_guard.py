@@ -269,13 +269,11 @@ def test_a_guard_that_is_gone_or_altered_is_told_and_put_back(
 ) -> None:
     site.sh("ca", f"nft {change}", ok=True)
     assert answering(site, "client", site.address("ca"), {9000}) == {9000}
-    told = site.project.phoenix("status")
+    told, doctor, plan = site.project.looks(["status"], ["doctor"], ["plan", "guard"])
     assert told.returncode != 0
     assert "the guard does not hold" in " ".join(told.stdout.split()), told.stdout
-    doctor = site.project.phoenix("doctor")
     assert doctor.returncode != 0
     assert words in " ".join(doctor.stdout.split()), doctor.stdout
-    plan = site.project.phoenix("plan", "guard")
     assert words in " ".join(plan.stdout.split()), plan.stdout
     run = site.project.run("deploys/guard.py")
     assert run.returncode == 0, run.explain()

@@ -195,9 +195,9 @@ def assert_told(site: SiteLab) -> None:
     """By status, doctor and the start page: a certificate went to somebody else."""
     name = gateway_names(site.site)[0]
     told = f"{name} to a key that {site.roles['gateway']} never made"
-    for verb in ("status", "doctor"):
-        shown = " ".join(site.project.phoenix(verb).stdout.split())
-        seen(verb, shown)
+    for done in site.project.looks(["status"], ["doctor"]):
+        shown = " ".join(done.stdout.split())
+        seen("shown", shown)
         assert f"warning: certificate on {site.roles['ca']}: what it has issued: {told}" in shown
     run = site.project.run("deploys/verify.py")
     assert run.returncode == 0, run.explain()

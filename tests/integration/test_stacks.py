@@ -24,7 +24,7 @@ from phoenix.site.names import SERVER_VOLUME
 from phoenix.site.secret_names import BACKUP_KEY
 from tests.integration.load import load
 from tests.integration.portainer_lab import PortainerLab, planned
-from tests.integration.project import Project, Run
+from tests.integration.project import Project, Run, deadline_factor
 from tests.integration.site_lab import SiteLab, seen
 from tests.integration.test_certificates import LEGO
 from tests.integration.test_secrets import logs_with, process_lists
@@ -635,7 +635,7 @@ def test_a_stack_gets_no_certificate_for_another_s_name(lab_: PortainerLab) -> N
         order = LEGO.format(
             root=ROOTS, directory=f"https://ca.{domain}:9000/acme/acme/directory", domain=domain,
             name=f"{wanted}.{domain}",
-        ).replace("timeout 60", "timeout 25")  # fmt: skip
+        ).replace("timeout 60", f"timeout {6 * deadline_factor():.0f}")  # fmt: skip
         done = site.sh(lab_.agent, f"nsenter -t {pid} -n sh -c {shlex.quote(order)}")
         assert done.code != 0, done.text
         assert "BEGIN CERTIFICATE" not in done.text

@@ -130,14 +130,13 @@ def test_a_torn_database_is_told_and_repaired_by_a_sync(site: SiteLab, how: str)
         f"systemctl kill -s KILL step-ca; systemctl stop step-ca; cd {DIRECTORY} && {TORN[how]};"
         " systemctl reset-failed step-ca; systemctl start step-ca; sleep 1",
     )
-    doctor = site.project.phoenix("doctor")
+    doctor, plan = site.project.looks(["doctor"], ["plan", "step_ca"])
     said = " ".join(doctor.stdout.split())
     seen("doctor said", doctor.stdout[:1500])
     assert doctor.returncode == 1, doctor
     assert "cannot open its database: " in said, doctor.stdout
     assert "a sync keeps them aside" in said, doctor.stdout
     assert "phoenix sync step_ca" in said, doctor.stdout
-    plan = site.project.phoenix("plan", "step_ca")
     assert "it is kept below /var/backups/phoenix/step-ca" in " ".join(plan.stdout.split()), plan
     sync = site.project.phoenix("sync", "-y", "step_ca")
     assert sync.returncode == 0, sync.stdout + sync.stderr
@@ -148,8 +147,8 @@ def test_a_torn_database_is_told_and_repaired_by_a_sync(site: SiteLab, how: str)
     for holder in ("gateway", "traefik"):
         renewed = site.project.phoenix("certs", "renew", site.roles[holder])
         assert renewed.returncode == 0, renewed.stdout + renewed.stderr
-    assert site.project.phoenix("doctor").returncode == 0
-    assert site.project.phoenix("plan", "step_ca").returncode == 0
+    for done in site.project.looks(["doctor"], ["plan", "step_ca"]):
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.usefixtures("repaired")

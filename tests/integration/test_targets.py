@@ -38,9 +38,62 @@ def documented_reader() -> dict[str, object]:
 SERVICE = {"name": "fresh", "aliases": ["newest"], "port": PORT, "scheme": "https"}
 
 
-@pytest.fixture
-def declared(site: SiteLab, variant: Project) -> Iterator[Project]:
+NAMED = {"qdrant_service": "qdrant", "thinkheads_ai_app": "app"}
+"""The folders of two stacks, and the name of the service that each has."""
+
+
+def test_two_services_that_exchange_their_names(site: SiteLab, variant: Project) -> None:
+    """Each name leads to the other one's application, with a certificate that has it."""
+    domain, paths = site.site.domain, {r.service.name: r.health_path for r in site.backends}
+
+    def served() -> dict[tuple[str, str], tuple[int, bool]]:
+        """For each name and each application's path: the status, and whether `app` answers."""
+        answers = {
+            (name, path): site.curl(f"https://{name}.{domain}{path}")
+            for name in NAMED.values()
+            for path in {paths[name] for name in NAMED.values()}
+        }
+        return {
+            asked: (answer.status, '"service": "app"' in answer.body)
+            for asked, answer in answers.items()
+        }
+
+    def undeclared(project: Project) -> list[object]:
+        """What a plan tells that is declared nowhere."""
+        told = json.loads(project.phoenix("plan", "--json").stdout)
+        items: list[object] = told["undeclared"]["items"]
+        return items
+
+    first, second = NAMED.values()
+    before, beside = served(), undeclared(site.project)
+    assert before[first, paths[first]] == (200, False), before
+    assert before[second, paths[second]] == (200, True), before
+    for folder, name in NAMED.items():
+        file = f"stacks/{folder}/phoenix.json"
+        text = json.dumps(variant.json(file))
+        new = json.dumps(second if name == first else first)
+        assert f'"name": {json.dumps(name)}' in text
+        changed = text.replace(f'"name": {json.dumps(name)}', f'"name": {new}')
+        variant.write_json(file, json.loads(changed))
+    try:
+        done = variant.phoenix("sync", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert json.loads(done.stdout)["verified"], done.stdout
+        assert served() == {
+            (second if name == first else first, path): said
+            for (name, path), said in before.items()
+        }
+        assert undeclared(variant) == beside
+    finally:
+        back = site.project.phoenix("sync")
+    assert back.returncode == 0, back.stdout + back.stderr
+    assert served() == before
+
+
+@pytest.fixture(scope="module")
+def declared(site: SiteLab) -> Iterator[Project]:
     """The site with one more stack; afterwards it is as it was."""
+    variant = site.project.variant("declared")
     folder = variant.path / "stacks/fresh"
     folder.mkdir()
     (folder / "docker-compose.yml").write_text(documented(site.state.images["app"]))
@@ -95,55 +148,3 @@ def test_a_broken_application_ends_its_own_sync_and_no_other(
     assert proof.returncode != 0, proof.stdout
     put_back = json.loads(declared.phoenix("sync", "stack:fresh", "--json").stdout)
     assert (put_back["ok"], put_back["verified"]) == (True, True), put_back
-
-
-NAMED = {"qdrant_service": "qdrant", "thinkheads_ai_app": "app"}
-"""The folders of two stacks, and the name of the service that each has."""
-
-
-def test_two_services_that_exchange_their_names(site: SiteLab, variant: Project) -> None:
-    """Each name leads to the other one's application, with a certificate that has it."""
-    domain, paths = site.site.domain, {r.service.name: r.health_path for r in site.backends}
-
-    def served() -> dict[tuple[str, str], tuple[int, bool]]:
-        """For each name and each application's path: the status, and whether `app` answers."""
-        answers = {
-            (name, path): site.curl(f"https://{name}.{domain}{path}")
-            for name in NAMED.values()
-            for path in {paths[name] for name in NAMED.values()}
-        }
-        return {
-            asked: (answer.status, '"service": "app"' in answer.body)
-            for asked, answer in answers.items()
-        }
-
-    def undeclared(project: Project) -> list[object]:
-        """What a plan tells that is declared nowhere."""
-        told = json.loads(project.phoenix("plan", "--json").stdout)
-        items: list[object] = told["undeclared"]["items"]
-        return items
-
-    first, second = NAMED.values()
-    before, beside = served(), undeclared(site.project)
-    assert before[first, paths[first]] == (200, False), before
-    assert before[second, paths[second]] == (200, True), before
-    for folder, name in NAMED.items():
-        file = f"stacks/{folder}/phoenix.json"
-        text = json.dumps(variant.json(file))
-        new = json.dumps(second if name == first else first)
-        assert f'"name": {json.dumps(name)}' in text
-        changed = text.replace(f'"name": {json.dumps(name)}', f'"name": {new}')
-        variant.write_json(file, json.loads(changed))
-    try:
-        done = variant.phoenix("sync", "--json")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert json.loads(done.stdout)["verified"], done.stdout
-        assert served() == {
-            (second if name == first else first, path): said
-            for (name, path), said in before.items()
-        }
-        assert undeclared(variant) == beside
-    finally:
-        back = site.project.phoenix("sync")
-    assert back.returncode == 0, back.stdout + back.stderr
-    assert served() == before
