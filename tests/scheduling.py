@@ -26,8 +26,9 @@ FIRST = (
         "stack_ways", "stack_failures", "init", "networks", "step_ca", "watch", "rotation",
         "guard", "doctor", "kills", "taken_over", "portainer", "renewal",
     )),
-    "proxmox/test_cut.py", "proxmox/test_whole_site.py", "unit/test_apply_script.py",
-    "unit/test_injection.py",
+    "unit/test_injection.py", "unit/test_portainer_database.py", "proxmox/test_converge.py",
+    "unit/test_root_key.py", "unit/test_apply_script.py", "proxmox/test_deploy.py",
+    "proxmox/test_cut.py", "proxmox/test_whole_site.py",
 )  # fmt: skip
 """Files that take longest, in this order: a long one at the end keeps one worker waiting for the
 other."""
