@@ -14,7 +14,7 @@ import pytest
 
 from phoenix.components.portainer.compose_files import DIRECTORY
 from tests.integration.portainer_lab import PortainerLab
-from tests.integration.project import Project, Run
+from tests.integration.project import Project, Run, deadline_factor
 from tests.integration.site_lab import SiteLab
 from tests.integration.test_stacks import plan_of
 
@@ -117,9 +117,9 @@ def lab_(site: SiteLab) -> Iterator[PortainerLab]:
 
 
 def impatient(project: Project) -> None:
-    """What never comes up is waited for half a minute, and not five."""
-    given = "                env=prepared.variables,\n"
-    project.replace(STACKS, given, f"{given}                seconds=30,\n")
+    """What never comes up is waited for some seconds, and not for five minutes."""
+    given, seconds = "                env=prepared.variables,\n", round(10 * deadline_factor())
+    project.replace(STACKS, given, f"{given}                seconds={seconds},\n")
 
 
 def inside(lab: PortainerLab, host: str) -> dict[str, str]:
