@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tests.integration.project import deadline_factor, missed
 from tests.integration.site_lab import ROOT_FILE, SiteLab
 
 # One curl per request: a new connection and a whole handshake each. --resolve: DNS has tests of
@@ -34,6 +36,18 @@ class Load:
         """ "STATUS CURL-EXIT-CODE MESSAGE" -> how often."""
         return Counter(line.strip() for line in self.site.sh("client", f"cat {self.log}").out
                        .splitlines())  # fmt: skip
+
+    def wait_for(self, count: int) -> None:
+        """Wait for so many answers: a busy client asks seldom.
+
+        Raises:
+            DeadlineError: they do not come.
+        """
+        end = time.monotonic() + 120 * deadline_factor()
+        while self.answers().total() < count:
+            if time.monotonic() > end:
+                raise missed(f"{count} answers under load", 120 * deadline_factor())
+            time.sleep(0.5)
 
     def failures(self) -> dict[str, int]:
         """Everything but a 200."""
@@ -62,5 +76,6 @@ def load(site: SiteLab, service: str = "", path: str = "", options: str = "") ->
     try:
         yield found
     finally:
-        wait = f"touch {mark}; for i in $(seq 150); do [ -e {mark}.done ] && exit 0; sleep 0.1;"
+        tries = round(400 * deadline_factor())  # the last request may take what curl gives it
+        wait = f"touch {mark}; for i in $(seq {tries}); do [ -e {mark}.done ] && exit 0; sleep 0.1;"
         site.sh("client", f"{wait} done; exit 1", ok=True)

@@ -20,7 +20,7 @@ from phoenix.components.portainer.compose_files import API_KEY_FILE
 from phoenix.components.trust import ROOTS
 from phoenix.derived.control_plane import portainer_url
 from phoenix.site.model import Deployment
-from tests.integration.project import Project, Run
+from tests.integration.project import Project, Run, deadline_factor
 from tests.integration.site_lab import ROOT_FILE, SiteLab
 
 T = TypeVar("T")
@@ -220,10 +220,10 @@ class PortainerLab:
 
     def eventually(self, what: str, look: Callable[[], bool], seconds: float = 90) -> None:
         """Wait until `look` is true."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * deadline_factor()
         while not look():
             assert time.monotonic() < deadline, (
-                f"not within {seconds:g} s: {what}: {self.running()}"
+                f"not within {seconds * deadline_factor():g} s: {what}: {self.running()}"
             )
             time.sleep(0.5)
 

@@ -13,7 +13,7 @@ import pytest
 
 from phoenix.components.nginx.nginx_conf import ACCESS_LOG, CLIENT_CERTIFICATE
 from phoenix.site.removed_headers import REMOVED_HEADERS
-from tests.integration.project import Project
+from tests.integration.project import Project, deadline_factor
 from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
 
 UPLOAD_MIB = 20
@@ -120,7 +120,8 @@ def test_access_log_is_the_gateway_s_and_holds_no_query(site: SiteLab, name: str
     answer = site.curl(f"https://{name}/log/{mark}?token=query-{mark}")
     assert answer.status == 200, answer
     found = f"grep -m 1 /log/{mark} {ACCESS_LOG}"
-    wait = f"for i in $(seq 300); do {found} && exit; sleep 0.1; done; exit 1"
+    tries = round(150 * deadline_factor())
+    wait = f"for i in $(seq {tries}); do {found} && exit; sleep 0.1; done; exit 1"
     entry = json.loads(site.sh("gateway", wait, ok=True).out)
     seen("the log's entry", entry)
     told = {key: entry[key] for key in ("client", "host", "method", "path", "protocol", "status")}

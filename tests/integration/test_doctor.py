@@ -189,6 +189,7 @@ def stack_changed_by_hand(site: SiteLab) -> Iterator[None]:
         yield
     finally:
         site.sh("drphoenix", f"docker start {name}", ok=True)
+        PortainerLab(site).wait_well()  # the next case is of one thing that is broken
 
 
 @contextmanager

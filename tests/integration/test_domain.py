@@ -86,8 +86,8 @@ def test_a_site_moves_to_another_domain(site: SiteLab, moved: Project) -> None:
         assert {f"DNS:{old}", f"DNS:{NEW}"} <= permitted(site)
         assert told(site.project, "plan", code=0), "the site is in its old domain still"
         seen("answers under the old name", dict(requests.answers()))
+        requests.wait_for(51)
         assert requests.failures() == {}
-        assert requests.answers().total() > 50, requests.answers()
 
     told(moved, "sync", "-y", code=0)
     assert told(moved, "plan", code=0)

@@ -16,7 +16,7 @@ import pytest
 
 from operations.site_lock import FILE
 from tests.integration.fresh import FreshPlan
-from tests.integration.project import Project
+from tests.integration.project import Project, deadline_factor
 from tests.integration.site_lab import SiteLab, seen
 
 
@@ -259,7 +259,7 @@ def test_the_second_of_two_runs_stops_and_names_the_first(
         assert "Nothing was started" in output
     finally:
         held_up()
-        out, errors = first.communicate(timeout=240)
+        out, errors = first.communicate(timeout=240 * deadline_factor())
     assert first.returncode == 0, (out + errors).decode()
 
 
@@ -310,7 +310,7 @@ def test_nobody_comes_in_between_the_calls_of_one_command(
         assert set(tries) == {"held"}
     finally:
         held_up()
-        out, errors = first.communicate(timeout=240)
+        out, errors = first.communicate(timeout=240 * deadline_factor())
     assert first.returncode == 0, (out + errors).decode()
 
 

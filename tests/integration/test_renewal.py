@@ -9,12 +9,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.load import load
+from tests.integration.project import deadline_factor
 from tests.integration.site_lab import SiteLab, seen
 
 # Their timers look every five seconds and renew with a third left. step-ca adds a minute of
 # backdating to what it gives.
 LIFETIME = "2m"
-DEADLINE = 200.0
+DEADLINE = 200.0 * deadline_factor()
 DEPLOYS = ("deploys/step_ca.py", "deploys/traefik.py", "deploys/nginx.py")
 
 
@@ -56,7 +57,7 @@ def serial(site: SiteLab, role: str) -> str:
 
 
 def wait_for_traefik(site: SiteLab, seconds: float) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * deadline_factor()
     while not serial(site, "traefik"):
         assert time.monotonic() < end, "Traefik serves no certificate of the CA"
         time.sleep(0.5)
@@ -78,10 +79,10 @@ def test_renewal_without_restart_or_failure(site: SiteLab) -> None:
                     seen(f"{role} renewed after", f"{time.monotonic() - begin:.0f} s: {new}")
                     waiting.discard(role)
             time.sleep(1)
+        requests.wait_for(101)
     answers = requests.answers()
     seen("answers under load", dict(answers))
     log = site.sh("gateway", "journalctl -q --no-pager -o cat -u phoenix-acme@gateway -n 20").out
     assert not waiting, f"not renewed within {DEADLINE} s: {waiting}\n{log}"
     assert requests.failures() == {}
-    assert answers.total() > 100, answers
     assert {role: site.unit(role) for role in units} == units, "a service was restarted"

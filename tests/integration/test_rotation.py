@@ -11,7 +11,7 @@ import pytest
 from phoenix.derived import control_plane
 from tests.integration.load import Load, load
 from tests.integration.portainer_lab import PortainerLab
-from tests.integration.project import Run
+from tests.integration.project import Run, deadline_factor
 from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
 
 DEPLOY = "deploys/certs_rotate.py"
@@ -138,7 +138,7 @@ def test_root_is_replaced(site: SiteLab, under_load: Load) -> None:
     # A run that dies when the CA has just begun to sign with the new keys.
     killed = site.project.start("inventories/lab.py", DEPLOY, "-y", "--json",
                                  "--data", "certs_rotate=continue")  # fmt: skip
-    end = time.monotonic() + 120
+    end = time.monotonic() + 120 * deadline_factor()
     while site.sh("ca", f"test -e {CA}/rotation/switched").code != 0:
         assert not killed.ends_within(0.2), killed.finish().explain()
         assert time.monotonic() < end, "the CA does not change its keys"
@@ -159,8 +159,8 @@ def test_root_is_replaced(site: SiteLab, under_load: Load) -> None:
     assert again.other_changes == [], again.explain()
     client_trusts(site, NEW)
     seen("answers under load", dict(under_load.answers()))
+    under_load.wait_for(101)
     assert under_load.failures() == {}
-    assert under_load.answers().total() > 100, under_load.answers()
 
 
 def test_one_certificate_is_renewed_now(site: SiteLab) -> None:

@@ -75,13 +75,15 @@ def test_lock_out_is_undone_without_the_operator(site: SiteLab, variant: Project
         "inventories/lab.py", "deploys/base.py", "-y", "--limit", "nginx",
         "--data", "ssh_confirm_seconds=8",
     )  # fmt: skip
-    wait = "for i in $(seq 600); do grep -q {word} {live} && exit 0; sleep 0.05; done; exit 1"
-    site.sh("gateway", wait.format(word="'^AllowUsers nobody'", live=LIVE), ok=True)
+    tries = round(600 * deadline_factor())
+
+    def until(condition: str) -> str:
+        return f"for i in $(seq {tries}); do {condition} && exit 0; sleep 0.05; done; exit 1"
+
+    site.sh("gateway", until(f"grep -q '^AllowUsers nobody' {LIVE}"), ok=True)
     started.kill()
-    back = "for i in $(seq 300); do grep -q AllowUsers {live} || exit 0; sleep 0.1; done; exit 1"
-    site.sh("gateway", back.format(live=LIVE), ok=True)
+    site.sh("gateway", until(f"! grep -q AllowUsers {LIVE}"), ok=True)
     assert site.sh("gateway", f"cat {LIVE}", ok=True).out == before
-    logged = site.sh("gateway", "for i in $(seq 50); do systemctl is-active -q ssh && exit 0; "
-                     "sleep 0.1; done; exit 1")  # fmt: skip
+    logged = site.sh("gateway", until("systemctl is-active -q ssh"))
     assert logged.code == 0, logged.text
     can_log_in(site, "gateway")

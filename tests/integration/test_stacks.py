@@ -676,10 +676,11 @@ def test_stacks_of_an_earlier_release_move_over_without_a_lost_request(lab_: Por
     with load(site, "app") as app, load(site, "qdrant") as qdrant:
         run = site.project.run("deploys/all.py")
         assert run.returncode == 0, run.explain()
+        for requests in (app, qdrant):
+            requests.wait_for(51)
     for requests in (app, qdrant):
         seen("answers under load", dict(requests.answers()))
         assert requests.failures() == {}
-        assert requests.answers().total() > 50
     assert site.sh(lab_.agent, mounts, ok=True).out == "", "a stack still reads the host's pair"
     names = site.sh(
         lab_.agent, f"openssl x509 -in {HOST_PAIRS}/host/fullchain.pem -noout -ext subjectAltName"
