@@ -22,9 +22,11 @@ LABS = 2
 LAB = "tests/integration/"
 FIRST = (
     *(f"integration/test_{name}.py" for name in (
-        "trouble", "day", "stacks", "domain", "move", "swarm", "undeclared", "targets",
-        "stack_ways", "stack_failures", "init", "networks", "step_ca", "watch", "rotation",
-        "guard", "doctor", "kills", "taken_over", "portainer", "renewal",
+        "stacks", "day", "domain", "trouble", "move", "networks", "swarm", "undeclared",
+        "stack_ways", "init", "targets", "stack_failures", "step_ca", "watch", "rotation",
+        "guard", "kills", "doctor", "taken_over", "portainer", "renewal", "portainer_rebuild",
+        "backup", "services", "second_operator", "issuance", "history", "secret_rotation",
+        "admission", "plan_and_sync",
     )),
     "unit/test_injection.py", "unit/test_portainer_database.py", "proxmox/test_converge.py",
     "unit/test_root_key.py", "unit/test_apply_script.py", "proxmox/test_deploy.py",
