@@ -139,8 +139,9 @@ def test_a_new_stack_by_its_name_ends_proven(site: SiteLab, declared: Project) -
 def test_a_broken_application_ends_its_own_sync_and_no_other(
     site: SiteLab, declared: Project
 ) -> None:
-    done = declared.phoenix("sync", "stack:fresh", "--json")
-    assert done.returncode == 0, done.stdout + done.stderr
+    if site.curl(URLS[0]).status != 200:  # it is there after the test above
+        done = declared.phoenix("sync", "stack:fresh", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
     site.sh("drphoenix", f"docker stop {PROJECT}-web-1", ok=True)
     nginx = json.loads(declared.phoenix("sync", "nginx", "--json").stdout)
     assert (nginx["ok"], nginx["verified"]) == (True, True), nginx
