@@ -23,7 +23,7 @@ from phoenix.components.guard.ruleset import UNIT as GUARD
 from phoenix.components.nginx.nginx_conf import CLIENT_CERTIFICATE
 from phoenix.derived import control_plane, firewall, routes
 from phoenix.site.model import Host, Site
-from tests.integration.project import Project
+from tests.integration.project import Project, deadline_factor
 
 ROOT_FILE = "/root/phoenix-root.pem"
 ASKED = "/root/asked-root.pem"
@@ -244,7 +244,7 @@ def seen(label: str, value: Any) -> None:
 
 def eventually(what: str, look: Callable[[], bool], seconds: float = 120) -> None:
     """Wait for a state; fails, saying what, where it does not come."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * deadline_factor()
     while not look():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.5)
