@@ -403,28 +403,37 @@ def environments(site: Site, report: Report) -> None:
 
 def _published_ports(host: Host, taken: _Taken, report: Report) -> None:
     for stack in host.docker_stacks:
-        for position, port in enumerate(stack.ports):
-            file = stack.compose_label
+        file = stack.compose_label
+        own: dict[tuple[str, int, str], list[PublishedPort]] = {}
+        clashes: dict[tuple[str, str, str], list[int]] = {}  # a range has many, and one cause
+        for port in stack.ports:
             user = f"{file} (environment {stack.environment}, service {port.service})"
+            before = own.setdefault((port.service, port.host_port, port.proto), [])
             other = taken.by(port.host_port, port.proto, port.address)
             if other is None:
                 taken.add(port.host_port, port.proto, port.address, user)
-            elif other != user or _is_again(port, stack.ports[:position]):
-                report.error(
-                    file,
-                    f"services.{port.service}.ports",
-                    f"port {port.host_port}/{port.proto} of {host.name} is taken by {other}",
-                    "publish another host port",
-                )
+            elif other != user or _is_again(port, before):
+                clashes.setdefault((port.service, port.proto, other), []).append(port.host_port)
+            before.append(port)
+        for (service, proto, other), numbers in clashes.items():
+            are = "is" if len(numbers) == 1 else f"and {len(numbers) - 1} more of it are"
+            report.error(
+                file,
+                f"services.{service}.ports",
+                f"port {numbers[0]}/{proto} of {host.name} {are} taken by {other}",
+                "publish another host port",
+            )
 
 
 def _is_again(port: PublishedPort, before: Sequence[PublishedPort]) -> bool:
-    """Whether a service publishes a port that it has: by IPv4 and by IPv6 is no contradiction."""
+    """Whether a service publishes a port that it has: by IPv4 and by IPv6 is no contradiction.
+
+    Args:
+        port: of a service.
+        before: what it publishes of the same number and protocol already.
+    """
     return any(
-        (one.service, one.host_port, one.proto) == (port.service, port.host_port, port.proto)
-        and _version(one) == _version(port)
-        and _overlap(one.address, port.address)
-        for one in before
+        _version(one) == _version(port) and _overlap(one.address, port.address) for one in before
     )
 
 
@@ -670,7 +679,9 @@ def firewall_rules(site: Site, report: Report) -> None:
 
 def _refusals(host: Host, needed: Sequence[firewall.Flow], report: Report) -> None:
     """Warn of refusals that shut what the site needs, and of permissions that they shut."""
-    for place, path, rule in _rules_of(host):
+    rules = list(_rules_of(host))
+    refusals = [(place, path, rule) for place, path, rule in rules if rule.action != "ACCEPT"]
+    for place, path, rule in rules:
         if shut := _shut(host, rule, needed):
             report.warn(
                 place,
@@ -678,7 +689,7 @@ def _refusals(host: Host, needed: Sequence[firewall.Flow], report: Report) -> No
                 f"it shuts what the site needs of {host.name}: {listed(shut)}",
                 "write the other end, protocol and port of what is to be shut alone",
             )
-        if by := _refused_by(host, rule):
+        if by := _refused_by(rule, refusals):
             report.warn(
                 place,
                 path,
@@ -713,12 +724,14 @@ def _shut(host: Host, rule: FirewallRule, flows: Sequence[firewall.Flow]) -> tup
     return tuple(dict.fromkeys(shut))
 
 
-def _refused_by(host: Host, rule: FirewallRule) -> str | None:
+def _refused_by(
+    rule: FirewallRule, refusals: Sequence[tuple[str, str, FirewallRule]]
+) -> str | None:
     """The place of a rule that refuses all that this one accepts; None where none does."""
     if rule.action != "ACCEPT":
         return None
-    for place, path, other in _rules_of(host):
-        if other.action == "ACCEPT" or other.direction != rule.direction:
+    for place, path, other in refusals:
+        if other.direction != rule.direction:
             continue
         if other.proto not in (None, rule.proto):
             continue

@@ -199,26 +199,50 @@ def _idmap(raw: RawLxc, source: Source, report: Report) -> Iterator[str]:
         )  # fmt: skip
         return
     for kind in ("uid", "gid"):
-        own = sorted((id_map for id_map in raw.id_maps if id_map.type == kind), key=_first)
-        free = 0
-        for id_map in own:
-            if id_map.container_id < free or id_map.container_id + id_map.size > IDS:
-                report.error(
-                    source.file,
-                    f"{source.path}.id_maps[{raw.id_maps.index(id_map)}]",
-                    f"{kind}s {id_map.container_id} to {id_map.container_id + id_map.size - 1} "
-                    f"are mapped twice, or lie above {IDS - 1}",
-                    "map each id once",
-                )
-                return
-            if not _is_apart(id_map, kind, raw, source, report):
-                return
-            if id_map.container_id > free:
-                yield _line(kind, free, FIRST_HOST_ID + free, id_map.container_id - free)
-            yield _line(kind, id_map.container_id, id_map.host_id, id_map.size)
-            free = id_map.container_id + id_map.size
-        if free < IDS:
-            yield _line(kind, free, FIRST_HOST_ID + free, IDS - free)
+        own = [id_map for id_map in raw.id_maps if id_map.type == kind]
+        lines = _lines(own, kind, raw, source, report) if len(own) <= _MOST_LINES else ()
+        if lines is None:
+            return
+        if (number := max(len(own), len(lines))) > _MOST_LINES:
+            message = (
+                f"the map of {kind}s has {number} lines with what lies between, and Linux takes "
+                f"{_MOST_LINES}: the container would not start"
+            )
+            fix = "map ranges by size, or fewer ids"
+            report.error(source.file, f"{source.path}.id_maps", message, fix)
+            return
+        yield from lines
+
+
+def _lines(
+    own: Iterable[RawIdMap], kind: str, raw: RawLxc, source: Source, report: Report
+) -> Sequence[str] | None:
+    """The map of users or of groups; None with the reason reported."""
+    free = 0
+    lines: list[str] = []
+    for id_map in sorted(own, key=_first):
+        if id_map.container_id < free or id_map.container_id + id_map.size > IDS:
+            report.error(
+                source.file,
+                f"{source.path}.id_maps[{raw.id_maps.index(id_map)}]",
+                f"{kind}s {id_map.container_id} to {id_map.container_id + id_map.size - 1} "
+                f"are mapped twice, or lie above {IDS - 1}",
+                "map each id once",
+            )
+            return None
+        if not _is_apart(id_map, kind, raw, source, report):
+            return None
+        if id_map.container_id > free:
+            lines.append(_line(kind, free, FIRST_HOST_ID + free, id_map.container_id - free))
+        lines.append(_line(kind, id_map.container_id, id_map.host_id, id_map.size))
+        free = id_map.container_id + id_map.size
+    if free < IDS:
+        lines.append(_line(kind, free, FIRST_HOST_ID + free, IDS - free))
+    return lines
+
+
+_MOST_LINES = 340
+"""Of a map of ids in Linux (user_namespaces(7))."""
 
 
 def _is_apart(id_map: RawIdMap, kind: str, raw: RawLxc, source: Source, report: Report) -> bool:

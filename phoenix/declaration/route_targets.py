@@ -117,27 +117,38 @@ def _check_redirect(service: Service, names: _Names, report: Report) -> None:
     if names.is_unknown(host):
         report.error(*_at(service, "redirect_to"), _unknown(host, names.site), _NAME_IT)
         return
-    way_back = _round(service, names)
-    if way_back:
+    way, returns = _led(service, names)
+    if returns:
         report.error(
             *_at(service, "redirect_to"),
-            f"clients go in a circle: {' -> '.join(way_back)}",
+            f"clients go in a circle: {' -> '.join(way)}",
+            "write the URL of a service that answers",
+        )
+    elif len(way) > _MOST_REDIRECTS:
+        report.error(
+            *_at(service, "redirect_to"),
+            f"clients give up: after {_MOST_REDIRECTS} redirects they are at {way[-1]}, which is "
+            "one as well",
             "write the URL of a service that answers",
         )
 
 
-def _round(service: Service, names: _Names) -> list[str]:
-    """The services through which a redirect comes back to itself; empty where it does not."""
+_MOST_REDIRECTS = 20
+"""So many a client follows (https://fetch.spec.whatwg.org/#http-redirect-fetch)."""
+
+
+def _led(service: Service, names: _Names) -> tuple[list[str], bool]:
+    """The redirects through which a client is led, and whether they come back to the first."""
     passed = [service.name]
     at: Service | None = service
-    while at is not None and at.redirect is not None:
+    while at is not None and at.redirect is not None and len(passed) <= _MOST_REDIRECTS:
         asked = urlsplit(at.redirect.url)
         path = f"{asked.path}{at.path if at.redirect.keeps_path else ''}"
         at = names.of(asked._replace(path=path).geturl())
-        if at is None or at.name in passed:
+        if at is None or at.redirect is None or at.name in passed:
             break
         passed.append(at.name)
-    return [*passed, service.name] if at is service else []
+    return ([*passed, service.name], True) if at is service else (passed, False)
 
 
 def _check_forward_auth(service: Service, names: _Names, report: Report) -> None:

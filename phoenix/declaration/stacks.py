@@ -636,26 +636,27 @@ def _check_targets(
     report: Report,
 ) -> None:
     """Refuse a file at a place where a service mounts something else."""
+    numbers: dict[str, int] = {}  # of the last file at each place; `_check_files` tells of two
     for number, file in enumerate(raw.files):
-        for name, service in content["services"].items():
-            for place, target in compose_values.targets(service, values):
-                at = f"{path}.files[{number}].destination_in_container"
-                if target == file.destination_in_container:
-                    report.error(
-                        label,
-                        at,
-                        f"services.{name}.{place} mounts something else at {target}: one of the "
-                        "two is lost",
-                        "write another path, or keep one of the two",
-                    )
-                elif target.startswith(f"{file.destination_in_container}/"):
-                    report.error(
-                        label,
-                        at,
+        numbers[file.destination_in_container] = number
+    for name, service in content["services"].items() if numbers else ():
+        for place, target in compose_values.targets(service, values):
+            for at in (target, *map(str, PurePosixPath(target).parents)):
+                if at not in numbers:
+                    continue
+                path_of_file = f"{path}.files[{numbers[at]}].destination_in_container"
+                message = (
+                    f"services.{name}.{place} mounts something else at {target}: one of the two is "
+                    "lost"
+                )
+                fix = "write another path, or keep one of the two"
+                if at != target:
+                    message = (
                         f"services.{name}.{place} mounts something at {target}, below this, which "
-                        "is a file: Docker cannot mount both",
-                        "write another path for one of the two",
+                        "is a file: Docker cannot mount both"
                     )
+                    fix = "write another path for one of the two"
+                report.error(label, path_of_file, message, fix)
 
 
 def _publishes(

@@ -6,7 +6,7 @@ Keys: docker/cli, cli/compose/schema (3.13) and cli/compose/types, `UnsupportedP
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from phoenix.declaration.compose import filled
@@ -303,11 +303,14 @@ def _check_nodes(site: Site, host: Host, stack: Deployment, report: Report) -> N
                 f"no node of the swarm meets {' and '.join(given)}",
                 f"correct them: nodes have node_labels, and {_NODE} is a guest's name",
             )  # fmt: skip
+    users: dict[str, Mapping[tuple[int, str], Collection[str]]] = {}
     for port in stack.ports:
         for node in candidates(site.swarm_nodes, placement.get(port.service, ())):
             if node == host:
                 continue  # conflicts.host_ports sees to it
-            for user in _users(site, node, port.host_port, port.proto, stack):
+            if node.name not in users:
+                users[node.name] = _users(site, node, stack)
+            for user in users[node.name].get((port.host_port, port.proto), ()):
                 report.error(
                     stack.compose_label, f"services.{port.service}.ports",
                     f"port {port.host_port}/{port.proto} of the node {node.name}, which may run "
@@ -316,23 +319,24 @@ def _check_nodes(site: Site, host: Host, stack: Deployment, report: Report) -> N
                 )  # fmt: skip
 
 
-def _users(site: Site, node: Host, port: int, proto: str, stack: Deployment) -> Iterator[str]:
+def _users(site: Site, node: Host, stack: Deployment) -> Mapping[tuple[int, str], Collection[str]]:
+    """Who has each port of a node, beside a stack: its own stacks and services, and Swarm's."""
+    users: dict[tuple[int, str], dict[str, None]] = {}
     for other in node.docker_stacks:
-        if any((one.host_port, one.proto) == (port, proto) for one in other.ports):
-            yield other.project
-    for service in site.services_of(node) if proto == "tcp" else ():
-        if service.of_guest and service.port == port:
-            yield f"the service {service.name}"
+        for one in other.ports:
+            users.setdefault((one.host_port, one.proto), {})[other.project] = None
+    for service in site.services_of(node):
+        if service.of_guest:
+            users.setdefault((service.port, "tcp"), {})[f"the service {service.name}"] = None
     for host in site.guests:
         for other in host.docker_stacks:
             if other.type != "swarm" or other.project == stack.project or host == node:
                 continue
             placement = dict(other.placement)
             for one in other.ports:
-                if (one.host_port, one.proto) == (port, proto) and node in candidates(
-                    site.swarm_nodes, placement.get(one.service, ())
-                ):
-                    yield other.project
+                if node in candidates(site.swarm_nodes, placement.get(one.service, ())):
+                    users.setdefault((one.host_port, one.proto), {})[other.project] = None
+    return users
 
 
 def _route_faults(service: Service) -> Iterator[tuple[str, str]]:

@@ -175,6 +175,13 @@ def test_a_long_row_of_extends_is_read() -> None:
     assert document.read(text)["services"]["s0"] == {"image": "a:1", "extends": "s1"}
 
 
+def test_a_range_that_is_published_twice_is_one_finding(tmp_path: Path) -> None:
+    """One cause, and not one for each of its ports, each looked for among all before it."""
+    twice = ["10000-13999:10000-13999"] * 2
+    (found,) = with_web(ports=["8000:8000", *twice]).refused(tmp_path)
+    assert "port 10000/tcp of worker and 3999 more of it are taken by" in found.message
+
+
 def test_port_of_which_docker_chooses_the_hosts_side_is_told(tmp_path: Path) -> None:
     declared = with_web(ports=["8000:8000", "127.0.0.1::9000"])
     found = problem(declared.load(tmp_path).warnings, COMPOSE, "services.web.ports[1]")

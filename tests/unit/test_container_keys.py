@@ -116,6 +116,14 @@ def test_ids_that_are_mapped_twice_or_lie_outside_are_refused(
     assert any(f.path.startswith(f"{PLACE}.id_maps") for f in findings), findings
 
 
+@pytest.mark.parametrize(("number", "apart"), [(400, 1), (200, 2)])
+def test_more_id_maps_than_linux_takes_are_refused(tmp_path: Path, number: int, apart: int) -> None:
+    each = [{"type": "uid", "host_id": 1000 + n, "container_id": 1000 + apart * n}
+            for n in range(number)]  # fmt: skip
+    found = problem(declared(id_maps=each).refused(tmp_path), LXC, f"{PLACE}.id_maps")
+    assert "Linux takes 340" in found.message
+
+
 def test_a_privileged_container_has_no_id_map(tmp_path: Path) -> None:
     maps = [{"type": "uid", "host_id": 33, "container_id": 33}]
     findings = declared(id_maps=maps, unprivileged=False).refused(tmp_path)

@@ -58,6 +58,14 @@ def test_redirects_in_a_circle_are_refused(tmp_path: Path) -> None:
     assert "b -> c -> b" in findings[1].message
 
 
+def test_more_redirects_than_clients_follow_are_refused(tmp_path: Path) -> None:
+    chain = [go(f"r{n}", f"https://r{n + 1}.{ZONE}") for n in range(20)]
+    end = go("r20", "https://a.example.com")
+    (found,) = extra(*chain, end).refused(tmp_path / "long")
+    assert (found.path, "at r20, which" in found.message) == (f"{AT}[0].redirect_to", True)
+    extra(*chain[1:], end).load(tmp_path / "short")
+
+
 @pytest.mark.parametrize(
     "to",
     [
