@@ -142,6 +142,7 @@ def _services(site: Site) -> Iterator[Check]:
         UNIT: ("ca_database_opens", DIRECTORY, UNIT, str(ca.port)),
         bridges.UNIT: ("networks_hold", bridges.PROGRAM),
         nfs.UNIT: ("folders_are_mounted", nfs.PROGRAM),
+        watch.JUDGE: ("watcher_looks", watch.LOOKED, watch.JUDGE),
     }
     for host, unit, title, service in units:
         yield _unit(host, unit, title, *words.get(unit, ()), service=service)

@@ -653,6 +653,19 @@ kernel_encrypts() { # the kernel has what encrypted overlay networks need: ESP w
     esac
 }
 
+watcher_looks() { # FILE TIMER: each look writes the file; the timer is active where all of them fail, too
+    if seen=$(stat -c %Y "$1" 2>/dev/null); then age=$(($(date +%s) - seen)); else
+        # There was none yet: it is awaited since the timer began.
+        since=$(timeout 20 systemctl show -P ActiveEnterTimestampMonotonic "$2" 2>/dev/null)
+        since=${since%%[!0-9]*}
+        read -r up _ </proc/uptime
+        age=$((${up%%.*} - ${since:-0} / 1000000))
+    fi
+    if [ "$age" -le 300 ]; then well; else
+        echo "the watcher has not looked for $age s, so nothing raises an alarm: journalctl -u ${2%.timer}.service"
+    fi
+}
+
 guard_holds() { # PROGRAM: nftables has the rules that were loaded, all of them and no other
     said=$(timeout 20 "$1" holds 2>&1)
     case "$?" in 0) well ;; *) echo "the guard does not hold: ${said:-it could not be asked}" ;; esac

@@ -707,3 +707,23 @@ def test_who_answers_nobody_does_not_take_a_client_without_a_certificate(tmp_pat
     stand_in(tmp_path, "openssl", "exec /bin/sleep 60")
     stand_in(tmp_path, "timeout", 'shift; exec /usr/bin/timeout 1 "$@"')
     assert fault(tmp_path, "serves_no_stranger", "192.0.2.1", "proxy.test", "443") == ""
+
+
+def test_a_watcher_whose_looks_all_fail_is_told(tmp_path: Path) -> None:
+    """Its timer is active, and nobody else raises an alarm."""
+    looked = tmp_path / "metrics"
+    check = "watcher_looks", str(looked), "phoenix-watch-judge.timer"
+    stand_in(tmp_path, "systemctl", 'echo "$SINCE"')
+    up = float(Path("/proc/uptime").read_text().split()[0])
+    assert fault(tmp_path, *check, SINCE=str(int(up * 1e6))) == "", "a first look is awaited"
+    looked.touch()
+    assert fault(tmp_path, *check, SINCE="0") == ""
+    old = time.time() - 3600
+    os.utime(looked, (old, old))
+    said = fault(tmp_path, *check, SINCE="0")
+    assert said.startswith("the watcher has not looked for 36")
+    assert said.endswith("journalctl -u phoenix-watch-judge.service")
+    if up < 400:
+        pytest.skip("this machine has just booted")
+    looked.unlink()
+    assert "has not looked for" in fault(tmp_path, *check, SINCE=str(int((up - 350) * 1e6)))

@@ -35,6 +35,8 @@ VAR = "/var/lib/phoenix-watch"
 """What the watcher remembers."""
 RUN = ("/run/phoenix-watch", "/run/phoenix-watch-look")
 """The newest reports, and what the last look gives to others: until the next boot."""
+LOOKED = f"{RUN[1]}/metrics"
+"""Each look writes it, and with it when that was."""
 LIBRARY = "/usr/local/lib/phoenix/watcher"
 """The watcher's programs: modules of Python."""
 PLAN = "/etc/phoenix/watcher.json"
