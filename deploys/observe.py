@@ -54,7 +54,7 @@ if request.renewals:
     questions[observation.RENEWALS] = question(Renewals, names=list(request.renewals))
 if request.issued:
     questions[observation.ISSUED] = question(IssuedCertificates)
-if request.asked:
+if request.asked is not None:
     questions[observation.ASKED] = question(KeysAskedFor, names=list(request.asked))
 if request.authority:
     questions[observation.AUTHORITY] = question(CertificateAuthority)

@@ -19,9 +19,15 @@ from phoenix.shell import Script
 _ISSUED = Script("issued", '[ -d "$2" ] || exit 0; exec python3 -c "$1" "$2" $3')
 _KEYS = Script(
     "asked-keys",
-    'for n; do echo "certificate $n"; cat "/var/lib/phoenix-acme/$n/keys" 2>/dev/null; done; '
-    "[ ! -s /var/lib/phoenix-acme/removed-keys ] || "
-    "{ echo removed; cat /var/lib/phoenix-acme/removed-keys; }; :",
+    """var=/var/lib/phoenix-acme
+for n; do echo "certificate $n"; cat "$var/$n/keys" 2>/dev/null; done
+left=$(cat "$var/removed-keys" 2>/dev/null
+    for file in "$var"/*/keys; do
+        name=${file%/keys}
+        case " $* " in *" ${name##*/} "*) ;; *) cat "$file" 2>/dev/null ;; esac
+    done)
+[ -z "$left" ] || printf 'removed\\n%s\\n' "$left"
+:""",
 )
 _LINE = TypeAdapter(Issued)
 
@@ -48,7 +54,8 @@ class IssuedCertificates(HostFact[tuple[Issued, ...]]):
 class KeysAskedFor(HostFact[tuple[AskedKeys, ...]]):
     """The keys that `phoenix-acme` has asked certificates for, of each of `names`.
 
-    Those of certificates that were removed come last, without a name.
+    Those of certificates that were removed, or that the host is no longer declared to have, come
+    last, without a name.
 
     Raises FactProcessError for output of another form.
     """

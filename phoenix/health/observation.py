@@ -57,7 +57,8 @@ class Request:
             been declared on it once.
         portainer: Arguments of the fact that asks Portainer's API.
         issued: Whether the CA is asked what it has issued.
-        asked: Names of certificates whose keys are listed.
+        asked: Names of certificates whose keys are listed; of a host without one, those that it
+            had. None: none are.
         authority: Whether the CA is asked for its root.
         placed: Whether what Phoenix has put there is listed.
         register: Whether the site's register is read.
@@ -73,7 +74,7 @@ class Request:
     containers: bool = False
     portainer: Mapping[str, str] = field(default_factory=dict)
     issued: bool = False
-    asked: tuple[str, ...] = ()
+    asked: tuple[str, ...] | None = None
     authority: bool = False
     placed: bool = False
     register: bool = False
@@ -110,7 +111,7 @@ def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
         ),
         renewals=held if RENEWALS in kinds else (),
         issued=ISSUED in kinds and host == site.ca,
-        asked=held if ASKED in kinds else (),
+        asked=held if ASKED in kinds else None,
         authority=AUTHORITY in kinds and host == site.ca,
         containers=CONTAINERS in kinds,
         portainer=(

@@ -14,7 +14,7 @@ from pyinfra.api import FunctionCommand, OperationError
 from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_host, ctx_state
 
-from facts.issued import KeysAskedFor
+from facts.issued import _KEYS, KeysAskedFor
 from operations import removal
 from phoenix.components.docker.projects import Anonymous
 from phoenix.components.watch.files import JUDGE, LOOKS, RECEIVER, VAR
@@ -127,6 +127,26 @@ def test_what_a_certificate_had_asked_for_is_remembered(tmp_path: Path) -> None:
     assert (state / "removed-keys").read_text() == keys * 2
     told = ["certificate host", keys.strip(), "removed", *keys.splitlines()]
     assert [one.certificate for one in KeysAskedFor().parse(told)] == ["host", ""]
+
+
+def test_what_a_host_had_asked_for_counts_though_it_is_declared_there_no_more(
+    tmp_path: Path,
+) -> None:
+    """As of a second gateway that has left: the first has the same names, and other keys."""
+    for name, key in (("host", "aa"), ("gateway", "bb")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "keys").write_text(f"1764000000 {key}\n")
+    (tmp_path / "removed-keys").write_text("1764000000 cc\n")
+    script = _KEYS.text.replace("/var/lib/phoenix-acme", str(tmp_path))
+
+    def asked(*names: str) -> dict[str, frozenset[str]]:
+        words = ["/bin/sh", "-c", script, "asked-keys", *names]
+        said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        return {one.certificate: one.keys for one in KeysAskedFor().parse(said.splitlines())}
+
+    assert asked("host") == {"host": {"aa"}, "": {"bb", "cc"}}
+    assert asked("host", "gateway") == {"host": {"aa"}, "gateway": {"bb"}, "": {"cc"}}
+    assert asked() == {"": {"aa", "bb", "cc"}}
 
 
 @pytest.mark.parametrize("volumes", [False, True])
