@@ -9,6 +9,7 @@ import yaml
 from phoenix.components.traefik.traefik_yml import dynamic_config
 from phoenix.derived import dns, firewall
 from phoenix.derived.certificates import certificates
+from phoenix.derived.virtual_addresses import of_the_door
 from phoenix.explain.model import Certificate, Flow, Gateway, Record, Router
 from phoenix.health.checks import checks_by_host
 from phoenix.health.paths import service_checks, stack_paths
@@ -38,6 +39,7 @@ def gateway(site: Site) -> Gateway | None:
         proxy_verified=proxy.fqdn,
         further=(
             *(f"by {one.name}, {one.address}:{HTTPS}, as well" for one in site.gateways[1:]),
+            *(f"one of them has {address}, where names lead" for address in of_the_door(site)),
             *(
                 f"to {one.name}, {one.address}, verified as {one.fqdn}, as well"
                 for one in site.traefiks[1:]

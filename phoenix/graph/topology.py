@@ -11,6 +11,7 @@ from typing import Literal
 
 from phoenix.derived import control_plane, dns
 from phoenix.derived.certificates import HostCertificate, certificates, is_the_gateways
+from phoenix.derived.virtual_addresses import of_host
 from phoenix.site.model import Frozen, Host, Service, Site
 from phoenix.site.ports import DNS, HTTPS
 from phoenix.site.ways import name_servers
@@ -125,6 +126,7 @@ def _box(site: Site, host: Host) -> Box:
     elif host in site.gateways:
         place = "gateway"
         about.append("Nginx, the front door")
+        about += [f"may have {one.address}" for one in of_host(site, host)]
     elif host in site.traefiks:
         place = "proxy"
         about.append("Traefik, routes by name")

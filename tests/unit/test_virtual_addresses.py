@@ -16,6 +16,8 @@ from phoenix.derived import dns, firewall
 from phoenix.derived.certificates import certificates, is_the_gateways
 from phoenix.derived.components import component_hosts, trees_of
 from phoenix.derived.virtual_addresses import near, virtual_addresses
+from phoenix.explain.facts import gateway
+from phoenix.graph.topology import topology
 from phoenix.health.checks import checks
 from phoenix.health.issued import AskedKeys, Issued, outcome
 from phoenix.health.paths import paths
@@ -340,3 +342,12 @@ def test_of_two_traefiks_one_that_is_down_is_no_gateway_s_fault(tmp_path: Path) 
     broken = {(one.path.kind, one.path.name) for one in walked if one.state == "broken"}
     assert ("proxy", "proxy-two routes requests") in broken
     assert not {kind for kind, _ in broken} & {"gateway", "request"}
+
+
+def test_whoever_asks_is_told_that_it_moves(site: Site) -> None:
+    explained = gateway(site)
+    assert explained is not None
+    assert f"one of them has {VIRTUAL}, where names lead" in explained.further
+    boxes = {box.name: box.about for box in topology(site).boxes}
+    for name in ("gateway", "gateway-two"):
+        assert f"may have {VIRTUAL}" in boxes[name]
