@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right, insort
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import NamedTuple
 
 from phoenix.declaration.stacks import StackCatalog
 from phoenix.site.findings import Report
@@ -49,9 +50,9 @@ def _names(host: Host, catalog: StackCatalog, report: Report) -> None:
 
 def _subnets(site: Site, host: Host, catalog: StackCatalog, report: Report) -> None:
     """Docker routes each network's subnet to a bridge of its own, and refuses a second one."""
-    taken: list[tuple[IPv4Network | IPv6Network, str, bool]] = [
-        (subnet, f"the site's network {subnet}", True) for subnet in site.subnets
-    ]
+    taken = _Apart()
+    for known in site.subnets:
+        taken.add(known, f"the site's network {known}", of_site=True)
     for stack in host.docker_stacks:
         for path, text in catalog.subnets[stack.name, stack.environment]:
             here = f"{stack.compose_label}: {path}"
@@ -59,29 +60,49 @@ def _subnets(site: Site, host: Host, catalog: StackCatalog, report: Report) -> N
                 subnet = ip_network(text)
             except ValueError:
                 continue  # told where the file is read
-            other = next(filter(_overlapping(subnet), taken), None)
+            other = taken.overlapping(subnet)
             if other is None:
-                taken.append((subnet, here, False))
+                taken.add(subnet, here, of_site=False)
                 continue
             harm = (
                 f"{host.name} would send to its own containers what is for the site's machines"
-                if other[2]
+                if other.of_site
                 else "Docker refuses the second of two networks that overlap"
             )
             report.error(
-                stack.compose_label, path, f"{subnet} overlaps {other[1]}: {harm}",
+                stack.compose_label, path, f"{subnet} overlaps {other.what}: {harm}",
                 "write another subnet, or leave it to Docker",
             )  # fmt: skip
 
 
-def _overlapping(
-    subnet: IPv4Network | IPv6Network,
-) -> Callable[[tuple[IPv4Network | IPv6Network, str, bool]], bool]:
-    def overlaps(other: tuple[IPv4Network | IPv6Network, str, bool]) -> bool:
-        if isinstance(subnet, IPv4Network) and isinstance(other[0], IPv4Network):
-            return subnet.overlaps(other[0])
-        if isinstance(subnet, IPv6Network) and isinstance(other[0], IPv6Network):
-            return subnet.overlaps(other[0])
-        return False
+class _Subnet(NamedTuple):
+    """The first and last address of a network, with its version in front; and whose it is."""
 
-    return overlaps
+    first: tuple[int, int]
+    last: tuple[int, int]
+    what: str
+    of_site: bool
+
+
+class _Apart:
+    """Networks in the order of their addresses, none over another."""
+
+    def __init__(self) -> None:
+        self._sorted: list[_Subnet] = []
+
+    def add(self, network: IPv4Network | IPv6Network, what: str, *, of_site: bool) -> None:
+        """Keep one that overlaps none of those that are here."""
+        first, last = _ends(network)
+        insort(self._sorted, _Subnet(first, last, what, of_site))
+
+    def overlapping(self, network: IPv4Network | IPv6Network) -> _Subnet | None:
+        """One of them that a network overlaps; None where it is apart from all."""
+        first, last = _ends(network)
+        at = bisect_right(self._sorted, first, key=lambda one: one.first)
+        near = self._sorted[max(at - 1, 0) : at + 1]
+        return next((one for one in near if one.first <= last and first <= one.last), None)
+
+
+def _ends(network: IPv4Network | IPv6Network) -> tuple[tuple[int, int], tuple[int, int]]:
+    version = network.version
+    return (version, int(network.network_address)), (version, int(network.broadcast_address))

@@ -486,7 +486,7 @@ class StackCatalog:
         report.warn(file, where, "Traefik labels do nothing here; read as a declaration", fix)
         outside = [name for name in declared.hosts if not name.endswith(f".{self.domain}")]
         if host is None or outside:
-            about = f": {listed(outside)}" if outside[:1] != [host] else ""
+            about = f": {listed(outside)}" if outside and outside[0] != host else ""
             report.error(file, where, f"the rule names no host in {self.domain}{about}", fix)
             return None
         number = _port_number(port)
@@ -496,9 +496,8 @@ class StackCatalog:
                 number = published.host_port
                 break
         else:
-            report.error(
-                file, where, f"no published port leads to {port}: a route without a backend", fix
-            )
+            message = f"no published port leads to {port}" if port else "the labels name no port"
+            report.error(file, where, f"{message}: a route without a backend", fix)
             return None
         data = {**declared.declared(self.domain), "port": number}
         return validate(RawService, data, file, where, report)

@@ -60,6 +60,8 @@ def beside(place: Place, shipped: Collection[str], report: Report) -> None:
     for name in (*others, *overrides, ENVIRONMENT_FILE):
         if name in shipped or not (file.parent / name).is_file():
             continue
+        if name == ENVIRONMENT_FILE and place.path and file.parent in place.roots[:2]:
+            continue  # in the folder of the whole site it may be somebody else's
         message = f"nothing reads this file beside {file.name}"
         fix = f"write what it says into {file.name}, or keep it elsewhere"
         if name == ENVIRONMENT_FILE:

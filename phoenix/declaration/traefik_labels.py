@@ -135,6 +135,10 @@ def read(labels: Iterable[str], *, plain: bool = False) -> Labels:
         name = key.strip().lower()  # Traefik compares keys without regard to case
         if name.startswith(PREFIX):
             _take(labels_read, position, key, name, value.strip(), plain=plain)
+        else:
+            message = f"{key.strip()[:80]!r} is no label of Traefik's, and nothing else reads it"
+            fix = "write it under labels in the compose file, or remove it"
+            labels_read.ignored.append(Refused(position, key, message, fix))
     path = _path(labels_read.values.get("rule", ""))
     networks, strip = _middlewares(labels_read, path)
     return Labels(

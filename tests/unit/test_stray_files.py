@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,19 @@ def test_files_of_a_stack_s_own_beside_its_compose_file_are_no_concern(tmp_path:
     (tmp_path / "stacks" / "shop").mkdir(parents=True)
     for name in (".env", "README.md", "app.conf"):
         (tmp_path / "stacks" / "shop" / name).write_text("A=1")
+    assert declared.load(tmp_path).warnings == ()
+
+
+def test_variables_in_the_folder_of_the_whole_site_are_no_concern(tmp_path: Path) -> None:
+    declared = minimal()
+    environment = {"production": {"services": {}}}
+    listed = {"wiki": {"compose_file_path": "wiki.yml", "environments": environment}}
+    tmp_path.joinpath("phoenix_stacks_config.json").write_text(
+        json.dumps({"docker_stacks": listed})
+    )
+    (tmp_path / "wiki.yml").write_text("services: {web: {image: 'a/b:1'}}")
+    (tmp_path / ".env").write_text("A=1")
+    declared.vm["vms"][1]["docker_stacks"].append("wiki")
     assert declared.load(tmp_path).warnings == ()
 
 

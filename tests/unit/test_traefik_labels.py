@@ -113,6 +113,24 @@ def test_labels_that_take_nothing_away_are_told(tmp_path: Path) -> None:
     assert "never skipped" in problem(site.warnings, SHOP, f"{LABELS}[4]").message
 
 
+def test_labels_of_others_are_told(tmp_path: Path) -> None:
+    rule = f"{ROUTER}.rule={host('shop')}"
+    site = labelled(rule, PORT, "Traefik.enable=true", "com.example.a=b").load(tmp_path)
+    told = problem(site.warnings, SHOP, f"{LABELS}[3]")
+    assert "com.example.a" in told.message
+    assert [one for one in site.warnings if f"{LABELS}[2]" in one.path] == []
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [(PORT, f"names no host in {DOMAIN}"), (f"{ROUTER}.rule={host('shop')}", "name no port: a")],
+)
+def test_labels_of_half_a_route_say_what_is_missing(tmp_path: Path, label: str, words: str) -> None:
+    message = problem(labelled(label).refused(tmp_path), SHOP, LABELS).message
+    assert words in message
+    assert not message.endswith(": ")
+
+
 def test_labels_of_a_compose_file_are_carried_out_nowhere(tmp_path: Path) -> None:
     for number, label in enumerate(
         (f"{ROUTER}.rule={host('shop')} || {host('till')}",
