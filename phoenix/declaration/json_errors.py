@@ -148,7 +148,11 @@ def validate(
     try:
         result = model.model_validate(data)
     except ValidationError as error:
-        for item in error.errors(include_url=False):
+        faults = error.errors(include_url=False)
+        within = {item["loc"][:-1] for item in faults}
+        for item in faults:
+            if item["type"] == "too_short" and item["loc"] in within:
+                continue  # what it has is faulty, and was not counted
             fix = str(item.get("ctx", {}).get("fix") or _fix(item))
             report.error(label, join(path, *item["loc"]), in_words(item), fix)
         _report_unknown(model, data, label, path, report)
@@ -202,6 +206,7 @@ KINDS = {
     "greater_than_equal": "is too small",
     "less_than_equal": "is too large",
     "missing": "is required",
+    "too_short": "names nothing",
 }
 """What is wrong, by pydantic's type of error, in words that follow what is wrong with it."""
 
@@ -215,6 +220,7 @@ _BOUNDS = {
     "greater_than_equal": "write a number from {ge} up",
     "less_than_equal": "write a number up to {le}",
     "too_long": "write {max_length} at most",
+    "too_short": "write {min_length} or more, or remove the key",
     "literal_error": "write {expected}",
 }
 

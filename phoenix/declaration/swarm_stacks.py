@@ -47,7 +47,12 @@ _REFUSED = {
     "volumes_from": ("docker stack deploy refuses it", "write volumes"),
 }  # fmt: skip
 _NODE = f"node.labels.{LABEL}"
-_CONSTRAINT = re.compile(r"\s*(node\.[\w.-]+)\s*(==|!=)\s*(.+?)\s*\Z")
+_CONSTRAINT = re.compile(r"\s*((?i:node)\.[\w.-]+)\s*(==|!=)\s*(.+?)\s*\Z")
+_TAKEN = re.compile(
+    r"\s*[a-z_][a-z0-9_.-]+\s*(?:==|!=)[a-z0-9:\-_\s.*()?+\[\]\\^$|/]+\Z",
+    re.ASCII | re.IGNORECASE,
+)
+"""A constraint that Swarm takes (moby/swarmkit, manager/constraint/constraint.go)."""
 
 
 def of_file(
@@ -74,7 +79,7 @@ def of_file(
             take(label, f"{place}.{key}", *words)
         for path, message, fix in (
             *_renewal(service), *_ports(service, values), *_volumes(compose, service, values),
-            *_deploy(service),
+            *_deploy(service), *_placed(service, values),
         ):  # fmt: skip
             report.error(label, f"{place}.{path}", message, fix)
     for name, network in (compose.get("networks") or {}).items():
@@ -169,6 +174,16 @@ def _deploy(service: Mapping[str, Any]) -> Iterator[_Found]:
         yield "deploy.mode", message, "write replicated or global"
 
 
+def _placed(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+    """Constraints that the swarm refuses."""
+    for one in constraints(service, values):
+        if not _TAKEN.match(one):
+            yield (
+                "deploy.placement.constraints", f"{one[:80]!r} is no constraint: Swarm refuses it",
+                'write KEY == VALUE or KEY != VALUE, as "node.role == manager"',
+            )  # fmt: skip
+
+
 def constraints(service: Mapping[str, Any], values: Mapping[str, str]) -> tuple[str, ...]:
     """A service's placement constraints, variables filled in."""
     placement = (service.get("deploy") or {}).get("placement")
@@ -202,12 +217,14 @@ def _meets(node: Host, constraint: str) -> bool:
     if match is None or node.swarm is None:
         return True
     key, operator, value = match.groups()
+    if not key.lower().startswith("node.labels."):
+        key = key.lower()  # of a label alone its letters count, and of no value
     labels = {**dict(node.swarm.labels), LABEL: node.name}
     known = {"node.hostname": node.name, "node.role": node.swarm.role}
     known |= {f"node.labels.{name}": text for name, text in labels.items()}
     if key not in known and not key.startswith("node.labels."):
         return True
-    return (known.get(key, "") == value) == (operator == "==")
+    return (known.get(key, "").lower() == value.lower()) == (operator == "==")
 
 
 def spread(services: Sequence[Service], nodes: Sequence[Host]) -> tuple[Service, ...]:
@@ -296,8 +313,16 @@ def _check_network(
 def _check_nodes(site: Site, host: Host, stack: Deployment, report: Report) -> None:
     """Refuse a service that no node can run, and ports that a node has in use."""
     placement = dict(stack.placement)
-    for name, given in stack.placement:
-        if site.swarm_nodes and not candidates(site.swarm_nodes, given):
+    working = [node for node in site.swarm_nodes
+               if node.swarm is not None and node.swarm.availability != "drain"]  # fmt: skip
+    if site.swarm_nodes and not working:
+        report.warn(
+            stack.source.file, stack.source.path,
+            f"{stack.project} runs nowhere: each node of the swarm is drained",
+            'write "node_availability": "active" for a node, or leave it out',
+        )  # fmt: skip
+    for name, given in stack.placement if working else ():
+        if not candidates(site.swarm_nodes, given):
             report.error(
                 stack.compose_label, f"services.{name}.deploy.placement.constraints",
                 f"no node of the swarm meets {' and '.join(given)}",

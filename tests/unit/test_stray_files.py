@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_files_of_a_stack_s_own_beside_its_compose_file_are_no_concern(tmp_path:
 
 def test_variables_in_the_folder_of_the_whole_site_are_no_concern(tmp_path: Path) -> None:
     declared = minimal()
-    environment = {"production": {"services": {}}}
+    environment: dict[str, Any] = {"production": {"services": {}}}
     listed = {"wiki": {"compose_file_path": "wiki.yml", "environments": environment}}
     tmp_path.joinpath("phoenix_stacks_config.json").write_text(
         json.dumps({"docker_stacks": listed})

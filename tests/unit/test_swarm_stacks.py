@@ -75,6 +75,10 @@ def test_a_swarm_stack_is_declared_by_its_manifest(tmp_path: Path) -> None:
         ({"volumes": ["data:/data"]}, "volumes[0]", "data is on one node's disk"),
         ({"volumes": ["/srv/data:/data"]}, "volumes[0]", "/srv/data is on one node's disk"),
         ({"deploy": {"mode": "global-job"}}, "deploy.mode", "a job of Swarm"),
+        ({"deploy": {"placement": {"constraints": ["node.role = manager"]}}},
+         "deploy.placement.constraints", "'node.role = manager' is no constraint"),
+        ({"deploy": {"placement": {"constraints": ["worker"]}}},
+         "deploy.placement.constraints", "'worker' is no constraint"),
         ({"deploy": {"placement": {"constraints": ["node.labels.gpu == yes"]}}},
          "deploy.placement.constraints", "no node of the swarm meets node.labels.gpu == yes"),
     ],
@@ -177,6 +181,8 @@ def test_a_port_that_another_node_has_in_use_is_refused(tmp_path: Path) -> None:
         (("node.labels.gpu == false",), ["worker"]),
         (("node.labels.gpu != false",), ["control", "second"]),
         (("node.hostname == second", "node.role == worker"), ["second"]),
+        (("node.labels.gpu == FALSE", "Node.Role != WORKER"), ["worker"]),
+        (("node.labels.GPU == false",), []),
         (("engine.labels.x == 1", "node.platform.os == linux"), ["worker", "control", "second"]),
     ],
 )
@@ -191,6 +197,15 @@ def test_a_drained_node_runs_nothing(tmp_path: Path) -> None:
     declared.vm["vms"][2]["node_availability"] = "drain"
     made = declared.load(tmp_path)
     assert [node.name for node in candidates(made.swarm_nodes, ())] == ["worker", "control"]
+
+
+def test_a_swarm_of_drained_nodes_is_told_with_its_stacks(tmp_path: Path) -> None:
+    declared = swarm()
+    for vm in declared.vm["vms"]:
+        if "swarm_role" in vm:
+            vm["node_availability"] = "drain"
+    found = [one for one in declared.load(tmp_path).warnings if "runs nowhere" in one.message]
+    assert [one.path for one in found] == ["environments.production"]
 
 
 def _balancer(made: Site) -> dict[str, Any]:
