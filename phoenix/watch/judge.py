@@ -276,7 +276,7 @@ def told(plan: Plan, observed: Observed, state: State, now: float) -> list[Messa
         if not one.told:
             del state.known[key]
         elif one.host not in (*plan.hosts, MOST.host) or _is_well(
-            one, key, well, known_checks, newest, silent
+            one, key, well, known_checks, newest, silent, plan.hosts
         ):  # a host that left the site tells nothing more
             messages += _over(plan, state, key, looked, now)
         else:  # it is hidden behind another cause, or nobody tells
@@ -404,13 +404,15 @@ def _begun(
 
 def _is_well(
     one: Known, key: str, well: set[str], known_checks: set[str],
-    newest: Mapping[str, Arrival], silent: Mapping[str, str],
+    newest: Mapping[str, Arrival], silent: Mapping[str, str], hosts: Sequence[str],
 ) -> bool:  # fmt: skip
     """Whether a cause is over that is not found any more: its own check says so.
 
     A way in, a disk's trend, and what is not declared any more have no check that would: a whole
-    report that does not tell of it says so.
+    report that does not tell of it says so; of certificates, with the notes of all hosts.
     """
+    if one.hop == ISSUED and any(host not in newest for host in hosts):
+        return False
     if one.layer == "reach" or one.title not in known_checks:
         told = one.host in newest and newest[one.host].report.took is not None
         return one.host not in silent and (told or one.layer == "reach")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from phoenix.watch.causes import Check, CheckedPath, Hop
 from phoenix.watch.disks import DAY, added, days_left
 from phoenix.watch.issued import Asked, Issued
-from phoenix.watch.judge import FLAPS, QUIET_SECONDS, Arrival, Message, State, look
+from phoenix.watch.judge import FLAPS, ISSUED, QUIET_SECONDS, Arrival, Message, State, look
 from phoenix.watch.plan import Fix, Plan, from_json
 from phoenix.watch.report import Report, Room
 
@@ -560,6 +560,18 @@ def test_a_certificate_that_no_guest_asked_for_is_told(site: Site) -> None:
     (told,) = ca_tells(site, issued(MINE), issued(THEIRS))
     assert "warning: other: certificates that the CA issued" in told
     assert "app.lab.example to a key that gateway never made" in told
+
+
+def test_a_foreign_certificate_is_not_over_because_the_notes_are_missing(site: Site) -> None:
+    """The watcher restarts while the host that made the keys is down."""
+    assert len(ca_tells(site, issued(MINE), issued(THEIRS))) == 1
+    over = ("success", f"over: other: {ISSUED}")
+    site.newest.clear()
+    site.off.add("gateway")
+    assert over not in titles(site.round(8))
+    site.off.clear()
+    site.beside["other"] = {"issued": (issued(MINE),)}
+    assert over in titles(site.round(4))
 
 
 def test_a_name_that_nobody_declares_is_told(site: Site) -> None:
