@@ -23,6 +23,7 @@ from phoenix.secrets.rules import (
     check_backup_s3,
     check_backup_ssh_key,
     check_issuance_key,
+    check_line,
     check_portainer_password,
     check_watch_key,
 )
@@ -67,6 +68,10 @@ def _of_variable(name: str) -> Callable[[str], None]:
     return check
 
 
+def _line(name: str) -> Callable[[str], None]:
+    return lambda value: check_line(name, value)
+
+
 @dataclass(frozen=True)
 class SecretUse:
     """One secret: its name, what it is for, and the deploys that take a changed one to hosts.
@@ -93,6 +98,7 @@ PLATFORM = (
         DASHBOARD_PASSWORD,
         "user of Traefik's dashboard (setting traefik_dashboard_user)",
         ("deploys/traefik.py",),
+        check=_line(DASHBOARD_PASSWORD),
     ),
     SecretUse(
         GATEWAY_CERTIFICATE,
@@ -111,6 +117,7 @@ PLATFORM = (
         AGENT_SECRET,
         "by which Portainer's server proves itself to its agents",
         ("deploys/portainer.py",),
+        check=_line(AGENT_SECRET),
     ),
     SecretUse(
         API_KEY,
@@ -118,6 +125,7 @@ PLATFORM = (
         generated=False,
         by_hand="make another key in Portainer (My account, Access tokens), give it instead of the "
         "old one, and remove that there",
+        check=_line(API_KEY),
     ),
     SecretUse(
         CA_PASSWORD,
@@ -147,6 +155,7 @@ PLATFORM = (
         by_hand="make another token on the hypervisor (`pveum user token add phoenix@pve "
         "NAME --privsep 0`), give it instead of the old one, run deploys/proxmox.py, then "
         "remove the old one (`pveum user token remove phoenix@pve OLD`)",
+        check=_line(PROXMOX_TOKEN),
     ),
     SecretUse(
         BACKUP_PASSPHRASE,
@@ -213,6 +222,7 @@ _AGENT_SECRET_ELSEWHERE = SecretUse(
     generated=False,
     by_hand="give that server another AGENT_SECRET, give it instead of the old one, and run "
     "deploys/portainer.py; other agents of that server need it too",
+    check=_line(AGENT_SECRET),
 )
 """The same secret, of a Portainer that is none of the guests: it knows no other."""
 _OF_THE_WATCH = (WATCH_KEY, ALARM_URLS)
@@ -266,6 +276,7 @@ def uses(site: Site, registries: Registries = NO_REGISTRIES) -> tuple[SecretUse,
             login.secret,
             f"user {login.user} of the service {service.name}, whom Traefik asks for it",
             ("deploys/traefik.py",),
+            check=_line(login.secret),
         )
         for service in site.services
         for login in service.options.basic_auth
@@ -276,6 +287,7 @@ def uses(site: Site, registries: Registries = NO_REGISTRIES) -> tuple[SecretUse,
             "the password that sudo asks for, where a host's login names it",
             generated=False,
             by_hand="change it on the hosts (passwd), and give the new one where it is given now",
+            check=_line(host.login.sudo_password),
         )
         for host in site.hosts
         if host.login.sudo_password is not None
@@ -301,6 +313,7 @@ def _of_registry(name: str, registry: Registry) -> SecretUse:
         generated=False,
         by_hand=f"change it at {name}, give the new one where it is given now, and run "
         "deploys/portainer.py and deploys/stacks.py",
+        check=_line(registry.secret),
     )
 
 

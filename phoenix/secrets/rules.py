@@ -15,6 +15,26 @@ SHORTEST_PORTAINER_PASSWORD = 12
 _SHORTEST_KEY = 32
 
 
+def check_line(name: str, value: str) -> None:
+    """Refuse a password or token that nobody could type or send in a header.
+
+    Args:
+        name: of the secret.
+        value: of it.
+
+    Raises:
+        SecretError: it is empty or has control characters, as a file with Windows' line ends gives
+            them; the message does not hold it.
+    """
+    if not value:
+        raise SecretError(f"secret {name} is empty: give a value, or none at all")
+    if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", value):
+        raise SecretError(
+            f"secret {name} has a line break or another control character: give it on one line, "
+            "without a carriage return at its end"
+        )
+
+
 def check_portainer_password(password: str) -> None:
     """Refuse an administrator's password that Portainer would not take.
 

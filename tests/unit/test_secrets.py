@@ -10,8 +10,10 @@ import pytest
 from pydantic import SecretStr
 
 from phoenix import bounded
+from phoenix.secrets import catalog
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.store import SecretStore, htpasswd
+from tests.unit.site_builder import minimal
 
 PLANTED = "planted-5ecret"
 
@@ -268,3 +270,21 @@ def test_merge_adds_what_is_missing_and_keeps_a_store_that_differs(tmp_path: Pat
     assert aside.stat().st_mode & 0o777 == 0o600
     assert stored(tmp_path) == {"one": "other", "two": "b", "three": "c"}
     assert json.loads(target.dump() or b"") == stored(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["", "pass\r", "two\nlines", "nul\0"])
+def test_what_nobody_could_type_is_no_password(tmp_path: Path, value: str) -> None:
+    """A file with Windows' line ends gives a carriage return, with which nobody could log in."""
+    declared = minimal()
+    declared.lxc["site"] = {"login": {"user": "admin", "sudo": True, "sudo_password": "of_admin"}}
+    declared.lxc["external_services"] = [
+        {"name": "nas", "address": "192.168.7.5", "port": 443,
+         "basic_auth": [{"user": "anna", "secret": "OF_ANNA"}]},
+    ]  # fmt: skip
+    uses = {use.name: use for use in catalog.uses(declared.load(tmp_path))}
+    for name in ("of_admin", "of_anna", "traefik_dashboard_password", "proxmox_api_token",
+                 "portainer_agent_secret"):  # fmt: skip
+        uses[name].check("a password of one line, é")
+        with pytest.raises(SecretError, match=name) as refused:
+            uses[name].check(value)
+        assert not value or value not in str(refused.value)
