@@ -118,7 +118,8 @@ def lab_(site: SiteLab) -> Iterator[PortainerLab]:
 
 def impatient(project: Project) -> None:
     """What never comes up is waited for some seconds, and not for five minutes."""
-    given, seconds = "                env=prepared.variables,\n", round(10 * deadline_factor())
+    given = "                env=prepared.variables,\n"
+    seconds = min(30, round(10 * deadline_factor()))
     project.replace(STACKS, given, f"{given}                seconds={seconds},\n")
 
 
