@@ -233,8 +233,10 @@ def _used(kind: str, service: Mapping[str, Any], values: Mapping[str, str]) -> I
             yield filled(entry.get("source") or "", values) or ""
         elif kind == "volumes":
             yield (filled(entry, values) or "").partition(":")[0]
+        elif isinstance(held, list):
+            yield filled(entry, values) or ""
         else:
-            yield str(entry)
+            yield str(entry)  # a key, which Compose takes as it is
 
 
 def _bodies(compose: Mapping[str, Any], kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

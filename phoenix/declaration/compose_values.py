@@ -50,6 +50,7 @@ _WORDS = (
         rf"(?:\d{{1,2}}|(?:SIG)?(?:{_SIGNALS}|RTM(?:IN(?:\+\d+)?|AX(?:-\d+)?)))\Z",
         re.ASCII | re.IGNORECASE), "write a signal, as SIGINT"),
     ("gpus", re.compile(r"all\Z"), "write all, or a list of devices"),
+    ("working_dir", re.compile(r"(?:/.*)?\Z", re.DOTALL), "write the whole path, beginning with /"),
 )  # fmt: skip
 """Place of a value in a service, its form, and the fix."""
 _CONDITIONS = ("service_completed_successfully", "service_healthy", "service_started")
@@ -112,11 +113,28 @@ def _of_service(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterat
     if isinstance(test, list) and (not test or test[0] not in _TESTS):
         fix = f"begin the list with {', '.join(_TESTS[:-1])} or {_TESTS[-1]}, or write one text"
         yield "healthcheck.test", "Docker does not know what to do with it", fix
+    yield from _lines(service, values)
     first: dict[str, str] = {}
     for path, target in targets(service, values):
         if first.setdefault(target, path) != path:
             message = f"{target[:80]} is the target of {first[target]} too: one of the two is lost"
             yield path, message, "mount it elsewhere, or keep one of the two"
+
+
+def _lines(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+    """Entries of lists without what Docker asks of each."""
+    held = service.get("tmpfs")
+    for position, mount in enumerate(held if isinstance(held, list) else [held]):
+        text = filled(mount, values) if isinstance(mount, str) else None
+        if text is not None and not text.startswith("/"):
+            path = f"tmpfs[{position}]" if isinstance(held, list) else "tmpfs"
+            message = f"{text[:80]!r} is no path in the container that Docker takes"
+            yield path, message, "begin it with /"
+    lines = service.get("environment")
+    for position, line in enumerate(lines if isinstance(lines, list) else ()):
+        if isinstance(line, str) and line.startswith("="):
+            message = f"{line[:80]!r} has no name: Docker refuses it"
+            yield f"environment[{position}]", message, "write NAME=VALUE"
 
 
 def targets(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -51,6 +51,10 @@ def with_two(one: dict[str, Any], two: dict[str, Any], **tops: Any) -> Declarati
         ({"healthcheck": {"test": []}}, "healthcheck.test"),
         ({"mem_limit": "lots"}, "mem_limit"),
         ({"mem_limit": "1k"}, "mem_limit"),
+        ({"working_dir": "app"}, "working_dir"),
+        ({"tmpfs": "run:size=1m"}, "tmpfs"),
+        ({"tmpfs": ["/run", "cache"]}, "tmpfs[1]"),
+        ({"environment": ["A=1", "=2"]}, "environment[1]"),
         ({"deploy": {"resources": {"limits": {"memory": "5m"}}}}, "deploy.resources.limits.memory"),
         ({"image": "example/Web:1.0"}, "image"),
         ({"image": "example/web :1.0"}, "image"),
@@ -180,6 +184,12 @@ def test_a_range_that_is_published_twice_is_one_finding(tmp_path: Path) -> None:
     twice = ["10000-13999:10000-13999"] * 2
     (found,) = with_web(ports=["8000:8000", *twice]).refused(tmp_path)
     assert "port 10000/tcp of worker and 3999 more of it are taken by" in found.message
+
+
+def test_a_network_by_a_variable_is_named(tmp_path: Path) -> None:
+    declared = with_web(networks=["${NET:-inner}"])
+    declared.stacks["shop"][1]["networks"] = {"inner": {}}
+    assert declared.load(tmp_path).warnings == ()
 
 
 def test_port_of_which_docker_chooses_the_hosts_side_is_told(tmp_path: Path) -> None:
