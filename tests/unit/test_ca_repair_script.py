@@ -169,6 +169,55 @@ def test_an_interrupted_repair_is_begun_again(top: Path) -> None:
     assert not (top / "ca/db.new").exists()
 
 
+def stand_in(top: Path, name: str, body: str) -> None:
+    (top / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
+    (top / "bin" / name).chmod(0o755)
+
+
+def test_a_disk_that_fills_up_puts_no_half_database_in_place(top: Path) -> None:
+    """Half a copy opened, or an empty one after it, as if that were all that the CA knew."""
+    database(top).write_text("garbage")
+    copy(top, "20260101T000000Z", f"{GOOD}older\n")
+    stand_in(
+        top, "cp",
+        'case $* in *db.new) mkdir -p "$3"; echo good >"$3/000000.vlog"; '
+        'echo "cp: No space left on device" >&2; exit 1 ;; esac\nexec /bin/cp "$@"',
+    )  # fmt: skip
+    done = repair(top)
+    assert done.returncode == 6, done
+    assert "No space left on device" in done.stderr
+    assert database(top).read_text() == "garbage"
+    assert not (top / "ca/db.new").exists()
+    (top / "bin/cp").unlink()
+    assert repair(top).returncode == 0
+    assert database(top).read_text() == f"{GOOD}older\n"
+
+
+def test_a_kill_while_the_old_one_is_removed_loses_nothing(top: Path) -> None:
+    """What was left of it opened as an empty database, and no copy was looked at."""
+    database(top).write_text("garbage")
+    copy(top, "20260101T000000Z", f"{GOOD}older\n")
+    stand_in(
+        top, "rm",
+        'case $* in *"/ca/db"|*"/ca/db.old") [ -d "$2" ] && /bin/rm "$2/000000.vlog" && '
+        'kill -9 "$PPID" && exit ;; esac\nexec /bin/rm "$@"',
+    )  # fmt: skip
+    assert repair(top).returncode == -9
+    (top / "bin/rm").unlink()
+    assert repair(top).returncode == 0
+    assert database(top).read_text() == f"{GOOD}older\n"
+    assert not (top / "ca/db.old").exists()
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(top: Path) -> None:
+    database(top).write_text(f"{GOOD}half a rec")
+    stand_in(top, "mv", 'case $* in *"db.new "*) kill -9 "$PPID"; exit ;; esac\nexec /bin/mv "$@"')
+    assert repair(top).returncode == -9
+    (top / "bin/mv").unlink()
+    assert repair(top).returncode == 0
+    assert database(top).read_text() == GOOD
+
+
 def test_three_torn_databases_are_kept(top: Path) -> None:
     for day in range(1, 5):
         copy(top, f"torn-2026010{day}T000000Z", str(day))

@@ -6,7 +6,7 @@ set -eu
 umask 077
 trap '' HUP INT PIPE # the run that sent us may die; what is begun is ended here
 directory=$1 unit=$2 port=$3 copies=$4
-db=$directory/db new=$directory/db.new
+db=$directory/db new=$directory/db.new old=$directory/db.old
 cd /
 exec 9>/run/lock/phoenix-step-ca
 flock -w 300 9 || { echo "phoenix: another run is at work on $directory" >&2; exit 4; }
@@ -32,14 +32,21 @@ opens() { # start the CA, and wait until it serves or says that it cannot open t
 
 put() { # FROM, or nothing for an empty one: it is the database, whole
     systemctl stop "$unit" || true
-    rm -rf "$new"
-    if [ -n "$1" ]; then cp -a "$1" "$new"; else mkdir "$new"; fi
+    # Called where `set -e` does nothing: half a copy would open, as a database without the rest.
+    if ! { rm -rf "$new" && filled "$@" && chown -R step:step "$new" && sync; }; then
+        rm -rf "$new"
+        echo "phoenix: no database could be put in place (above): nothing was changed in $db" >&2
+        exit 6
+    fi
+    if [ -d "$db" ]; then mv -T "$db" "$old"; fi # at once: of one half removed, the rest may open
+    mv -T "$new" "$db" || exit 6
+    rm -rf "$old"
+}
+
+filled() { # FROM [SIZE FILE]
+    if [ -n "$1" ]; then cp -a "$1" "$new"; else mkdir "$new"; fi || return
     rm -f "$new/LOCK"
     if [ -n "${2-}" ]; then truncate -s "$2" "$new/${3##*/}"; fi
-    chown -R step:step "$new"
-    sync
-    rm -rf "$db"
-    mv -T "$new" "$db"
 }
 
 tried() { # WHAT FROM [SIZE FILE]
@@ -53,6 +60,9 @@ tried() { # WHAT FROM [SIZE FILE]
 
 mkdir -p -m 700 "$copies"
 rm -rf "$copies/.part" "$copies/.torn"
+# A repair that was killed between its two renames.
+if [ -d "$old" ] && [ ! -e "$db" ]; then mv -T "$old" "$db"; fi
+rm -rf "$old"
 kept=
 if [ -d "$db" ]; then
     if opens; then echo "phoenix: the CA opens its database"; exit 0; fi
