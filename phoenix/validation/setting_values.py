@@ -338,6 +338,32 @@ _SOON_TAKEN = 15
 """Ranges that a host of a few stacks takes; Docker takes 192.168.0.0/16 after all of them."""
 
 
+def _rules_of_nobody(site: Site, settings: Settings) -> Iterator[Finding]:
+    """Rules of hosts that filter nothing themselves, and that Proxmox VE does not filter for."""
+    proxmox = settings.proxmox
+    filtered = () if proxmox.api == "off" or not proxmox.firewall else site.hosts
+    for host in site.hosts:
+        if host.guarded or not host.firewall_enabled:
+            continue  # the second is told where the declaration is read
+        if host in filtered and "proxmox" not in host.left_alone:
+            continue
+        places = [(host.source.file, f"{host.source.path}.firewall.rules", host.firewall_rules)]
+        places += [
+            (stack.source.file, f"{stack.source.path}.firewall_rules", stack.firewall_rules)
+            for stack in host.docker_stacks
+        ]
+        for file, path, rules in places:
+            if any(rule.source_of is None for rule in rules):
+                yield Finding(
+                    file, path,
+                    f"nothing filters on {host.name}: its guard is off, and Proxmox VE's firewall "
+                    "is not Phoenix's to write, so this holds nowhere",
+                    "take guard out of leave_alone and of its firewall, or set proxmox_api; or "
+                    "remove the rules",
+                    "warning",
+                )  # fmt: skip
+
+
 def _docker_containers(site: Site) -> Iterator[Finding]:
     """Containers that run Docker, where nobody here sees to what that takes.
 
@@ -399,6 +425,7 @@ _RULES: tuple[tuple[tuple[str, ...], str, Callable[[Site, Settings], Iterable[Fi
     (("stack_variables", "stacks_prune"), "correct the setting", _stacks),
     (("registries",), "name a secret of the registry's own", _registries),
     (("docker_address_pools",), "write ranges that nothing of the site uses", _bridges),
+    (("proxmox_api", "proxmox_firewall"), "set proxmox_api", _rules_of_nobody),
     (
         ("swarm_address_pools", "docker_address_pools"),
         "write ranges that nothing else uses, or leave swarm_address_pools out",

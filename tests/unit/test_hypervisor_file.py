@@ -126,6 +126,27 @@ def test_bridges_of_docker_leave_the_site_s_networks_alone(
             if "containers of control, worker" in one.message} == found  # fmt: skip
 
 
+def test_rules_that_nothing_carries_out_are_told(tmp_path: Path) -> None:
+    """By default the guard alone filters; with it off, a rule is written nowhere."""
+    rule = {"type": "in", "action": "DROP", "proto": "tcp", "port": "9999"}
+    declared = minimal()
+    declared.lxc["lxc_configs"]["101"]["firewall"] = {"guard": False, "rules": [rule]}
+    declared.vm["vms"][1]["leave_alone"] = ["guard"]
+    declared.vm["vms"][0]["firewall"] = {"rules": [rule]}
+    environment = declared.stacks["shop"][0]["environments"]["production"]
+    environment["firewall_rules"] = [{**rule, "port": "8000"}]
+    site = declared.load(tmp_path)
+
+    def told(settings: Settings) -> list[tuple[str, str]]:
+        found = check(site, settings, wrong=(), ssh_key=None, home=tmp_path)
+        return [(one.file, one.path) for one in found if "holds nowhere" in one.message]
+
+    assert told(Settings()) == [
+        ("phoenix_lxc_configs.json", "lxc_configs.101.firewall.rules"),
+        ("stacks/shop/phoenix.json", "environments.production.firewall_rules"),
+    ]
+
+
 def test_each_key_that_nothing_reads_is_named(tmp_path: Path) -> None:
     site = minimal()
     site.hypervisor = {
