@@ -50,6 +50,10 @@ _WORDS = (
         rf"(?:\d{{1,2}}|(?:SIG)?(?:{_SIGNALS}|RTM(?:IN(?:\+\d+)?|AX(?:-\d+)?)))\Z",
         re.ASCII | re.IGNORECASE), "write a signal, as SIGINT"),
     ("gpus", re.compile(r"all\Z"), "write all, or a list of devices"),
+    ("oom_score_adj", re.compile(r"[+-]?0*(?:\d{1,3}|1000)\Z", re.ASCII),
+     "write a number from -1000 to 1000"),
+    ("cpuset", re.compile(r"(?:\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)?\Z", re.ASCII),
+     'write processors by number, as "0-3" or "0,2"'),
     ("working_dir", re.compile(r"(?:/.*)?\Z", re.DOTALL), "write the whole path, beginning with /"),
 )  # fmt: skip
 """Place of a value in a service, its form, and the fix."""
@@ -130,6 +134,11 @@ def _lines(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_F
             path = f"tmpfs[{position}]" if isinstance(held, list) else "tmpfs"
             message = f"{text[:80]!r} is no path in the container that Docker takes"
             yield path, message, "begin it with /"
+    settings = service.get("sysctls")
+    for position, line in enumerate(settings if isinstance(settings, list) else ()):
+        if isinstance(line, str) and "=" not in line:
+            message = f"{line[:80]!r} has no value: Docker refuses it"
+            yield f"sysctls[{position}]", message, "write NAME=VALUE"
     lines = service.get("environment")
     for position, line in enumerate(lines if isinstance(lines, list) else ()):
         if isinstance(line, str) and line.startswith("="):

@@ -256,9 +256,15 @@ def _watched_by(wanted: str | None, site: Site, report: Report, *, whole: bool) 
     """The name of the host that `site.watcher` means; empty where none does."""
     if wanted is None:
         return ""
-    if wanted == "hypervisor":
-        return site.hypervisor.name
     found = site.hosts_by_key.get(wanted.lower())
+    if wanted == "hypervisor":
+        if found not in (None, site.hypervisor):
+            report.error(
+                LXC_FILE, "site.watcher",
+                "means the Proxmox VE node, and a guest is called hypervisor as well",
+                f"write {site.hypervisor.name}, or the guest's id; or rename the guest",
+            )  # fmt: skip
+        return site.hypervisor.name
     if found is None and whole:  # else it may be a guest whose entry is faulty
         report.error(
             LXC_FILE, "site.watcher", f"no host is called {shown_value(wanted)}",

@@ -39,7 +39,7 @@ from phoenix.watch.issued import Asked, Issued
 from phoenix.watch.judge import Message
 from phoenix.watch.plan import from_json
 from phoenix.watch.report import Run, Validity, parse
-from tests.unit.site_builder import LXC, minimal, problem, stack
+from tests.unit.site_builder import LXC, lxc, minimal, problem, stack
 
 ROOT = Path(__file__).parents[2]
 URL_A, URL_B = "json://user:planted-a@127.0.0.1:1/x", "ntfys://planted-b/topic"
@@ -537,6 +537,15 @@ def test_urls_of_alarms_are_refused_without_telling_them() -> None:
 
 
 # -- what is declared ------------------------------------------------------------------------------
+
+
+def test_a_watcher_that_could_be_two_hosts_is_refused(tmp_path: Path) -> None:
+    declared = minimal()
+    declared.lxc["site"] = {"watcher": "hypervisor"}
+    declared.lxc["lxc_configs"]["104"] = lxc("Hypervisor", None, 30)
+    assert "a guest" in problem(declared.refused(tmp_path / "two"), LXC, "site.watcher").message
+    declared.lxc["site"] = {"watcher": "104"}
+    assert declared.load(tmp_path / "id").watched_by == "hypervisor"
 
 
 def test_a_watcher_that_is_no_host_is_refused_with_the_names_that_are(tmp_path: Path) -> None:
