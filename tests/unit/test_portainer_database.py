@@ -58,6 +58,8 @@ from pathlib import Path
 fake = Path(os.environ["FAKE"])
 state = fake / "state.json"
 found = json.loads(state.read_text()) if state.exists() else None
+if (fake / "docker_hangs").exists():
+    sys.exit(1)
 if sys.argv[1] == "volume":
     print(fake / "data")
 elif found is None:
@@ -159,6 +161,38 @@ def test_an_upgrade_that_does_not_come_up_goes_back_with_its_database(server: Se
     assert "the previous configuration serves again" in done.stderr, done.stderr
     assert (server.version, server.schema, server.noted) == ("2.33.1", "2.33.1", "learnt by 2.33.1")
     assert server.host.converge(server.tree("2.33.1")) is None
+
+
+def test_where_docker_does_not_answer_no_other_image_takes_over(server: Server) -> None:
+    """It was taken for a server without a volume, and nothing kept what the newer one migrated."""
+    hangs = server.host.top / "fake/docker_hangs"
+    hangs.touch()
+    done = server.host.install(server.tree("2.39.1"))
+    assert done.code == 3, done
+    assert "Docker does not answer" in done.stderr
+    assert (server.version, server.schema) == ("2.33.1", "2.33.1")
+    hangs.unlink()
+    assert server.host.install(server.tree("2.39.1")).code == 0
+    assert json.loads((server.kept / "portainer.db").read_text())["schema"] == "2.33.1"
+
+
+def test_a_full_disk_keeps_the_image_of_before_and_no_half_copy(server: Server) -> None:
+    cp = server.host.top / "bin/cp"
+    before = cp.read_bytes() if cp.exists() else None
+    cp.write_text(
+        '#!/bin/sh\ncase $* in *portainer.db*) for to; do :; done; echo half >"$to"; '
+        'echo "cp: No space left on device" >&2; exit 1 ;; esac\nexec /bin/cp "$@"\n'
+    )
+    cp.chmod(0o755)
+    done = server.host.install(server.tree("2.39.1"))
+    assert done.code == 3, done
+    assert (server.version, server.schema) == ("2.33.1", "2.33.1")
+    assert list(server.host.base.glob("database*")) == []
+    cp.unlink()
+    if before is not None:
+        cp.write_bytes(before)
+        cp.chmod(0o755)
+    assert server.host.install(server.tree("2.39.1")).code == 0
 
 
 def test_what_is_learnt_after_a_failed_upgrade_is_in_the_next_copy(server: Server) -> None:

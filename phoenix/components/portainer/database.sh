@@ -55,12 +55,16 @@ keep)
     if [ -z "$now" ] || [ "$now" != "$before" ] || [ "$returns" = "${now##*/}" ]; then exit 0; fi
     old=$(image "$base/$now/root$compose")
     if [ "$old" = "$(image "$ROOT$compose")" ]; then exit 0; fi
-    from=$(data) || exit 0
+    from=$(data) || {
+        if docker version >/dev/null 2>&1; then exit 0; fi # there is no volume yet
+        say "Docker does not answer, so the database cannot be kept before another image takes over"
+        exit 1
+    }
     [ -s "$from/portainer.db" ] || exit 0
     systemctl stop -- "$unit" # the copy is of a database that nobody writes
     rm -rf -- "$kept.new"
     mkdir -- "$kept.new"
-    cp -p -- "$from/portainer.db" "$kept.new/portainer.db"
+    cp -p -- "$from/portainer.db" "$kept.new/portainer.db" || { rm -rf -- "$kept.new"; exit 1; } # a full disk
     printf '%s\n' "$old" >"$kept.new/image"
     printf '%s\n' "${now##*/}" >"$kept.new/returns"
     find "$kept.new" -exec sync -- {} +
@@ -75,7 +79,10 @@ put_back)
     if [ -z "$before" ] || [ "$returns" != "${before##*/}" ]; then exit 0; fi
     systemctl stop -- "$unit" 2>/dev/null || true
     to=$(data) || { say "Docker does not tell where volume $volume is"; exit 1; }
-    cp -p -- "$kept/portainer.db" "$to/portainer.db.phoenix-new"
+    cp -p -- "$kept/portainer.db" "$to/portainer.db.phoenix-new" || {
+        rm -f -- "$to/portainer.db.phoenix-new" # a full disk
+        exit 1
+    }
     sync -- "$to/portainer.db.phoenix-new"
     mv -f -- "$to/portainer.db.phoenix-new" "$to/portainer.db"
     say "the database of $(cat "$kept/image") is back"
