@@ -149,7 +149,7 @@ def test_every_answer_has_an_option(tmp_path: Path) -> None:
         (("--timezone", "Mars/Base"), "timezone"),
         (("--network", "10.0.0.0/30"), "too small"),
         (("--address", "10.0.0.9", "--network", "10.1.0.0/24"), "--address 10.0.0.9 is not in"),
-        (("--guest", "one:nginx", "--guest", "two:nginx"), "nginx"),
+        (("--guest", "one:nginx", "--guest", "two:nginx"), "virtual_address"),
         (("--gateway", "10.0.0.9", "--address", "10.0.0.9"), "10.0.0.9"),
     ],
 )

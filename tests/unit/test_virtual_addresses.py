@@ -221,7 +221,11 @@ def test_each_has_the_other_as_its_peer(site: Site) -> None:
         texts[host] = keepalived.config(site.host(host), (one,))
         assert f"unicast_src_ip {own}\n" in texts[host]
         assert f"{VIRTUAL}/32\n" in texts[host]
-        assert f"address del {VIRTUAL}/32 dev ens18" in keepalived.killed((one,))
+        drop_in = keepalived.killed((one,))
+        assert f"address del {VIRTUAL}/32 dev ens18" in drop_in
+        assert f"[ -e {keepalived.ENDED} ] || echo 0 >{keepalived.ENDED}" in drop_in
+        assert keepalived.ENDED in texts[host]
+        assert keepalived.ENDED in keepalived.of_nginx()
     routers = {line for text in texts.values() for line in text.splitlines() if "router_id" in line}
     assert len([line for line in routers if "virtual" in line]) == 1, "they speak of one address"
 

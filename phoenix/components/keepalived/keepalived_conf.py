@@ -86,4 +86,4 @@ def of_nginx() -> str:
 
 def killed(known: tuple[Instance, ...]) -> str:
     """The drop-in by which systemd takes the addresses of one that was killed."""
-    return render("components/keepalived/killed.conf.j2", instances=known)
+    return render("components/keepalived/killed.conf.j2", instances=known, ended=ENDED)
