@@ -19,13 +19,24 @@ from typing import Any
 
 os.environ.setdefault("PHOENIX_LAB_NAME", "bench")  # before the lab reads it
 
-from benchmarks import alarms, converge, datapath, declare, door, quiet, scale, soak, start
+from benchmarks import (
+    alarms,
+    converge,
+    datapath,
+    declare,
+    door,
+    quiet,
+    scale,
+    soak,
+    start,
+    whole,
+)
 from lab.progress import say
 from lab.settings import LabError
 from lab.up import down
 
 _MEASURES = ("declare", "start", "converge", "datapath", "admission", "soak")
-_LONG = ("alarms", "quiet", "scale", "door")
+_LONG = ("alarms", "quiet", "scale", "door", "whole")
 """What `all` leaves out: hours, and what needs a lab of its own."""
 
 
@@ -49,8 +60,10 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--interval", type=_positive, default=10, help="seconds between two rounds (alarms)"
     )
-    parser.add_argument("--only", default="", help="faults (alarms) or parts (scale) of such names")
-    parser.add_argument("--times", type=_positive, default=10, help="of each fault (door)")
+    parser.add_argument(
+        "--only", default="", help="faults (alarms), parts (scale) or guests (whole) of such names"
+    )
+    parser.add_argument("--times", type=_positive, default=10, help="of each fault (door, whole)")
     parser.add_argument("--minutes", type=_positive, default=120, help="of normal work (quiet)")
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="what is seen, as it comes (quiet)"
@@ -81,6 +94,7 @@ def main(arguments: list[str]) -> int:
         "scale": lambda: scale.measure(options.only),
         "alarms": lambda: alarms.measure(interval=options.interval, only=options.only),
         "door": lambda: door.measure(options.times),
+        "whole": lambda: whole.measure(options.times, options.only),
         "quiet": lambda: quiet.measure(minutes=options.minutes, log=options.log),
     }
     names = _MEASURES if options.what == "all" else (options.what,)
@@ -112,6 +126,7 @@ def _print_reports(result: dict[str, Any]) -> bool:
         "alarms": alarms.print_report,
         "quiet": quiet.print_report,
         "door": door.print_report,
+        "whole": whole.print_report,
     }
     met = [write(result[name]) for name, write in writers.items() if name in result]
     return all(met)

@@ -27,9 +27,11 @@ from lab.guests import lab_site
 from lab.image import pack
 from lab.progress import say
 from lab.settings import ROOT, LabError, from_environment
+from lab.state import LabState
 from lab.up import up
 from phoenix.derived.routes import proving
 from phoenix.derived.virtual_addresses import VirtualAddress, virtual_addresses
+from phoenix.site.model import Site
 from phoenix.site.roles import guest_with
 
 SECOND = "gateway-second"
@@ -73,30 +75,42 @@ FAULTS = (
 )
 
 
-def declare(folder: Path) -> Path:
-    """Inventories and stacks of the lab's site in `folder`, without VMs, with a second gateway.
+def copied_site(folder: Path) -> Path:
+    """Inventories, stacks and settings of the lab's site in `folder`.
 
     Returns:
         The copied lab inventory.
     """
-    for name in ("inventories", "stacks"):
+    for name in ("inventories", "stacks", "group_data"):
         shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
-    shutil.copytree(ROOT / "group_data", folder / "group_data", dirs_exist_ok=True)
-    path = folder / "inventories/phoenix_lxc_configs.json"
-    declared = json.loads(path.read_text())
+    return folder / "inventories/lab.py"
+
+
+def with_second_gateway(declared: dict[str, Any]) -> dict[str, Any]:
+    """The declaration of containers with one more gateway, and an address between the two."""
     guests = declared["lxc_configs"]
     (first,) = [guest for guest in guests.values() if guest.get("role") == "nginx"]
     network, _, part = first["network_config"]["ip"].partition("/")[0].rpartition(".")
     card = first["network_config"] | {"ip": f"{network}.{int(part) + 1}/24"}
-    guests["109"] = first | {
-        "name": SECOND, "mac_address": "52:54:00:AA:BB:CE", "network_config": card
-    }  # fmt: skip
-    declared.setdefault("site", {})["virtual_address"] = f"{network}.{int(part) + 2}"
+    second = {"name": SECOND, "mac_address": "52:54:00:AA:BB:CE", "network_config": card}
+    site = declared.get("site", {}) | {"virtual_address": f"{network}.{int(part) + 2}"}
+    return declared | {"site": site, "lxc_configs": guests | {"109": first | second}}
+
+
+def declare(folder: Path) -> Path:
+    """The lab's site in `folder`, without VMs, with a second gateway.
+
+    Returns:
+        The copied lab inventory.
+    """
+    inventory = copied_site(folder)
+    path = folder / "inventories/phoenix_lxc_configs.json"
+    declared = with_second_gateway(json.loads(path.read_text()))
     path.write_text(json.dumps(declared, indent=2))
     path = folder / "inventories/phoenix_vm_configs.json"
     declared = json.loads(path.read_text())
     path.write_text(json.dumps(declared | {"vms": []}, indent=2))
-    return folder / "inventories/lab.py"
+    return inventory
 
 
 @dataclass(frozen=True)
@@ -171,6 +185,28 @@ def tried(door: Door, fault: Fault, *, holder: bool, pause: float = 6.0) -> Met:
     return result()
 
 
+def door_of(lab: LabState, site: Site) -> Door:
+    """The two gateways of a lab that has converged, and its client with what makes the load.
+
+    Raises:
+        LabError: the site has no route to ask for.
+    """
+    docker = preflight.connect()
+    (address,), route = virtual_addresses(site), proving(site)
+    if route is None:
+        raise LabError("the site has no route to ask for")
+    client = docker.containers.get(lab.client)
+    ca = docker.containers.get(lab.container(guest_with(site, "step_ca").name))
+    root = execute(ca, "cat /etc/step-ca/certs/root_ca.crt").encode()
+    files = {"root/door_client.py": (PROGRAM.read_bytes(), 0o644),
+             "root/door-root.pem": (root, 0o644)}  # fmt: skip
+    client.put_archive("/", pack(files))
+    gateways = {
+        host.name: docker.containers.get(lab.container(host.name)) for host in site.gateways
+    }
+    return Door(gateways, client, address, f"https://{route.fqdn}/", "/root/door-root.pem")
+
+
 @contextmanager
 def running() -> Iterator[Door]:
     """A lab with two gateways, converged, until the block ends."""
@@ -184,20 +220,7 @@ def running() -> Iterator[Door]:
             converge(lab, inventory=inventory)
             if converge(lab, inventory=inventory).changed > 1:  # the start page tells the time
                 raise LabError("a second run of deploys/all.py changes something")
-            site, docker = lab_site(settings), preflight.connect()
-            (address,), route = virtual_addresses(site), proving(site)
-            if route is None:
-                raise LabError("the site has no route to ask for")
-            client = docker.containers.get(lab.client)
-            ca = docker.containers.get(lab.container(guest_with(site, "step_ca").name))
-            root = execute(ca, "cat /etc/step-ca/certs/root_ca.crt").encode()
-            files = {"root/door_client.py": (PROGRAM.read_bytes(), 0o644),
-                     "root/door-root.pem": (root, 0o644)}  # fmt: skip
-            client.put_archive("/", pack(files))
-            gateways = {
-                host.name: docker.containers.get(lab.container(host.name)) for host in site.gateways
-            }
-            yield Door(gateways, client, address, f"https://{route.fqdn}/", "/root/door-root.pem")
+            yield door_of(lab, lab_site(settings))
         finally:
             del os.environ["PHOENIX_LAB_SITE"]
 
