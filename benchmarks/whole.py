@@ -32,7 +32,7 @@ from phoenix.site.model import Site
 STACK, SERVICE, PORT = "orbit", "orbit", 8771
 THIRD = "docker-third"
 MOST_FAILED = 40
-"""Of a route that no lost guest serves by itself: those of two seconds, in which the address moves."""
+"""Of a route that no guest serves alone: those of two seconds, in which the address moves."""
 SETTLED_SECONDS = 240
 _SERVE = (
     "import http.server as h, os; os.chdir('/run'); "

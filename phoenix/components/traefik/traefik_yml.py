@@ -53,8 +53,8 @@ RETRY_TIMEOUT = "10s"
 """How long a request waits for a backend that refuses connections. A container's restart took 2 s,
 and 4 s on a machine with a load of sixteen per processor (measured)."""
 DIAL, NODES_DIAL = "5s", "2s"
-"""How long a connection to a backend may take to open, to one and to one of several nodes; Traefik's
-own 30 s are longer than a browser waits."""
+"""How long a connection to a backend may take to open: to one, and to one of several nodes.
+Traefik's own 30 s are longer than people wait."""
 TLS = {
     "minVersion": "VersionTLS12",
     # Of TLS 1.2; those of 1.3 are all good, and not a choice.
