@@ -22,6 +22,7 @@ UNITS: Mapping[str, tuple[str, ...]] = {
     "certificates": ("phoenix-acme@*",),
     "traefik": ("traefik.service", "phoenix-acme@*"),
     "home": ("phoenix-home.service",),
+    "keepalived": ("keepalived.service",),
     "nginx": ("nginx.service", "phoenix-acme@*"),
     "docker": ("docker.service",),
     "portainer": ("phoenix-portainer*",),
