@@ -34,6 +34,8 @@ from phoenix.derived.virtual_addresses import VirtualAddress, virtual_addresses
 from phoenix.site.model import Site
 from phoenix.site.roles import guest_with
 
+CONTAINERS = "inventories/phoenix_lxc_configs.json"
+MACHINES = "inventories/phoenix_vm_configs.json"
 SECOND = "gateway-second"
 PROGRAM = Path(__file__).with_name("door_client.py")
 EVERY = 0.05
@@ -86,6 +88,11 @@ def copied_site(folder: Path) -> Path:
     return folder / "inventories/lab.py"
 
 
+def rewrite(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Put what `change` makes of a JSON file in its place."""
+    path.write_text(json.dumps(change(json.loads(path.read_text())), indent=2))
+
+
 def with_second_gateway(declared: dict[str, Any]) -> dict[str, Any]:
     """The declaration of containers with one more gateway, and an address between the two."""
     guests = declared["lxc_configs"]
@@ -104,12 +111,8 @@ def declare(folder: Path) -> Path:
         The copied lab inventory.
     """
     inventory = copied_site(folder)
-    path = folder / "inventories/phoenix_lxc_configs.json"
-    declared = with_second_gateway(json.loads(path.read_text()))
-    path.write_text(json.dumps(declared, indent=2))
-    path = folder / "inventories/phoenix_vm_configs.json"
-    declared = json.loads(path.read_text())
-    path.write_text(json.dumps(declared | {"vms": []}, indent=2))
+    rewrite(folder / CONTAINERS, with_second_gateway)
+    rewrite(folder / MACHINES, lambda declared: declared | {"vms": []})
     return inventory
 
 

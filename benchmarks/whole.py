@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.converge import converge
-from benchmarks.door import Door, copied_site, door_of, with_second_gateway
+from benchmarks.door import (
+    CONTAINERS,
+    MACHINES,
+    Door,
+    copied_site,
+    door_of,
+    rewrite,
+    with_second_gateway,
+)
 from benchmarks.door_load import Met
 from benchmarks.report import table
 from lab import preflight
@@ -47,15 +55,21 @@ def declare(folder: Path) -> Path:
         The copied lab inventory.
     """
     inventory = copied_site(folder)
-    path = folder / "inventories/phoenix_lxc_configs.json"
-    declared = with_second_gateway(json.loads(path.read_text()))
-    guests = declared["lxc_configs"]
+    rewrite(folder / CONTAINERS, _containers)
+    rewrite(folder / MACHINES, _machines)
+    return inventory
+
+
+def _containers(declared: dict[str, Any]) -> dict[str, Any]:
+    twice = with_second_gateway(declared)
+    guests = twice["lxc_configs"]
     guests["109"]["features"] = [*guests["109"].get("features", ()), "name_server"]
     (proxy,) = [guest for guest in guests.values() if guest.get("role") == "traefik"]
     guests["110"] = proxy | _another(proxy, "traefik-second", 160, "52:54:00:AA:BB:CF")
-    path.write_text(json.dumps(declared, indent=2))
-    path = folder / "inventories/phoenix_vm_configs.json"
-    declared = json.loads(path.read_text())
+    return twice
+
+
+def _machines(declared: dict[str, Any]) -> dict[str, Any]:
     for guest in declared["vms"]:
         if not guest.get("is_template"):
             guest["swarm_role"] = "manager"
@@ -64,8 +78,7 @@ def declare(folder: Path) -> Path:
     third |= {"vmid": 1003, "portainer_environment_name": THIRD, "docker_stacks": [],
               "portainer_agent_hostname": f"agent-{THIRD}"}  # fmt: skip
     docker["docker_stacks"] = [*docker["docker_stacks"], STACK]
-    path.write_text(json.dumps(declared | {"vms": [*declared["vms"], third]}, indent=2))
-    return inventory
+    return declared | {"vms": [*declared["vms"], third]}
 
 
 def _another(guest: dict[str, Any], name: str, part: int, mac: str = "") -> dict[str, Any]:

@@ -275,11 +275,16 @@ def _rank(outcome: Outcome) -> int:
     return LAYERS.index(outcome.check.layer)
 
 
+_Groups = dict[tuple[str, str, str], list[tuple[CheckedPath | None, Outcome]]]
+_NAMES = "names_resolve"
+"""The check that asks a host's own resolver for a name."""
+
+
 def _grouped(
     found: Sequence[tuple[CheckedPath | None, Outcome]], places: Mapping[Check, int]
 ) -> tuple[Found, ...]:
     """Each fault once, with all who saw it and all that it breaks; the first cause first."""
-    groups: dict[tuple[str, str, str], list[tuple[CheckedPath | None, Outcome]]] = {}
+    groups: _Groups = {}
     for path, outcome in found:
         groups.setdefault(_sameness(outcome), []).append((path, outcome))
     groups = _names_together(groups)
@@ -299,10 +304,6 @@ def _grouped(
         )
         for group in sorted(groups.values(), key=rank)
     )
-
-
-_Groups = dict[tuple[str, str, str], list[tuple[CheckedPath | None, Outcome]]]
-_NAMES = "names_resolve"
 
 
 def _names_together(groups: _Groups) -> _Groups:
