@@ -53,7 +53,7 @@ table netdev lost {
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to a gateway, and what ends it; each takes the gateway's container."""
+    """What is done to a guest, and what ends it; each takes the guest's container."""
 
     name: str
     make: Callable[[Any], object]
@@ -61,19 +61,22 @@ class Fault:
 
 
 def _sends(command: str) -> Callable[[Any], object]:
-    return lambda gateway: execute(gateway, command)
+    return lambda guest: execute(guest, command)
 
 
+CUT_OFF = Fault(
+    "network lost",
+    _sends(f"nft -f - <<'END'\n{CUT}END\n"),
+    _sends("nft delete table netdev lost"),
+)
+KILLED = Fault("guest killed", lambda guest: guest.kill(), lambda guest: guest.start())
+RESTARTED = Fault("guest restarted", lambda guest: guest.restart(timeout=60))
 FAULTS = (
     Fault("SIGKILL of Nginx", _sends("systemctl kill -s KILL nginx.service")),
     Fault("SIGKILL of keepalived", _sends("systemctl kill -s KILL keepalived.service")),
-    Fault(
-        "network lost",
-        _sends(f"nft -f - <<'END'\n{CUT}END\n"),
-        _sends("nft delete table netdev lost"),
-    ),
-    Fault("guest killed", lambda gateway: gateway.kill(), lambda gateway: gateway.start()),
-    Fault("guest restarted", lambda gateway: gateway.restart(timeout=60)),
+    CUT_OFF,
+    KILLED,
+    RESTARTED,
 )
 
 

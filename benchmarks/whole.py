@@ -2,26 +2,35 @@
 
 A long measure with a lab of its own: two gateways, two Traefiks, two name servers and three nodes
 of a swarm. Each guest is killed in turn, under two loads: of a route of the site's own, and of a
-service of the swarm that runs on two nodes.
+service of the swarm that runs on two nodes. What the route goes through loses its network and is
+restarted as well.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from benchmarks.bench_site import execute
 from benchmarks.converge import converge
 from benchmarks.door import (
     CONTAINERS,
+    CUT_OFF,
+    KILLED,
     MACHINES,
+    RESTARTED,
     Door,
+    Fault,
     copied_site,
     door_of,
     rewrite,
@@ -147,8 +156,15 @@ class Twice:
             time.sleep(2)
         raise LabError(f"the site is not well {SETTLED_SECONDS} s after a guest was killed")
 
-    def killed(self, name: str, pause: float = 10.0) -> dict[str, Met]:
-        """Kill a guest under load, start it again, and tell what each load met with.
+    def faults_of(self, name: str) -> tuple[Fault, ...]:
+        """What is done to a host: all three where requests or their names go through it."""
+        site = self.site
+        front = {*site.gateways, *site.traefiks, *site.name_servers}
+        passed = name in {host.name for host in front}
+        return (KILLED, CUT_OFF, RESTARTED) if passed else (KILLED,)
+
+    def tried(self, name: str, fault: Fault, pause: float = 10.0) -> dict[str, Met]:
+        """Make a fault once under load, end it, and tell what each load met with.
 
         Raises:
             LabError: the site is not well before or after it.
@@ -158,9 +174,9 @@ class Twice:
             results = {
                 load: stack.enter_context(door.loaded()) for load, door in self.loads.items()
             }
-            self.hosts[name].kill()
+            fault.make(self.hosts[name])
             time.sleep(pause)
-            self.hosts[name].start()
+            fault.end(self.hosts[name])
             self.settled()
         return {load: result() for load, result in results.items()}
 
@@ -193,48 +209,59 @@ def running() -> Iterator[Twice]:
             site, docker = lab_site(settings), preflight.connect()
             hosts = {name: docker.containers.get(lab.container(name)) for name in lab.hosts}
             door = door_of(lab, site)
+            asks_both(door.client, [host.address for host in site.name_servers])
             swarm = replace(door, url=f"https://{SERVICE}.{site.domain}/")
             yield Twice(lab, site, hosts, {"a route": door, "the swarm's service": swarm})
         finally:
             del os.environ["PHOENIX_LAB_SITE"]
 
 
+def asks_both(client: Any, addresses: Iterable[IPv4Address]) -> None:
+    """Have the client know every name server, and ask the next one after a second."""
+    lines = [*(f"nameserver {address}" for address in addresses), "options timeout:1 attempts:3"]
+    execute(client, f"printf '%s\\n' {shlex.join(lines)} > /etc/resolv.conf")
+
+
 def measure(times: int, only: str = "") -> dict[str, Any]:
-    """Kill each guest so many times.
+    """Make each fault of each guest so many times.
 
     Args:
         times: of each guest.
-        only: a part of the names of the guests to kill; empty for all.
+        only: a part of the names of the guests; empty for all.
 
     Raises:
-        LabError: the lab does not converge, or is not well after a kill.
+        LabError: the lab does not converge, or is not well after a fault.
     """
     rows: list[dict[str, Any]] = []
     with running() as twice:
         for name in [name for name in twice.hosts if only in name]:
-            say(f"{name}, {times} times")
-            for _ in range(times):
-                for load, found in twice.killed(name).items():
-                    rows.append({"guest": name, "load": load, **found._asdict()})
-                    say(f"  {load}: {found}")
-    return {"times": times, "kills": rows}
+            for fault in twice.faults_of(name):
+                say(f"{name}, {fault.name}, {times} times")
+                for _ in range(times):
+                    for load, found in twice.tried(name, fault).items():
+                        told = {"guest": name, "fault": fault.name, "load": load}
+                        rows.append(told | found._asdict())
+                        say(f"  {load}: {found}")
+    return {"times": times, "faults": rows}
 
 
 def print_report(result: dict[str, Any]) -> bool:
-    """Print a row for each guest and load; return whether the goals are met.
+    """Print a row for each guest, fault and load; return whether the goals are met.
 
     The goal is for the site's own route, which no guest serves alone.
     """
-    head = ("guest", "load", "times", "requests", "failed", "most failed", "longest silence, ms")
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in result["kills"]:
-        groups.setdefault((row["guest"], row["load"]), []).append(row)
+    head = ("guest", "fault", "load", "times", "requests", "failed", "most failed",
+            "longest silence, ms", "median, ms")  # fmt: skip
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in result["faults"]:
+        groups.setdefault((row["guest"], row["fault"], row["load"]), []).append(row)
     rows, well = [], True
-    for (guest, load), found in groups.items():
+    for (guest, fault, load), found in groups.items():
         worst = max(one["failed"] for one in found)
         total = [sum(one[key] for one in found) for key in ("requests", "failed")]
-        counts = (len(found), *total, worst, max(one["gap"] for one in found))
-        rows.append((guest, load, *map(str, counts)))
+        gaps = [one["gap"] for one in found]
+        counts = (len(found), *total, worst, max(gaps), round(median(gaps)))
+        rows.append((guest, fault, load, *map(str, counts)))
         well = well and (worst <= MOST_FAILED or load != "a route")
     say(table(head, rows))
     return well

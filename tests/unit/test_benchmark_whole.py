@@ -21,10 +21,15 @@ def test_the_site_has_everything_twice(tmp_path: Path) -> None:
 def test_the_goal_is_for_the_route_that_no_guest_serves_alone() -> None:
     def report(route: int, swarm: int) -> bool:
         rows = [
-            {"guest": "gateway", "load": load, **Met(100, failed, {}, 20, 20)._asdict()}
+            {
+                "guest": "gateway",
+                "fault": "killed",
+                "load": load,
+                **Met(100, failed, {}, 20, 20)._asdict(),
+            }
             for load, failed in (("a route", route), ("the swarm's service", swarm))
         ]
-        return whole.print_report({"times": 1, "kills": rows})
+        return whole.print_report({"times": 1, "faults": rows})
 
     assert report(whole.MOST_FAILED, 50)
     assert not report(whole.MOST_FAILED + 1, 0)
