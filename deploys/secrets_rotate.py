@@ -63,5 +63,24 @@ if AGENT_SECRET in names and (site_host() == server or site_host() in site().age
     )
     secret_rotation.kept_or_undone(name="Agent secret: keep or undo", tree=tree, store=secrets())
 
-for deploy in dict.fromkeys(deploy for use in uses for deploy in use.deploys):
-    local.include(deploy)
+taking = {deploy for use in uses for deploy in use.deploys}
+
+
+def take_up(deploy: str) -> None:
+    """Have a deploy file give its hosts the new values, where it has some of them."""
+    if deploy in taking:
+        local.include(deploy)
+
+
+# Of a loop all includes would have one line. pyinfra knows a step by the lines that lead to it, so
+# two files with a step at the same line of theirs would be one step to it.
+take_up("deploys/step_ca.py")
+take_up("deploys/certificates.py")
+take_up("deploys/traefik.py")
+take_up("deploys/nginx.py")
+take_up("deploys/admission.py")
+take_up("deploys/passed_on.py")
+take_up("deploys/portainer.py")
+take_up("deploys/stacks.py")
+take_up("deploys/watch.py")
+take_up("deploys/restic.py")

@@ -155,7 +155,10 @@ def run(
             state.set_stage(StateStage.Prepare)
             _load(state, ROOT / "deploys" / f"{deploy}.py")
             for op_hash in state.get_op_order():
-                name = next(iter(state.get_op_meta(op_hash).names))
+                names = state.get_op_meta(op_hash).names
+                files = {name.rpartition(" | ")[0] for name in names}
+                assert len(files) == 1, f"pyinfra takes steps of different files for one: {names}"
+                name = next(iter(names))
                 recorded.operations.append(name)
                 recorded.changed[name] = [
                     host.name

@@ -203,6 +203,7 @@ def stored(store: Path, *names: str) -> dict[str, str]:
         ("traefik_dashboard_password", ["Secrets: new values"], {TRAEFIK}),
         ("thinkheads_ai_app_database_pass", ["Secrets: new values"], {AGENT}),
         ("portainer_admin_password", ["Portainer: new password"], {SERVER, AGENT}),
+        (ISSUANCE_KEY, ["Secrets: new values"], {CA, TRAEFIK, "nginx-phoenix", SERVER, AGENT}),
     ],
 )
 def test_a_change_goes_where_the_secret_is_known(

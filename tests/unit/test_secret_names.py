@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,21 @@ def test_a_registry_s_secret_is_one_of_the_site_s(site: Site, tmp_path: Path) ->
     assert "registry_password" in names, "a second operator gets it, too"
     with pytest.raises(SecretError, match=r"cannot be changed by Phoenix.*change it at registry"):
         catalog.rotatable(["registry_password"], site, given, registries=registries)
+
+
+def test_each_deploy_that_takes_a_secret_is_run_in_the_order_of_all_py(
+    site: Site, tmp_path: Path
+) -> None:
+    def named(file: str, call: str) -> list[str]:
+        return re.findall(
+            rf'^{call}\("(deploys/\w+\.py)"\)', (ROOT / file).read_text(), re.MULTILINE
+        )
+
+    taken_up = named("deploys/secrets_rotate.py", "take_up")
+    uses = [status.use for status in catalog.listing(site, store(tmp_path), {})]
+    assert {deploy for use in uses for deploy in use.deploys} <= set(taken_up)
+    everything = named("deploys/all.py", r"local\.include")
+    assert taken_up == [deploy for deploy in everything if deploy in taken_up]
 
 
 @pytest.mark.parametrize(
