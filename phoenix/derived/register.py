@@ -25,10 +25,10 @@ FILE = "/var/lib/phoenix/register"
 ADD = Script(
     "register",
     """umask 077; mkdir -p -m 755 "${1%/*}" && exec 7>>"$1.lock" && flock 7 || exit 1
-cat >"$1.add"; touch "$1"
+cat >"$1.add" && touch "$1" || exit 1
 awk -F '\\t' 'FNR == NR { if ($1 == "host") { a[$4]; if ($5 != "-") v[$5] } print; next }
- !($1 == "host" && ($4 in a || $5 in v))' "$1.add" "$1" |
-sort -u >"$1.new" && mv "$1.new" "$1" && rm "$1.add"
+ !($1 == "host" && ($4 in a || $5 in v))' "$1.add" "$1" >"$1.new" &&
+sort -u -o "$1.new" "$1.new" && sync "$1.new" && mv "$1.new" "$1" && rm "$1.add"
 """,
 )
 """Word: the file. Its input: lines to add. A machine, by its address or id, has its last name."""

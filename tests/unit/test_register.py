@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -33,6 +34,23 @@ def test_lines_are_added_once_and_taken_away_whole(file: Path) -> None:
     assert file.read_text() == "host\tab\nstack\tb\n"
     run(DROP, file, "host\tab", "stack\tb")
     assert file.read_text() == ""
+
+
+@pytest.mark.parametrize("program", ["awk", "sort"])
+def test_a_program_that_is_killed_leaves_the_register_as_it_was(
+    file: Path, tmp_path: Path, program: str
+) -> None:
+    run(ADD, file, "stack\ta", "stack\tb")
+    killed = tmp_path / "bin" / program
+    killed.parent.mkdir()
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    path = f"{killed.parent}:{os.environ['PATH']}"
+    done = subprocess.run([*ADD.argv(file)], input="stack\tc\n", text=True, env={"PATH": path})
+    assert done.returncode != 0
+    assert file.read_text() == "stack\ta\nstack\tb\n"
+    run(ADD, file, "stack\tc")
+    assert file.read_text() == "stack\ta\nstack\tb\nstack\tc\n"
 
 
 def test_nothing_is_taken_from_a_register_that_is_not_there(file: Path) -> None:
