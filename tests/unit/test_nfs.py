@@ -164,7 +164,8 @@ class Guest:
         for name, body in {
             "findmnt": 'for last; do :; done; awk -v t="$last" \'$2 == t { print $1 }\' "$TABLE"',
             "mount": 'while [ "$1" != -- ]; do shift; done; echo "$2 $3" >>"$TABLE"',
-            "umount": '[ ! -e "$TABLE.busy" ] || exit 32; sed -i "\\\\|.* $2\\$|d" "$TABLE"',
+            "umount": '[ ! -e "$TABLE.busy" ] || exit 32; [ ! -e "$TABLE.dead" ] || exec sleep 600;'
+            ' sed -i "\\\\|.* $2\\$|d" "$TABLE"',
         }.items():
             program = folder / "bin" / name
             program.write_text(f"#!/bin/sh\n{body}\n")
@@ -178,7 +179,7 @@ class Guest:
             ["sh", self.folder / "phoenix-nfs", verb], check=False, capture_output=True, text=True,
             env={"PATH": f"{self.folder}/bin:{os.environ['PATH']}", "TABLE": str(self.table),
                  "PHOENIX_NFS_LIST": str(self.folder / "list"),
-                 "PHOENIX_NFS_KEPT": str(self.folder / "kept")},
+                 "PHOENIX_NFS_KEPT": str(self.folder / "kept"), "PHOENIX_NFS_SECONDS": "1"},
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
@@ -226,4 +227,15 @@ def test_a_folder_in_use_is_not_forgotten(guest: Guest) -> None:
     assert (code, "is in use" in said) == (1, True)
     (guest.folder / "table.busy").unlink()
     assert guest.run("up") == (0, "")
+    assert guest.mounted == []
+
+
+def test_a_server_that_does_not_answer_holds_nothing_up(guest: Guest) -> None:
+    target = str(guest.folder / "a")
+    guest.run("up", ("nas:/a", target))
+    (guest.folder / "table.dead").touch()
+    code, said = guest.run("down")
+    assert (code, f"the server of {target} does not answer" in said) == (1, True)
+    (guest.folder / "table.dead").unlink()
+    assert guest.run("down") == (0, "")
     assert guest.mounted == []
