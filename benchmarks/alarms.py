@@ -60,16 +60,16 @@ def _tried(watched: Watched, fault: Fault) -> dict[str, Any]:
     during = watched.messages()[before:]
     execute(guest, f"{fault.repair}; :")
     repaired = time.monotonic()
-    end = wait(lambda: any(is_end(one) for one in watched.messages()[before:]))
+    end = wait(lambda: any(is_end(message) for message in watched.messages()[before:]))
     quiet = wait(lambda: watched.causes() == [])
     time.sleep(2 * watched.interval)
-    told = watched.messages()[before:]
+    messages = watched.messages()[before:]
     return {
         "name": fault.name,
         "host": watched.names[fault.blamed or fault.role],
         "cause": fault.cause,
-        "alarms": [one["title"] for one in told if not is_end(one)],
-        "ends": [one["title"] for one in told if is_end(one)],
+        "alarms": [message["title"] for message in messages if not is_end(message)],
+        "ends": [message["title"] for message in messages if is_end(message)],
         "text": during[0]["message"] if during else "",
         "alarm_seconds": alarm - began if alarm else None,
         "end_seconds": end - repaired if end else None,
@@ -101,19 +101,19 @@ def print_report(result: Mapping[str, Any]) -> bool:
 
     rows = [
         (
-            one["name"], seconds(one["alarm_seconds"]), seconds(one["end_seconds"]),
-            f"{len(one['alarms'])}", f"{len(one['ends'])}", "well" if good(one) else "NO",
+            fault["name"], seconds(fault["alarm_seconds"]), seconds(fault["end_seconds"]),
+            f"{len(fault['alarms'])}", f"{len(fault['ends'])}", "well" if good(fault) else "NO",
         )
-        for one in result["faults"]
+        for fault in result["faults"]
     ]  # fmt: skip
     head = ("fault", "alarm after, s", "end after, s", "alarms", "ends", "as wanted")
     print(f"\n{table(head, rows)}\n")
-    for one in result["faults"]:
-        if not good(one):
-            print(f"{one['name']}: wanted one of {one['host']} ({one['cause']}), got:")
-            for title in (*one["alarms"], *one["ends"]):
+    for fault in result["faults"]:
+        if not good(fault):
+            print(f"{fault['name']}: wanted one of {fault['host']} ({fault['cause']}), got:")
+            for title in (*fault["alarms"], *fault["ends"]):
                 print(f"  {title}")
-            print(f"  {one['text'][:300]!r}")
+            print(f"  {fault['text'][:300]!r}")
     well = sum(map(good, result["faults"]))
     print(f"{well} of {len(result['faults'])} faults: one alarm of the true cause, and one end")
     return well == len(result["faults"])

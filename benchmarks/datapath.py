@@ -102,10 +102,10 @@ def measure_admission(*, connections: int, seconds: int, repeat: int) -> dict[st
                     for keep_alive in (True, False):
                         load(bench, FULL, connections, 1, keep_alive=keep_alive)
                         mode = "keep-alive" if keep_alive else "new connection each"
-                        found = load_with_cpu(
+                        measured = load_with_cpu(
                             bench, FULL, connections, seconds, keep_alive=keep_alive
                         )
-                        loads.setdefault(mode, {}).setdefault(kind, []).append(found)
+                        loads.setdefault(mode, {}).setdefault(kind, []).append(measured)
     settings = {"connections": connections, "seconds": seconds, "repeat": repeat}
     return {"settings": settings, "loads": loads}
 

@@ -243,9 +243,9 @@ def measure(times: int) -> dict[str, Any]:
             for holder in (True, False):
                 on = "the holder" if holder else "the other"
                 say(f"{fault.name}, on {on}, {times} times")
-                found = [tried(door, fault, holder=holder) for _ in range(times)]
+                tries = [tried(door, fault, holder=holder) for _ in range(times)]
                 rows.append(
-                    {"fault": fault.name, "on": on, "met": [one._asdict() for one in found]}
+                    {"fault": fault.name, "on": on, "met": [result._asdict() for result in tries]}
                 )
     return {"times": times, "faults": rows}
 
@@ -256,12 +256,12 @@ def print_report(result: dict[str, Any]) -> bool:
             "median, ms", "slowest answer, ms")  # fmt: skip
     rows, well = [], True
     for row in result["faults"]:
-        every = [Met(**one) for one in row["met"]]
-        worst, silence = max(one.failed for one in every), [one.gap for one in every]
+        every = [Met(**result) for result in row["met"]]
+        worst, silence = max(result.failed for result in every), [result.gap for result in every]
         rows.append((
-            row["fault"], row["on"], str(len(every)), str(sum(one.requests for one in every)),
-            str(sum(one.failed for one in every)), str(worst), str(max(silence)),
-            f"{median(silence):.0f}", str(max(one.slowest for one in every)),
+            row["fault"], row["on"], str(len(every)), str(sum(result.requests for result in every)),
+            str(sum(result.failed for result in every)), str(worst), str(max(silence)),
+            f"{median(silence):.0f}", str(max(result.slowest for result in every)),
         ))  # fmt: skip
         well = well and worst <= MOST_FAILED and max(silence) <= MOST_SILENCE
     say(table(head, rows))

@@ -81,10 +81,15 @@ def steps(lab: LabState, watched: Watched) -> Iterator[Step]:
         return Step(f"phoenix {' '.join(words)}", run)
 
     guests = {watched.names[role]: guest for role, guest in watched.guests.items()}
-    for one in certificates(watched.site):
-        renew = f"phoenix-acme renew {one.name}"
-        yield Step(f"{one.host.name}: {renew}", partial(execute, guests[one.host.name], renew))
-    for holder in dict.fromkeys(one.host.name for one in certificates(watched.site)):
+    for certificate in certificates(watched.site):
+        renew = f"phoenix-acme renew {certificate.name}"
+        yield Step(
+            f"{certificate.host.name}: {renew}",
+            partial(execute, guests[certificate.host.name], renew),
+        )
+    for holder in dict.fromkeys(
+        certificate.host.name for certificate in certificates(watched.site)
+    ):
         yield typed("certs", "renew", holder)
     yield typed("sync")
     settings = watched.inventory.parent.parent / SETTINGS
@@ -151,12 +156,12 @@ class _Heard:
     def look(self) -> None:
         """Ask once."""
         try:
-            told = self.watched.messages()
+            messages = self.watched.messages()
         except (LabError, DockerException, ValueError):  # it boots
             return
-        for message in told[self.count :]:
+        for message in messages[self.count :]:
             self.record.add("alarm", after=self.step, **message)
-        self.count = len(told)
+        self.count = len(messages)
 
 
 def _work(lab: LabState, watched: Watched, record: Record, heard: _Heard, seconds: float) -> None:
@@ -244,10 +249,10 @@ class _Cost:
         """What the watch's units and reports have cost on each host; nothing is counted on."""
         seconds = time.time() - self.at
         spent = self._cpu()
-        told = execute(self.watched.guests["hypervisor"], f"nft -j list table inet {_TABLE}")
+        listing = execute(self.watched.guests["hypervisor"], f"nft -j list table inet {_TABLE}")
         reports: dict[str, float] = {}
-        for one in json.loads(told)["nftables"]:
-            rule = one.get("rule")
+        for item in json.loads(listing)["nftables"]:
+            rule = item.get("rule")
             if rule:
                 (counter,) = (word["counter"] for word in rule["expr"] if "counter" in word)
                 name = rule["comment"]
@@ -281,14 +286,14 @@ def _rates(
     return {name: round((after[name] - before[name]) / over, 6) for name in after}
 
 
-def spent(told: str) -> float:
+def spent(text: str) -> float:
     """Seconds of CPU, from what `SPENT` prints.
 
     Args:
-        told: lines as bash's `times` has them, "1m2.345s 0m0.100s"; and one with clock ticks.
+        text: lines as bash's `times` has them, "1m2.345s 0m0.100s"; and one with clock ticks.
     """
     total = 0.0
-    for line in told.splitlines():
+    for line in text.splitlines():
         for word in line.split():
             if word.isdigit():
                 total += int(word) / _TICKS
@@ -351,12 +356,14 @@ def summary(result: Mapping[str, Any]) -> tuple[str, bool]:
         return [line for line in seen if line["kind"] == kind]
 
     alarms, work = of("alarm"), of("step")
-    failed = [one for one in work if one["failure"]]
+    failed = [job for job in work if job["failure"]]
     done = f"{len(work)} pieces of work in {result['minutes']} minutes"
     lines = [f"{done}, {len(failed)} failed, {len(alarms)} messages"]
-    lines += [f"minute {one['minute']}: after {one['after']}: {one['title']}" for one in alarms]
-    lines += [f"failed: {one['name']}: {one['failure'][-300:]}" for one in failed]
-    left = [cause for one in of("causes") for cause in one["at_the_end"]]
+    lines += [
+        f"minute {alarm['minute']}: after {alarm['after']}: {alarm['title']}" for alarm in alarms
+    ]
+    lines += [f"failed: {job['name']}: {job['failure'][-300:]}" for job in failed]
+    left = [cause for record in of("causes") for cause in record["at_the_end"]]
     lines += [f"wrong at the end: {cause}" for cause in left]
     costs, idle = of("cost"), of("idle")
     if costs and idle:

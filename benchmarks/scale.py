@@ -104,14 +104,14 @@ def _simulated() -> list[dict[str, Any]]:
 def _print_simulated(result: list[dict[str, Any]]) -> bool:
     head = ["Docker hosts, simulated", "CPU seconds", "a host", "memory, MiB", "a host more"]
     rows, least = [], result[0]
-    for one in result:
-        more = (one["memory"] - least["memory"]) / max(one["hosts"] - least["hosts"], 1)
+    for row in result:
+        more = (row["memory"] - least["memory"]) / max(row["hosts"] - least["hosts"], 1)
         rows.append(
             [
-                f"{one['hosts']}",
-                f"{one['cpu']:.2f}",
-                f"{one['cpu'] / one['hosts']:.3f}",
-                f"{one['memory']:.0f}",
+                f"{row['hosts']}",
+                f"{row['cpu']:.2f}",
+                f"{row['cpu'] / row['hosts']:.3f}",
+                f"{row['memory']:.0f}",
                 f"{more:.2f}",
             ]
         )
@@ -161,8 +161,8 @@ def _light_runs(
         "parallel": parallel,
         "changing": _median([first for first, _ in pairs]),
         "unchanged": _median([second for _, second in pairs]),
-        "connections": sum(one.logins for one in traffic) / number,
-        "commands": sum(one.commands for one in traffic) / number,
+        "connections": sum(counted.logins for counted in traffic) / number,
+        "commands": sum(counted.commands for counted in traffic) / number,
     }
 
 
@@ -171,27 +171,27 @@ def _print_light(result: list[dict[str, Any]]) -> bool:
             "CPU, s", "memory, MiB", "connections", "commands a host"]  # fmt: skip
     rows = [
         [
-            f"{one['hosts']}",
-            f"{one['parallel']}",
+            f"{row['hosts']}",
+            f"{row['parallel']}",
             *(
                 text
                 for kind in ("changing", "unchanged")
                 for text in (
-                    f"{one[kind]['wall']:.1f}",
-                    f"{one[kind]['wall'] / one['hosts']:.2f}",
+                    f"{row[kind]['wall']:.1f}",
+                    f"{row[kind]['wall'] / row['hosts']:.2f}",
                 )
             ),
-            f"{one['unchanged']['cpu']:.2f}",
-            f"{one['unchanged']['memory']:.0f}",
-            f"{one['connections']:g}",
-            f"{one['commands']:g}",
+            f"{row['unchanged']['cpu']:.2f}",
+            f"{row['unchanged']['memory']:.0f}",
+            f"{row['connections']:g}",
+            f"{row['commands']:g}",
         ]
-        for one in result
+        for row in result
     ]
     print(f"\n{table(head, rows)}")
     few, many = (
-        max(one[kind]["wall"] / one["hosts"] for kind in ("changing", "unchanged"))
-        for one in (result[0], next(one for one in result if one["hosts"] == max(LIGHT)))
+        max(row[kind]["wall"] / row["hosts"] for kind in ("changing", "unchanged"))
+        for row in (result[0], next(row for row in result if row["hosts"] == max(LIGHT)))
     )
     met: bool = many <= GOAL * few
     print(f"a host of {max(LIGHT)} takes {many / few:.2f} of what one of {LIGHT[0]} does, "
@@ -229,24 +229,24 @@ def _print_servers(result: list[dict[str, Any]]) -> bool:
         for key in keys_of:
             values = [value[key] for value in values]
         rows.append([title, *(f"{value:{form}}" for value in values)])
-    head = ["servers", *(f"{one['names']:,} names" for one in result)]
+    head = ["servers", *(f"{row['names']:,} names" for row in result)]
     print(f"\n{table(head, rows)}")
     return True
 
 
 def _certificates() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
-        return [one._asdict() for one in handshake.measure(Path(folder))]
+        return [handshakes._asdict() for handshakes in handshake.measure(Path(folder))]
 
 
 def _print_certificates(result: list[dict[str, Any]]) -> bool:
     head = ["names", "certificate, bytes", "sent, bytes", "server, CPU us", "client, CPU us", ""]
     rows = [
         [
-            *(f"{one[key]:,.0f}" for key in ("names", "certificate", "sent", "server", "client")),
-            "more than a window" if one["sent"] > handshake.WINDOW else "",
+            *(f"{row[key]:,.0f}" for key in ("names", "certificate", "sent", "server", "client")),
+            "more than a window" if row["sent"] > handshake.WINDOW else "",
         ]
-        for one in result
+        for row in result
     ]
     print(f"\n{table(head, rows)}")
     return True

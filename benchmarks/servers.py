@@ -94,7 +94,7 @@ def _measured(container: Any, services: int, seconds: int) -> dict[str, Any]:
         container.put_archive("/", image.pack(_files(site, Path(folder))))
         said = _do(container, "python3", "/bench/inside.py", "/bench", str(seconds))
     result: dict[str, Any] = json.loads(said.splitlines()[-1])
-    result["names"] = sum(len(one.sans) for one in of_the_gateway(site))
+    result["names"] = sum(len(certificate.sans) for certificate in of_the_gateway(site))
     result["certificates"] = len(of_the_gateway(site))
     for load in (result["path"], result["connections"]):
         read = wrk.parse(load.pop("report"))
@@ -126,7 +126,7 @@ def _files(site: Site, folder: Path) -> dict[str, tuple[bytes, int]]:
     pairs = folder / "pairs"
     pairs.mkdir()
     handshake.authority(pairs)
-    issued = [(one.directory, one.sans) for one in of_the_gateway(site)]
+    issued = [(certificate.directory, certificate.sans) for certificate in of_the_gateway(site)]
     issued.append((f"{HOST_PAIRS}/traefik", (traefik.fqdn,)))
     for number, (directory, names) in enumerate(issued):
         leaf, key = handshake.issue(pairs, f"leaf{number}", names)

@@ -28,7 +28,7 @@ def answer(question: str) -> tuple[str, ...]:
             lines.append(f"{number}\tend")
             words, number = words[6 + int(words[5]) :], number + 1
         return tuple(lines)
-    return next((given for word, given in _ANSWERS.items() if word in question), ())
+    return next((lines for word, lines in _ANSWERS.items() if word in question), ())
 
 
 def main(arguments: list[str]) -> None:

@@ -68,7 +68,7 @@ def steps(site: Site) -> Iterator[tuple[str, tuple[str, ...]]]:
     Args:
         site: whose certificates are renewed.
     """
-    for holder in dict.fromkeys(one.host.name for one in certificates(site)):
+    for holder in dict.fromkeys(certificate.host.name for certificate in certificates(site)):
         yield f"certificates of {holder} renewed", ("certs", "renew", holder)
     yield "intermediate replaced", ("certs", "rotate", "intermediate")
     yield "root: both are trusted", ("certs", "rotate", "root", "--prepare")
@@ -89,18 +89,18 @@ def streams(site: Site, endpoint: int, key: str) -> list[dict[str, Any]]:
         key: the API key, as "HEADER: VALUE".
     """
     header, _, value = key.strip().partition(": ")
-    wanted = [
+    entries = [
         {"host": route.fqdn, "path": route.health_path, "headers": {}, "name": route.service.name}
         for route in routes(site)
         if route.kind == "backend"
     ]
-    portainer = next((one for one in wanted if one["name"] == "portainer"), None)
+    portainer = next((entry for entry in entries if entry["name"] == "portainer"), None)
     if portainer is not None:
         path = f"/api/endpoints/{endpoint}/docker/_ping"
-        wanted.append({**portainer, "path": path, "headers": {header: value}, "name": TUNNEL})
+        entries.append({**portainer, "path": path, "headers": {header: value}, "name": TUNNEL})
     return [
-        {**one, "keep": keep, "name": f"{one['name']}, {'kept' if keep else 'new'} connections"}
-        for one in wanted
+        {**entry, "keep": keep, "name": f"{entry['name']}, {'kept' if keep else 'new'} connections"}
+        for entry in entries
         for keep in (True, False)
     ]
 
@@ -140,7 +140,7 @@ def measure() -> dict[str, Any]:
                 _trusts(client, execute(ca, f"cat {CA_ROOT} {NEXT_ROOT}"))
             phases.append(Phase(name, start, time.time()))
         time.sleep(3)
-    return {"phases": [vars(one) for one in phases], "streams": report}
+    return {"phases": [vars(phase) for phase in phases], "streams": report}
 
 
 def _trusts(client: Any, roots: str) -> None:
@@ -156,8 +156,8 @@ def _under_load(
     """Load until the block ends; the list that it gives has the report then."""
     server = guest(guest_with(site, "portainer"))
     key = execute(server, f"cat {API_KEY_FILE}")
-    wanted = json.dumps(streams(site, _endpoint(server, site), key))
-    client.put_archive("/", pack({STREAMS[1:]: (wanted.encode(), 0o600)}))
+    text = json.dumps(streams(site, _endpoint(server, site), key))
+    client.put_archive("/", pack({STREAMS[1:]: (text.encode(), 0o600)}))
     gateway = str(guest_with(site, "nginx").address)
     command = ["docker", "exec", "-i", lab.client, "python3", PROGRAM, ROOTS_FILE, gateway, STREAMS]
     report: list[dict[str, Any]] = []
@@ -174,16 +174,16 @@ def _under_load(
 
 def _endpoint(server: Any, site: Site) -> int:
     """Portainer's number of the environment of an agent on another guest."""
-    (portainer,) = [one for one in routes(site) if one.service.name == "portainer"]
+    (portainer,) = [route for route in routes(site) if route.service.name == "portainer"]
     gateway = guest_with(site, "nginx")
     ask = (
         f"curl -sS --fail -H @{API_KEY_FILE} --resolve {portainer.fqdn}:443:{gateway.address} "
         f"--cacert /etc/phoenix/roots.pem https://{portainer.fqdn}/api/endpoints"
     )
     agents = {host.portainer_environment for host in site.agents if host != site.portainer}
-    for one in json.loads(execute(server, ask)):
-        if one["Name"] in agents:
-            return int(one["Id"])
+    for container in json.loads(execute(server, ask)):
+        if container["Name"] in agents:
+            return int(container["Id"])
     raise LabError(f"Portainer has no environment of {sorted(agents)}")
 
 
@@ -192,14 +192,14 @@ def lost(result: dict[str, Any]) -> list[tuple[str, str, str]]:
 
     What `_ENDS` has is shown, and does not count.
     """
-    found = []
+    faults = []
     for stream in result["streams"]:
         for when, what in stream["failures"]:
             phase = phase_of(result, when)
             secret = phase.removeprefix("secret ")
             if not stream["name"].startswith(_ENDS.get(secret, "\0")):
-                found.append((stream["name"], phase, what))
-    return found
+                faults.append((stream["name"], phase, what))
+    return faults
 
 
 def phase_of(result: dict[str, Any], when: float) -> str:
@@ -215,10 +215,10 @@ def print_report(result: dict[str, Any]) -> bool:
     """Print what each stream got and how long each phase took; whether no request was lost."""
     rows = [
         (
-            one["name"], f"{one['requests']:,}", f"{one['connections']:,}",
-            f"{len(one['failures'])}", f"{one['gap']:.1f}",
+            stream["name"], f"{stream['requests']:,}", f"{stream['connections']:,}",
+            f"{len(stream['failures'])}", f"{stream['gap']:.1f}",
         )
-        for one in result["streams"]
+        for stream in result["streams"]
     ]  # fmt: skip
     head = ("stream", "requests", "connections", "failures", "longest gap, s")
     print(f"\n{table(head, rows)}\n")
@@ -226,8 +226,8 @@ def print_report(result: dict[str, Any]) -> bool:
     for phase in result["phases"]:
         failures = [
             what
-            for one in result["streams"]
-            for when, what in one["failures"]
+            for stream in result["streams"]
+            for when, what in stream["failures"]
             if phase_of(result, when) == phase["name"]
         ]
         seconds = phase["end"] - phase["start"]
@@ -236,6 +236,6 @@ def print_report(result: dict[str, Any]) -> bool:
     counted = lost(result)
     for stream, phase, what in counted[:20]:
         print(f"lost: {stream}: {phase}: {what}")
-    total = sum(one["requests"] for one in result["streams"])
+    total = sum(stream["requests"] for stream in result["streams"])
     print(f"\n{total:,} requests, {len(counted)} lost")
     return not counted

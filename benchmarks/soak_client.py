@@ -29,16 +29,16 @@ CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError,
 class Stream(threading.Thread):
     """One request after the other, each answer counted."""
 
-    def __init__(self, root: str, address: tuple[str, int], wanted: dict[str, Any]) -> None:
+    def __init__(self, root: str, address: tuple[str, int], entry: dict[str, Any]) -> None:
         """Do nothing yet.
 
         Args:
             root: path of the trusted certificates.
             address: of the gateway.
-            wanted: the stream, as in the module's description.
+            entry: the stream, as in the module's description.
         """
         super().__init__(daemon=True)
-        self.root, self.address, self.wanted = root, address, wanted
+        self.root, self.address, self.wanted = root, address, entry
         self.ends = threading.Event()
         self.requests = self.connections = 0
         self.failures: list[tuple[float, str]] = []
@@ -106,11 +106,12 @@ class Stream(threading.Thread):
             self.socket = None
 
 
-def main(root: str, address: str, wanted: str) -> None:
+def main(root: str, address: str, file: str) -> None:
     """Run the streams until the end of standard input, and print what they got."""
     host, _, port = address.partition(":")
     streams = [
-        Stream(root, (host, int(port or 443)), one) for one in json.loads(Path(wanted).read_text())
+        Stream(root, (host, int(port or 443)), entry)
+        for entry in json.loads(Path(file).read_text())
     ]
     for stream in streams:
         stream.start()

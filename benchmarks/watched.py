@@ -65,14 +65,14 @@ class Watched:
 
     def messages(self) -> list[dict[str, str]]:
         """What the hook got so far."""
-        told = execute(self.guests["hypervisor"], f"cat {alarm_hook.MESSAGES} 2>/dev/null; :")
-        return [json.loads(line) for line in told.splitlines()]
+        text = execute(self.guests["hypervisor"], f"cat {alarm_hook.MESSAGES} 2>/dev/null; :")
+        return [json.loads(line) for line in text.splitlines()]
 
     def causes(self) -> list[Any]:
         """What the watcher takes for wrong now."""
-        told = execute(self.guests["hypervisor"], f"cat {STATUS} 2>/dev/null || echo null")
-        found = json.loads(told)
-        return ["it has not looked yet"] if found is None else list(found["causes"])
+        text = execute(self.guests["hypervisor"], f"cat {STATUS} 2>/dev/null || echo null")
+        status = json.loads(text)
+        return ["it has not looked yet"] if status is None else list(status["causes"])
 
 
 def roles(site: Site) -> dict[str, str]:

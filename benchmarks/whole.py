@@ -130,8 +130,8 @@ class Twice:
         manager = self.hosts[self.site.swarm_nodes[0].name]
         nodes = manager.exec_run(["docker", "node", "ls", "--format", "{{.Status}}"])
         tasks = manager.exec_run(["docker", "service", "ls", "--format", "{{.Replicas}}"])
-        told = nodes.output.decode().split(), tasks.output.decode().split("\n")
-        return told[0] == ["Ready"] * 3 and any(row.startswith("2/2") for row in told[1])
+        answers = nodes.output.decode().split(), tasks.output.decode().split("\n")
+        return answers[0] == ["Ready"] * 3 and any(row.startswith("2/2") for row in answers[1])
 
     def settled(self) -> None:
         """Wait until all is well again.
@@ -146,7 +146,7 @@ class Twice:
                     host.exec_run(["systemctl", "is-system-running"]).output.decode().strip()
                     for host in self.hosts.values()
                 ]
-                well = all(one in ("running", "degraded") for one in up_again)
+                well = all(state in ("running", "degraded") for state in up_again)
                 if well and self.nodes_are_ready() and all(map(_answers, self.loads.values())):
                     next(iter(self.loads.values())).settled()
                     time.sleep(8)  # Traefik asks each server all 5 s
@@ -238,10 +238,10 @@ def measure(times: int, only: str = "") -> dict[str, Any]:
             for fault in twice.faults_of(name):
                 say(f"{name}, {fault.name}, {times} times")
                 for _ in range(times):
-                    for load, found in twice.tried(name, fault).items():
-                        told = {"guest": name, "fault": fault.name, "load": load}
-                        rows.append(told | found._asdict())
-                        say(f"  {load}: {found}")
+                    for load, result in twice.tried(name, fault).items():
+                        row = {"guest": name, "fault": fault.name, "load": load}
+                        rows.append(row | result._asdict())
+                        say(f"  {load}: {result}")
     return {"times": times, "faults": rows}
 
 
@@ -256,11 +256,11 @@ def print_report(result: dict[str, Any]) -> bool:
     for row in result["faults"]:
         groups.setdefault((row["guest"], row["fault"], row["load"]), []).append(row)
     rows, well = [], True
-    for (guest, fault, load), found in groups.items():
-        worst = max(one["failed"] for one in found)
-        total = [sum(one[key] for one in found) for key in ("requests", "failed")]
-        gaps = [one["gap"] for one in found]
-        counts = (len(found), *total, worst, max(gaps), round(median(gaps)))
+    for (guest, fault, load), tries in groups.items():
+        worst = max(result["failed"] for result in tries)
+        total = [sum(result[key] for result in tries) for key in ("requests", "failed")]
+        gaps = [result["gap"] for result in tries]
+        counts = (len(tries), *total, worst, max(gaps), round(median(gaps)))
         rows.append((guest, fault, load, *map(str, counts)))
         well = well and (worst <= MOST_FAILED or load != "a route")
     say(table(head, rows))

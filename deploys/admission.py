@@ -23,7 +23,7 @@ def admit(step: str, pems: list[str]) -> None:
         known = list(dict.fromkeys(certificate_in(pem) for pem in pems))
     gateway.presents(
         name=f"Admission: the gateway presents {step}",
-        gateways=[one.name for one in site().gateways],
+        gateways=[proxy.name for proxy in site().gateways],
         fingerprints=[fingerprint(certificate) for certificate in known],
     )
     if site_host() not in site().traefiks:

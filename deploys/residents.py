@@ -22,14 +22,14 @@ _looked_at: WeakSet[PyinfraHost] = WeakSet()
 def look() -> None:
     """Declare the step that looks at this host, ahead of its first change by this run."""
     known = site().hosts_by_key.get(this_host().name)  # not by another name, as @local
-    mine = places(site(), known) if known else ()
-    if not mine or this_host() in _looked_at:
+    own_places = places(site(), known) if known else ()
+    if not own_places or this_host() in _looked_at:
         return
     _looked_at.add(this_host())
     taking_over.looked_at(
         name="Taking over: what was here before Phoenix",
         site=site(),
-        places=mine,
+        places=own_places,
         choices=settings().taking_over,
     )
 

@@ -130,8 +130,8 @@ if backups_ is not None and of_host(site(), site_host()):
         names=["restic", *(["openssh-client"] if backups_.target.kind == "sftp" else [])],
     )
     with setting_errors():
-        wanted = tree(backups_)
-    config_tree(name="Backups: files and timers", tree=wanted)
+        desired = tree(backups_)
+    config_tree(name="Backups: files and timers", tree=desired)
     if backups_.secrets_for and site_host() == site().ca:
         with setting_errors():
             key = secret(BACKUP_KEY)

@@ -144,5 +144,5 @@ def _engine(guest: Host, project: str) -> Stacks:
     if not deployments.by_portainer(site(), guest):
         return HostStacks(guest.name)
     there = PortainerStacks(access(), guest.portainer_environment)
-    swarm = any(one.type == "swarm" for one in guest.docker_stacks if one.project == project)
+    swarm = any(stack.type == "swarm" for stack in guest.docker_stacks if stack.project == project)
     return SwarmStacks(there, ()) if swarm else there

@@ -77,13 +77,13 @@ def others_are_there(
             stack.project: deployment.names(stack, settings().stack_variables.get(stack.name, {}))
             for stack in site_host().docker_stacks
         }
-    makers = {pair: project for project, one in names.items() for pair in one.makes}
+    makers = {pair: project for project, names_of in names.items() for pair in names_of.makes}
     chosen = [prepared.stack.project for prepared in stacks]
     names = {project: names[project] for project in chosen}
-    made = frozenset().union(*(one.makes for one in names.values()))
+    makes = frozenset().union(*(names_of.makes for names_of in names.values()))
     kinds = ("volume",) if site_host().swarm is not None else ("network", "volume")
-    for project, one in names.items():
-        needed = sorted(pair for pair in one.takes - made if pair[0] in kinds)
+    for project, names_of in names.items():
+        needed = sorted(pair for pair in names_of.takes - makes if pair[0] in kinds)
         if needed:
             with part(project):
                 docker_names.look_ahead(project, needed, makers)
@@ -93,38 +93,38 @@ def others_are_there(
                     needed=needed,
                     makers=makers,
                 )
-    wanted = {
+    declared = {
         prepared.stack.project: frozenset(
             host_port(port.host_port, port.proto, port.address) for port in prepared.stack.ports
         )
         for prepared in stacks
     }
-    if circle := exchange(wanted, ports or {}):
+    if circle := exchange(declared, ports or {}):
         with part(circle[0]):
-            moves.refuse_run(*_exchanged(circle, wanted, ports or {}))
+            moves.refuse_run(*_exchanged(circle, declared, ports or {}))
     elsewhere = {
         stack.project
         for other in site().docker_hosts
         if other.name != host.name
         for stack in other.docker_stacks
     }
-    kept = {name: has for name, has in (ports or {}).items() if name not in elsewhere}
-    for project, holder, taken in taken_ports(wanted, kept):
+    remaining = {name: has for name, has in (ports or {}).items() if name not in elsewhere}
+    for project, holder, in_use in taken_ports(declared, remaining):
         with part(project):
-            moves.refuse_run(*_taken(project, holder, taken))
-    order = deployment.in_order(names, givers(wanted, ports or {}))
+            moves.refuse_run(*_taken(project, holder, in_use))
+    order = deployment.in_order(names, givers(declared, ports or {}))
     return sorted(stacks, key=lambda prepared: order.index(prepared.stack.project))
 
 
 def _exchanged(
-    circle: Sequence[str], wanted: Mapping[str, Ports], has: Mapping[str, Ports]
+    circle: Sequence[str], declared: Mapping[str, Ports], has: Mapping[str, Ports]
 ) -> tuple[str, str]:
     """The title of a refused step, and why stacks cannot take each other's ports, with the fix."""
     who = "; ".join(
-        f"{name} takes {_numbers(shared(wanted[name], has[other]))}, which {other} has"
+        f"{name} takes {_numbers(shared(declared[name], has[other]))}, which {other} has"
         for name in circle
         for other in circle
-        if other in givers(wanted, has)[name]
+        if other in givers(declared, has)[name]
     )
     why = (
         f"stacks of {host.name} exchange ports, and Docker gives one to a single container at a "
@@ -138,9 +138,9 @@ def _numbers(ports: Ports) -> str:
     return ", ".join(dict.fromkeys(str(port.number) for port in sorted(ports)))
 
 
-def _taken(project: str, holder: str, taken: Ports) -> tuple[str, str]:
+def _taken(project: str, holder: str, in_use: Ports) -> tuple[str, str]:
     """The title of a refused step, and why a stack cannot have a port, with the fix."""
-    numbers = _numbers(taken)
+    numbers = _numbers(in_use)
     declared = {stack.project for stack in site_host().docker_stacks}
     fix = (
         f"sync both at once, as `phoenix sync stacks`, so that {holder} gives it up first"
@@ -174,14 +174,14 @@ def outlook(stacks: Sequence[Deployment]) -> moves.Outlook:
         else shape(deployment.services(stack), stack.images)
         for stack in stacks
     }
-    seen = moves.outlook(site(), shapes)
+    prospects = moves.outlook(site(), shapes)
     decisions = {
         project: Refused(project, decision.target, _no_move(decision))
         if project in swarm and isinstance(decision, Moves)
         else decision
-        for project, decision in seen.decisions.items()
+        for project, decision in prospects.decisions.items()
     }
-    return replace(seen, decisions=decisions)
+    return replace(prospects, decisions=decisions)
 
 
 def _no_move(move: Moves) -> str:
@@ -201,10 +201,14 @@ def images_and_files(stacks: Sequence[Prepared]) -> None:
         with setting_errors():
             logins = registries.tree(registries.logins(settings().registries, secrets().find))
         config_tree(name="Stacks: registries", tree=logins)
-    wanted = [reference for planned in stacks for reference in planned.images]
+    references = [reference for planned in stacks for reference in planned.images]
     if site_host().swarm is not None:  # any node may run a task of any Swarm stack
-        wanted += [reference for stack in _of_swarm() for reference in stack.images]
-    archived = [one for one in dict.fromkeys(wanted) if one in settings().image_archives]
+        references += [reference for stack in _of_swarm() for reference in stack.images]
+    archived = [
+        reference
+        for reference in dict.fromkeys(references)
+        if reference in settings().image_archives
+    ]
     if archived:
         images(name="Stacks: images", references=archived, archives=settings().image_archives)
     for planned in stacks:
@@ -230,9 +234,9 @@ def _of_swarm() -> list[Deployment]:
 
 def refuse_moves(stacks: Sequence[Deployment]) -> moves.Outlook:
     """What becomes of the stacks; a run that was not asked to move one is refused as a whole."""
-    seen = outlook(stacks)
-    for project, decision in seen.decisions.items():
+    prospects = outlook(stacks)
+    for project, decision in prospects.decisions.items():
         if isinstance(decision, Moves | Refused):
             with part(project):
                 moves.refuse(decision)
-    return seen
+    return prospects

@@ -114,6 +114,6 @@ if "step_ca" in host.groups:
     )
     step_ca.names_remembered(
         name="Step-CA: names of certificates",
-        names=sorted({name for one in certificates(site()) for name in one.sans}),
+        names=sorted({name for certificate in certificates(site()) for name in certificate.sans}),
         longest=duration.parse(claims.maximum).total_seconds(),
     )

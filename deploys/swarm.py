@@ -11,7 +11,7 @@ from phoenix.components.swarm import address_pool
 
 if site_host().swarm is not None:
     with setting_errors():
-        pools = [str(one) for one in address_pool.pools(site(), settings())]
+        pools = [str(pool) for pool in address_pool.pools(site(), settings())]
         taken = address_pool.taken(site(), settings())
     if site_host() == site().swarm_nodes[0]:
         swarm.made(name="Swarm: made", site=site(), pools=pools)
@@ -21,4 +21,4 @@ if site_host().swarm is not None:
     swarm.node(name="Swarm: workers", site=site(), taken=taken, role="worker")
     if site_host() == site().swarm_nodes[0]:
         for network in site().swarm_networks:
-            swarm.network(name=f"Swarm: network {network.name}", site=site(), wanted=network)
+            swarm.network(name=f"Swarm: network {network.name}", site=site(), declared=network)

@@ -44,7 +44,7 @@ def page() -> dict[str, TreeFile]:
 def reporting(watcher: Host) -> Tree:
     """What makes this host's checks and reports them, and gets the start page where it is."""
     has_page = site_host() in home.watched_by(site())
-    key, made = secret(WATCH_KEY), lines(site(), site_host())
+    key, checks = secret(WATCH_KEY), lines(site(), site_host())
     room = (settings().room_warning_percent, settings().room_least_percent)
     return Tree(
         component=WATCHED,
@@ -55,7 +55,7 @@ def reporting(watcher: Host) -> Tree:
                 watch.config(
                     site_host(),
                     watcher,
-                    plan=watch.digest(made),
+                    plan=watch.digest(checks),
                     room=room,
                     lock=LOCK if site_host() == site().hypervisor else "",
                     history=HISTORY if site_host() == site().hypervisor else "",
@@ -64,7 +64,7 @@ def reporting(watcher: Host) -> Tree:
                     issued=f"{DIRECTORY}/db" if site_host() == site().ca else "",
                 )
             ),
-            watch.CHECKS: TreeFile("".join(f"{line}\n" for line in made), mode="0600"),
+            watch.CHECKS: TreeFile("".join(f"{line}\n" for line in checks), mode="0600"),
             watch.PAIR: TreeFile(
                 of_host(key, site_host().fqdn).pem.get_secret_value(), mode="0600", secret=True
             ),

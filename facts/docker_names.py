@@ -31,10 +31,10 @@ class DockerNames(HostFact[Names | None]):
 
     @override
     def parse(self, lines: list[str]) -> Names | None:
-        told = [line for line in lines if line]
-        if not told:
+        words = [line for line in lines if line]
+        if not words:
             return None
-        pairs = [line.partition(" ") for line in told[1:]]
-        if told[0] != "docker" or any(kind not in ("network", "volume") for kind, _, _ in pairs):
-            raise FactProcessError(f"unexpected answer: {told[0]!r}")
+        pairs = [line.partition(" ") for line in words[1:]]
+        if words[0] != "docker" or any(kind not in ("network", "volume") for kind, _, _ in pairs):
+            raise FactProcessError(f"unexpected answer: {words[0]!r}")
         return tuple((kind, name) for kind, _, name in pairs)

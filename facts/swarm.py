@@ -49,20 +49,20 @@ class SwarmNode(HostFact[Swarm]):
         Raises:
             FactProcessError: it is of another form.
         """
-        told = [line for line in lines if line]
-        if told in ([], ["absent"]):
+        words = [line for line in lines if line]
+        if words in ([], ["absent"]):
             return Swarm()
-        word, _, rest = told[0].partition(" ")
+        word, _, rest = words[0].partition(" ")
         if word == "silent":
             return Swarm(state="silent", error=rest)
         rows: dict[str, list[str]] = {"node": [], "network": []}
-        for line in told[1:]:
+        for line in words[1:]:
             kind, _, data = line.partition(" ")
             if word != "info" or kind not in rows:
                 raise FactProcessError(f"unexpected answer: {line!r}")
             rows[kind].append(data)
         if word != "info":
-            raise FactProcessError(f"unexpected answer: {told[0]!r}")
+            raise FactProcessError(f"unexpected answer: {words[0]!r}")
         try:
             return read(rest, rows["node"], rows["network"])
         except SwarmError as error:

@@ -388,8 +388,8 @@ class Hypervisor(FakePve):  # type: ignore[misc]
             raise PveError(500, "invalid parameter 'group': ha groups have been migrated to rules")
         if v.get("group") and v["group"] not in self.ha_groups:
             raise PveError(500, f"HA group '{v['group']}' does not exist")
-        given = {key: item for key, item in v.items() if item is not None}
-        self.ha_resources[v["sid"]].update(given)
+        values = {key: item for key, item in v.items() if item is not None}
+        self.ha_resources[v["sid"]].update(values)
 
     def _exists(self, sid: str) -> None:
         if self.guest(int(sid.partition(":")[2])) is None:

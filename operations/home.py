@@ -70,7 +70,7 @@ def start_page(
     now = datetime.now(UTC).replace(microsecond=0)
     page = build(
         site,
-        [outcome for mine in by_host.values() for outcome in mine],
+        [outcome for own_outcomes in by_host.values() for outcome in own_outcomes],
         diagnosis(site),
         served_certificates(site),
         revision(_PROJECT),

@@ -97,11 +97,11 @@ def outlook(site: Site, projects: Mapping[str, Shape]) -> Outlook:
         projects: the names of the stacks, each with what it is made of.
     """
     here = host.name
-    mine = _state(here, sizes=False)
-    known = mine if isinstance(mine, HostState) else HostState()
+    here_now = _state(here, sizes=False)
+    known = here_now if isinstance(here_now, HostState) else HostState()
     new = {name.strip() for name in os.environ.get(NEW, "").split(",")}
     decisions: dict[str, Decision] = {}
-    for project, wanted in projects.items():
+    for project, shape in projects.items():
         own = known.projects.get(project)
         settled = own is not None and own.running and project not in known.arriving
         if settled or project in new:
@@ -113,11 +113,11 @@ def outlook(site: Site, projects: Mapping[str, Shape]) -> Outlook:
             if not _declares(other, project)
         }
         lost = _lost(site).get(project, ())
-        decisions[project] = decide(project, here, {here: mine, **states}, lost)
+        decisions[project] = decide(project, here, {here: here_now, **states}, lost)
         if decisions[project] == Stays():
             asked = {here: known, **_answered(states)}
             left = {name: _undeclared(site, state) for name, state in asked.items()}
-            decisions[project] = renamed(project, here, wanted, asked, left)
+            decisions[project] = renamed(project, here, shape, asked, left)
     stay = frozenset(name for name, decision in decisions.items() if decision == Stays())
     unfinished = {
         name
@@ -125,8 +125,10 @@ def outlook(site: Site, projects: Mapping[str, Shape]) -> Outlook:
         if unfinished_move.phase != "proven"
     }
     ports = {
-        name: frozenset(host_port(port.host_port, port.proto, port.address) for port in found.ports)
-        for name, found in known.projects.items()
+        name: frozenset(
+            host_port(port.host_port, port.proto, port.address) for port in project.ports
+        )
+        for name, project in known.projects.items()
     }
     return Outlook(decisions, stay & known.left, stay & new & unfinished, ports)
 
@@ -138,7 +140,9 @@ def _answered(states: Mapping[str, HostState | str]) -> dict[str, HostState]:
 
 def _undeclared(site: Site, known: HostState) -> frozenset[str]:
     """Stacks that run on a host, that Phoenix deployed, and that no host declares any more."""
-    declared = {stack.project for one in site.docker_hosts for stack in one.docker_stacks}
+    declared = {
+        stack.project for docker_host in site.docker_hosts for stack in docker_host.docker_stacks
+    }
     left = known.projects.keys() - declared
     if not left:
         return frozenset()

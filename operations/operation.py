@@ -66,8 +66,10 @@ def operation(
         @wraps(function)
         def declared(*args: Any, **kwargs: Any) -> Any:
             if reads is not None:
-                mine = {name: value for name, value in kwargs.items() if name in own.parameters}
-                host_state.expect(reads(*args, **mine))
+                own_arguments = {
+                    name: value for name, value in kwargs.items() if name in own.parameters
+                }
+                host_state.expect(reads(*args, **own_arguments))
             step_names.declaring(host_state.this_host(), kwargs)
             meta = decorated(*args, **kwargs)
             step_names.declared(host_state.this_host())

@@ -163,8 +163,10 @@ def compose_project(
 
 def _down(project: str, *, volumes: bool, keeps: Mapping[str, str] = _NOTHING) -> StringCommand:
     """A project's containers, networks and files, and that a move had stopped it here."""
-    kept = "\n".join(keeps)
-    return script(_PROJECT, project, "volumes" if volumes else "", HOST_PROJECTS, MOVES, kept)
+    told_to_keep = "\n".join(keeps)
+    return script(
+        _PROJECT, project, "volumes" if volumes else "", HOST_PROJECTS, MOVES, told_to_keep
+    )
 
 
 @operation(reads=lambda **_: [question(PlacedByPhoenix), question(ComposeProjects)])

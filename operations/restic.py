@@ -93,12 +93,12 @@ def opened(site: Site, part: Part, at: datetime, decrypt: Decrypt | None = None)
     name = _NAMES[part.name]
     if decrypt is not None:
         data = decrypt(only_file(data, ESCROW_FILE))
-    made = make(
+    change = make(
         site, [archive.Part(name, part.host.name, f"snapshot {snapshot.id}", data)],
         created=snapshot.time,
     )  # fmt: skip
-    check(made, site)
-    return made
+    check(change, site)
+    return change
 
 
 @operation(is_idempotent=False)

@@ -180,9 +180,9 @@ def renewed(site: Site) -> Commands:
     if ca.phase != "switched":
         host.noop("no certificate is out of date")
         return
-    issuer, mine = signer(ca).fingerprint, certificates_of(site, site.host(host.name))
+    issuer, own_certificates = signer(ca).fingerprint, certificates_of(site, site.host(host.name))
     commands = []
-    for certificate in mine:
+    for certificate in own_certificates:
         name = certificate.name
         pair = ask(question(CertificateFile, path=f"{certificate.directory}/fullchain.pem"))
         if pair is None or issuer not in {info.fingerprint for info in pair.chain}:
@@ -190,7 +190,7 @@ def renewed(site: Site) -> Commands:
         elif (state := ask(question(AcmeStatus, certificate=name))) is None or not state.loaded:
             commands.append(command(ACME_PROGRAM, "ensure", name))
     if not commands:
-        host.noop(f"{len(mine)} certificates are of the present chain, and loaded")
+        host.noop(f"{len(own_certificates)} certificates are of the present chain, and loaded")
     yield from commands
 
 
@@ -207,14 +207,16 @@ def served(site: Site, phase: Phase) -> Commands:
     if ca.phase != phase:
         host.noop("nothing to check yet")
         return
-    mine = [end for end in endpoints(site) if end.host.name == host.name]
-    mine = [end._replace(server_name=deployed_name(site, ca, end.server_name)) for end in mine]
+    own_endpoints = [end for end in endpoints(site) if end.host.name == host.name]
+    own_endpoints = [
+        end._replace(server_name=deployed_name(site, ca, end.server_name)) for end in own_endpoints
+    ]
     root, issuer = (
         stored(directory(site, host.name))[len(ca.roots) - 1],
         signer(ca).fingerprint,
     )
     deadline = time.monotonic() + SERVED_WITHIN
-    waiting = dict.fromkeys(mine, "")
+    waiting = dict.fromkeys(own_endpoints, "")
     while True:
         for end in list(waiting):
             waiting[end] = _fault(end, root, issuer)
@@ -228,7 +230,7 @@ def served(site: Site, phase: Phase) -> Commands:
         yield from refuse("\n".join(lines))
         return
     _serving.add(host.name)
-    host.noop(f"{len(mine)} ports serve the CA's present chain")
+    host.noop(f"{len(own_endpoints)} ports serve the CA's present chain")
 
 
 def _fault(end: Endpoint, root: str, issuer: str) -> str:

@@ -73,10 +73,10 @@ def made(site: Site, pools: Iterable[str]) -> Commands:
             f"{', '.join(silent)}"
         )
         return
-    wanted, own = _wanted(site)
+    declared, own = _wanted(site)
     log_reasons(f"a new swarm is made, whose networks are from {', '.join(pools)}")
     yield script(
-        _script("init"), meeting.advertised(site, own), SWARM, wanted.availability, SUBNET_SIZE,
+        _script("init"), meeting.advertised(site, own), SWARM, declared.availability, SUBNET_SIZE,
         *pools,
     )  # fmt: skip
 
@@ -88,31 +88,33 @@ def joined(site: Site) -> Commands:
     Args:
         site: whose swarm it is.
     """
-    mine = read(question(SwarmNode))
+    here_now = read(question(SwarmNode))
     manager = _manager(site)
-    if mine.joined:
-        if reason := _wrong(mine, manager):
+    if here_now.joined:
+        if reason := _wrong(here_now, manager):
             yield from _cannot(reason)
             return
         host.noop("it is in the swarm")
         return
-    wanted, own = _wanted(site)
+    declared, own = _wanted(site)
     if manager is None and own == site.swarm_nodes[0]:
         host.noop("the swarm is made on it")
         return
-    log_reasons(f"joins the swarm as {wanted.role}, {wanted.availability}")
+    log_reasons(f"joins the swarm as {declared.role}, {declared.availability}")
 
     def join() -> None:
         through = _manager(site)
         if through is None:
             raise OperationError("no manager of the swarm answers")
         by = site.host(through.name)
-        ways = [one for one in site.swarm_nodes if one.is_manager and one != own]
+        ways = [
+            candidate for candidate in site.swarm_nodes if candidate.is_manager and candidate != own
+        ]
         met = dict.fromkeys([meeting.advertised(site, by), *_met(site, ways)])
         addresses = [f"{address}:{SWARM}" for address in met]
-        words = (meeting.advertised(site, own), SWARM, wanted.availability, *addresses)
+        words = (meeting.advertised(site, own), SWARM, declared.availability, *addresses)
         stream(
-            (_of_inventory(through.name), f"docker swarm join-token --quiet {wanted.role}"),
+            (_of_inventory(through.name), f"docker swarm join-token --quiet {declared.role}"),
             (_of_inventory(own.name), _script("join").line(*words)),
             lambda _: None,
         )
@@ -129,19 +131,23 @@ def node(site: Site, taken: Iterable[Taken], *, role: str) -> Commands:
         taken: what the swarm's networks must not overlap.
         role: of the nodes whose turn it is; there is nothing to do on others.
     """
-    wanted, own = _wanted(site)
-    if wanted.role != role:
-        host.noop(f"it is a {wanted.role}")
+    declared, own = _wanted(site)
+    if declared.role != role:
+        host.noop(f"it is a {declared.role}")
         return
-    mine = read(question(SwarmNode))
+    here_now = read(question(SwarmNode))
     manager = _manager(site, last=own.name)
-    if mine.joined and (reason := _wrong(mine, manager)):
+    if here_now.joined and (reason := _wrong(here_now, manager)):
         yield from _cannot(reason)
         return
-    there = cluster.of_host(manager.swarm, own.name, mine.node) if manager and mine.joined else None
-    if manager and (found := clash(manager.swarm.ranges, taken)):
-        log_reasons(f"{found}; a swarm keeps its ranges for good (docs/swarm.md)")
-    change = cluster.change(own.name, wanted, there)
+    there = (
+        cluster.of_host(manager.swarm, own.name, here_now.node)
+        if manager and here_now.joined
+        else None
+    )
+    if manager and (overlap := clash(manager.swarm.ranges, taken)):
+        log_reasons(f"{overlap}; a swarm keeps its ranges for good (docs/swarm.md)")
+    change = cluster.change(own.name, declared, there)
     if not change:
         host.noop("role, labels and availability are as declared")
         return
@@ -152,14 +158,14 @@ def node(site: Site, taken: Iterable[Taken], *, role: str) -> Commands:
         known = read(question(SwarmNode)).node
         if through is None or not known:
             raise OperationError("no manager of the swarm answers, or this host is in none")
-        now = cluster.change(own.name, wanted, cluster.of_host(through.swarm, own.name, known))
+        now = cluster.change(own.name, declared, cluster.of_host(through.swarm, own.name, known))
         _update(through.name, known, now.role, now.arguments)
 
     yield locally(update)
 
 
 @operation(reads=lambda *_, **__: [question(SwarmNode)])
-def network(site: Site, wanted: SwarmNetwork) -> Commands:
+def network(site: Site, declared: SwarmNetwork) -> Commands:
     """Have the swarm have one overlay network as declared.
 
     One that differs is made anew, since Docker changes none; it is refused while services or
@@ -167,39 +173,39 @@ def network(site: Site, wanted: SwarmNetwork) -> Commands:
 
     Args:
         site: whose swarm it is.
-        wanted: the network.
+        declared: the network.
     """
     manager = _manager(site)
     has = (
-        next((o for o in manager.swarm.overlays if o.name == wanted.name), None)
+        next((o for o in manager.swarm.overlays if o.name == declared.name), None)
         if manager
         else None
     )
-    differs = cluster.overlay_differs(wanted, has) if has else ()
+    differs = cluster.overlay_differs(declared, has) if has else ()
     if has and not differs:
-        host.noop(f"the swarm has the network {wanted.name}")
+        host.noop(f"the swarm has the network {declared.name}")
         return
     if has and not has.ours:
         yield from _cannot(
-            f"the swarm has a network {wanted.name} that Phoenix did not make, and "
-            f"{' and '.join(differs)}: docker network rm {wanted.name}, or declare it as it is"
+            f"the swarm has a network {declared.name} that Phoenix did not make, and "
+            f"{' and '.join(differs)}: docker network rm {declared.name}, or declare it as it is"
         )
         return
-    words = f"network {wanted.name}"
+    words = f"network {declared.name}"
     if has:
         log_reasons(f"{words} is made anew, as Docker changes none: {', '.join(differs)}")
     else:
-        log_reasons(f"{words} is made{', encrypted' if wanted.encrypted else ''}")
+        log_reasons(f"{words} is made{', encrypted' if declared.encrypted else ''}")
 
     def make() -> None:
         through = _manager(site)
         if through is None:
             raise OperationError("no manager of the swarm answers")
-        former = next((o.id for o in through.swarm.overlays if o.name == wanted.name), "")
+        former = next((o.id for o in through.swarm.overlays if o.name == declared.name), "")
         line = _script("network").line(
-            wanted.name, f"{meeting.NETWORK_LABEL}={wanted.name}",
-            "yes" if wanted.encrypted else "", "yes" if wanted.attachable else "",
-            str(wanted.subnet or ""), former,
+            declared.name, f"{meeting.NETWORK_LABEL}={declared.name}",
+            "yes" if declared.encrypted else "", "yes" if declared.attachable else "",
+            str(declared.subnet or ""), former,
         )  # fmt: skip
         try:
             ask(_of_inventory(through.name), line)
@@ -207,7 +213,7 @@ def network(site: Site, wanted: SwarmNetwork) -> Commands:
             if not former:
                 raise
             raise OperationError(
-                f"{error}. Take network {wanted.name} out of the stacks that use it, sync, and "
+                f"{error}. Take network {declared.name} out of the stacks that use it, sync, and "
                 "put it back"
             ) from None
 
@@ -224,7 +230,7 @@ def network_removed(site: Site, network: str) -> Commands:
     """
     manager = _manager(site)
     left = cluster.overlays_left(manager.swarm, site.swarm_networks) if manager else ()
-    gone = [one for one in left if one.name == network]
+    gone = [overlay for overlay in left if overlay.name == network]
     if manager is None or not gone:
         host.noop(f"the swarm has no network {network} of ours that is not declared")
         return
@@ -232,8 +238,8 @@ def network_removed(site: Site, network: str) -> Commands:
     log_reasons(f"network {network} goes; Docker refuses it while a service is in it")
 
     def remove() -> None:
-        for one in gone:
-            ask(_of_inventory(through), f"docker network rm {one.id}")
+        for overlay in gone:
+            ask(_of_inventory(through), f"docker network rm {overlay.id}")
 
     yield locally(remove)
 
@@ -253,32 +259,40 @@ def removed(site: Site, node: str) -> Commands:
     if through is None:
         host.noop("no manager of the swarm is on a host of this site")
         return
-    told = {one.name: _state(one) for one in site.swarm_nodes if one.name == node}
-    own = {name: state.node for name, state in told.items() if isinstance(state, Swarm)}
+    answers = {
+        swarm_node.name: _state(swarm_node)
+        for swarm_node in site.swarm_nodes
+        if swarm_node.name == node
+    }
+    own = {name: state.node for name, state in answers.items() if isinstance(state, Swarm)}
     left = cluster.left(through.swarm, site.swarm_nodes, own)
-    gone = [one for one in left if one.name == node]
+    gone = [member for member in left if member.name == node]
     if not gone:
         host.noop(f"the swarm has no node {node} that is not declared")
         return
-    others = [one for one in through.swarm.nodes if one not in gone]
-    if others and not any(one.role == "manager" for one in others):
+    others = [member for member in through.swarm.nodes if member not in gone]
+    if others and not any(member.role == "manager" for member in others):
         yield from _cannot(
             f"{node} is the last manager of {len(others) + 1} nodes: declare another, or remove "
             "the workers first"
         )
         return
-    log_reasons(*(f"node {node} ({one.id}, {one.role}, {one.state}) leaves" for one in gone))
+    log_reasons(
+        *(f"node {node} ({member.id}, {member.role}, {member.state}) leaves" for member in gone)
+    )
 
     def leave() -> None:
-        for one in gone:
-            _leave(site, through.name, one, alone=not others)
+        for member in gone:
+            _leave(site, through.name, member, alone=not others)
 
     yield locally(leave)
 
 
 def _leave(site: Site, manager: str, gone: Node, *, alone: bool) -> None:
     """Away with one node; where its host is one of the site and answers, it leaves by itself."""
-    its_host = next((one for one in site.docker_hosts if one.name == gone.name), None)
+    its_host = next(
+        (docker_host for docker_host in site.docker_hosts if docker_host.name == gone.name), None
+    )
     there = _state(its_host) if its_host else None
     is_there = isinstance(there, Swarm) and there.node == gone.id
     if not alone:
@@ -297,7 +311,7 @@ def _update(manager: str, node_id: str, role: str, arguments: Iterable[str]) -> 
 
 
 def _met(site: Site, hosts: Iterable[SiteHost]) -> list[object]:
-    return [meeting.advertised(site, one) for one in hosts]
+    return [meeting.advertised(site, member) for member in hosts]
 
 
 def _cannot(reason: str) -> Commands:
@@ -310,25 +324,26 @@ def _cannot(reason: str) -> Commands:
     yield locally(fail)
 
 
-def _wrong(mine: Swarm, manager: _Manager | None) -> str:
+def _wrong(here_now: Swarm, manager: _Manager | None) -> str:
     """Why this host, which is in a swarm, cannot be converged; empty where it can."""
     here: str = host.name
-    if NO_QUORUM in mine.error:
+    if NO_QUORUM in here_now.error:
         return (
-            f"the swarm has lost its managers' majority ({mine.error}): start those that are down. "
+            f"the swarm has lost its managers' majority ({here_now.error}): start those that "
+            "are down. "
             "Where they are gone for good, on one that is left: docker swarm init "
             "--force-new-cluster (docs/swarm.md)"
         )
-    if mine.state != "active":
+    if here_now.state != "active":
         words = {"locked": "docker swarm unlock", "pending": "wait, or docker swarm leave"}
         return (
-            f"Docker says that {here} is {mine.state} in its swarm"
-            f"{f' ({mine.error})' if mine.error else ''}: "
-            f"{words.get(mine.state, 'docker swarm leave, and sync again')}"
+            f"Docker says that {here} is {here_now.state} in its swarm"
+            f"{f' ({here_now.error})' if here_now.error else ''}: "
+            f"{words.get(here_now.state, 'docker swarm leave, and sync again')}"
         )
     if manager is None:
         return "no manager of the swarm answers: see `phoenix doctor`"
-    if all(one.id != mine.node for one in manager.swarm.nodes):
+    if all(member.id != here_now.node for member in manager.swarm.nodes):
         return (
             f"{here} is in another swarm than {manager.name}: docker swarm leave on one of the "
             "two, and sync again"
@@ -344,7 +359,11 @@ def _wanted(site: Site) -> tuple[Wanted, SiteHost]:
 
 
 def _others(site: Site) -> list[SiteHost]:
-    return [one for one in cluster.managers_first(site.docker_hosts) if one.name != host.name]
+    return [
+        docker_host
+        for docker_host in cluster.managers_first(site.docker_hosts)
+        if docker_host.name != host.name
+    ]
 
 
 def _manager(site: Site, last: str = "") -> _Manager | None:
@@ -352,23 +371,25 @@ def _manager(site: Site, last: str = "") -> _Manager | None:
 
     Any Docker host of the site may be one: what it is declared as may be what is to change.
     """
-    every = sorted(cluster.managers_first(site.docker_hosts), key=lambda one: one.name == last)
-    for one in every:
-        state = _state(one)
-        if isinstance(state, Swarm) and state.answers and (one.swarm or state.is_ours):
-            return _Manager(one.name, state)
+    every = sorted(
+        cluster.managers_first(site.docker_hosts), key=lambda docker_host: docker_host.name == last
+    )
+    for docker_host in every:
+        state = _state(docker_host)
+        if isinstance(state, Swarm) and state.answers and (docker_host.swarm or state.is_ours):
+            return _Manager(docker_host.name, state)
     return None
 
 
-def _state(one: SiteHost) -> Swarm | str:
+def _state(docker_host: SiteHost) -> Swarm | str:
     """What a host tells of its swarm; else why it tells nothing."""
     try:
-        state = read_of(_of_inventory(one.name), question(SwarmNode))
+        state = read_of(_of_inventory(docker_host.name), question(SwarmNode))
     except (FactError, ConnectError, OSError) as error:
         return str(error)
     return f"Docker does not answer: {state.error}" if state.state == "silent" else state
 
 
 def _of_inventory(name: str) -> Host:
-    found: Host = inventory.get_host(name)
-    return found
+    other: Host = inventory.get_host(name)
+    return other

@@ -64,8 +64,8 @@ def served_certificates(site: Site) -> list[Served]:
     asked_by = askers(site)
     for end in endpoints(site):
         name = asked_by[end]
-        if mine := served_by_host.get(name):
-            state = mine.pop(0)
+        if own_certificates := served_by_host.get(name):
+            state = own_certificates.pop(0)
             records.append(served(end, state.leaf, state.fault))
         else:
             reason = why.get(name, "the run failed there before")
@@ -85,7 +85,7 @@ def diagnosis(site: Site) -> Diagnosis:
         for name in failed_hosts()
         if name not in _outcomes
     }
-    every = [outcome for mine in outcomes(site).values() for outcome in mine]
+    every = [outcome for own_outcomes in outcomes(site).values() for outcome in own_outcomes]
     return diagnose(site, paths(site), Findings(every, silent))
 
 
@@ -105,11 +105,11 @@ def run_checks(
         host.noop("the checks run after all changes")
         return
     this = site.host(host.name)
-    mine = [check for check in made_on(site, this) if check in chosen]
-    if not mine:
+    own_checks = [check for check in made_on(site, this) if check in chosen]
+    if not own_checks:
         host.noop("no check of this run is made here")
         return
-    lines = ["\t".join(check.command) for check in mine]
+    lines = ["\t".join(check.command) for check in own_checks]
     questions: list[Question[Any]] = [question(Checks, checks=lines, room=room)]
     if issued.check(site) in chosen:
         names = [certificate.name for certificate in certificates_of(site, this)]
@@ -129,11 +129,11 @@ def run_checks(
     if answers:
         _asked[host.name], *of_ca = answers
         _issued.update((host.name, answer) for answer in of_ca)
-    if len(faults) != len(mine):
-        yield from refuse(f"{len(mine)} checks were requested, {len(faults)} answered")
+    if len(faults) != len(own_checks):
+        yield from refuse(f"{len(own_checks)} checks were requested, {len(faults)} answered")
         return
-    _outcomes[host.name] = [heard(c, fault) for c, fault in zip(mine, faults, strict=True)]
-    host.noop(f"{len(mine)} checks run")
+    _outcomes[host.name] = [heard(c, fault) for c, fault in zip(own_checks, faults, strict=True)]
+    host.noop(f"{len(own_checks)} checks run")
 
 
 @operation()
@@ -142,21 +142,21 @@ def judge(site: Site) -> Generator[FunctionCommand, None, None]:
     if host.state.current_stage < StateStage.Execute:
         host.noop("the outcomes are judged after the checks")
         return
-    mine = outcomes(site).get(host.name, [])
-    if not mine:
+    own_outcomes = outcomes(site).get(host.name, [])
+    if not own_outcomes:
         host.noop("no check of this run was made here")
         return
-    value(PROVEN, host.name, len(mine))
-    for outcome in mine:
+    value(PROVEN, host.name, len(own_outcomes))
+    for outcome in own_outcomes:
         if outcome.warning:
             logger.warning(
                 "%swarning: %s: %s", host.print_prefix, outcome.check.hop, outcome.warning
             )
-    if any(outcome.fault for outcome in mine):
+    if any(outcome.fault for outcome in own_outcomes):
         result = diagnosis(site)
         if first := first_cause_found(result):
             value(FIRST_CAUSE, host.name, first.host)
-        yield from refuse(verdict(result, mine, failed_hosts()))
+        yield from refuse(verdict(result, own_outcomes, failed_hosts()))
         return
-    logger.info("%s%d checks passed", host.print_prefix, len(mine))
+    logger.info("%s%d checks passed", host.print_prefix, len(own_outcomes))
     host.noop("all checks passed")

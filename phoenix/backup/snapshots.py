@@ -69,15 +69,15 @@ def parse(lines: Sequence[str]) -> HostBackups:
     """
     first, *rest = lines or ["null"]
     return HostBackups(
-        snapshots=tuple(_snapshot(one) for one in json.loads(first) or ()),
+        snapshots=tuple(_snapshot(row) for row in json.loads(first) or ()),
         noted=tuple(_noted(line.split("\t")) for line in rest),
     )
 
 
-def _snapshot(told: Any) -> Snapshot:
+def _snapshot(row: Any) -> Snapshot:
     """One of restic's, whose times have nanoseconds."""
-    moment = datetime.fromisoformat(_FRACTION.sub(r"\1", told["time"]))
-    return Snapshot(part=(told.get("tags") or [""])[0], id=told["short_id"], time=moment)
+    moment = datetime.fromisoformat(_FRACTION.sub(r"\1", row["time"]))
+    return Snapshot(part=(row.get("tags") or [""])[0], id=row["short_id"], time=moment)
 
 
 def _noted(words: Sequence[str]) -> Noted:
@@ -116,14 +116,14 @@ def moment(
     if word == "yesterday":
         return _end(now - timedelta(days=1))
     try:
-        found = datetime.fromisoformat(text.strip())
+        stated = datetime.fromisoformat(text.strip())
     except ValueError:
         raise BackupError(f"--at {text!r} is no time: {MOMENT_FIX}") from None
     if re.fullmatch(r"\d{4}-?\d{2}-?\d{2}", text.strip()):
-        found = datetime.combine(found.date(), time.max)
-    if found.tzinfo:
-        return found
-    return local(found) if local else found.replace(tzinfo=now.tzinfo)
+        stated = datetime.combine(stated.date(), time.max)
+    if stated.tzinfo:
+        return stated
+    return local(stated) if local else stated.replace(tzinfo=now.tzinfo)
 
 
 def _end(day: datetime) -> datetime:
@@ -136,11 +136,18 @@ def newest(snapshots: Iterable[Snapshot], part: str, at: datetime) -> Snapshot:
     Raises:
         BackupError: there is none; says what there is.
     """
-    mine = sorted((one for one in snapshots if one.part == part), key=lambda one: one.time)
-    before = [one for one in mine if one.time <= at]
+    of_part = sorted(
+        (snapshot for snapshot in snapshots if snapshot.part == part),
+        key=lambda snapshot: snapshot.time,
+    )
+    before = [snapshot for snapshot in of_part if snapshot.time <= at]
     if before:
         return before[-1]
-    have = f"the oldest is of {mine[0].time:%Y-%m-%d %H:%M %Z}" if mine else "there is none at all"
+    have = (
+        f"the oldest is of {of_part[0].time:%Y-%m-%d %H:%M %Z}"
+        if of_part
+        else "there is none at all"
+    )
     old = "" if at == LATEST else f" is as old as {at:%Y-%m-%d %H:%M %Z}"
     raise BackupError(f"no backup of {part}{old}: {have}")
 
@@ -158,13 +165,13 @@ def wanted(parts: Sequence[Part], word: str | None) -> tuple[Part, ...]:
     if word is None:
         return tuple(parts)
     name = word.removeprefix(STACK)
-    found = tuple(
+    matching = tuple(
         part
         for part in parts
         if part.name == word
         or (word.startswith(STACK) and part.stack is not None and part.stack.name == name)
     )
-    if not found:
+    if not matching:
         have = ", ".join(part.name for part in parts) or "nothing, as the site has no `backups`"
         raise BackupError(f"{word} is not backed up by a timer; backed up are: {have}")
-    return found
+    return matching

@@ -176,8 +176,8 @@ class Draft:
         services = list(content["services"])
         if len(services) == 1:
             return str(services[0])
-        at_port = {one.service for one in published(content, {}, {}, label, Report())
-                   if (one.host_port, one.proto) == (port, "tcp")}  # fmt: skip
+        at_port = {entry.service for entry in published(content, {}, {}, label, Report())
+                   if (entry.host_port, entry.proto) == (port, "tcp")}  # fmt: skip
         if len(at_port) == 1:
             return at_port.pop()
         raise CommandError(
@@ -335,11 +335,11 @@ class Draft:
                 put(_moved(file, copies), text)
             try:
                 site = load_site(*copies.values(), environment=self.site.environment)
-                found = [_at_home(one, copies) for one in (*site.warnings, *chain(site))]
+                findings = [_at_home(finding, copies) for finding in (*site.warnings, *chain(site))]
             except ConfigError as error:
-                faults = ConfigError([_at_home(one, copies) for one in error.findings])
+                faults = ConfigError([_at_home(finding, copies) for finding in error.findings])
                 raise CommandError(f"nothing was written:\n{faults}") from None
-        warnings = [warning for warning in found if warning not in before]
+        warnings = [warning for warning in findings if warning not in before]
         if unread := [str(warning) for warning in warnings if warning.unread]:
             raise CommandError("nothing was written:\n" + "\n".join(unread))
         if self.routed and len(site.services) == len(self.site.services):

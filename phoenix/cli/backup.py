@@ -144,12 +144,12 @@ def _having(site: Project) -> tuple[Host, ...]:
     from phoenix.cli.exits import CommandError
     from phoenix.derived.backups import hosts
 
-    if not (found := hosts(site.site)):
+    if not (backed_up := hosts(site.site)):
         raise CommandError(
             'no host backs anything up by a timer: write "backups" into "site" of '
             "phoenix_lxc_configs.json (docs/backups.md), then run `phoenix sync`"
         )
-    return found
+    return backed_up
 
 
 def restore(

@@ -86,10 +86,10 @@ def _key(inventory: Path) -> str:
 
 def _stamp(path: str) -> _Stamp:
     try:
-        seen = os.stat(path)  # noqa: PTH116 - of hundreds, while a shell waits
+        status = os.stat(path)  # noqa: PTH116 - of hundreds, while a shell waits
     except OSError:
         return None
-    return seen.st_mtime_ns, seen.st_size, seen.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _keep(file: Path, key: str, stamps: dict[str, _Stamp], loaded: Names) -> None:

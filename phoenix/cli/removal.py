@@ -102,8 +102,10 @@ def _declared(site: Site, name: str) -> str:
         return "several places"
     if at:  # of what is declared a stack alone has several places
         deployments = meaning.deployed if isinstance(meaning, Stack) else ()
-        here = [one for one in deployments if one[0].name == place.lower()]
-        return ", ".join(f"{one.entry.file}: {one.entry.path}" for _, one in here)
+        here = [pair for pair in deployments if pair[0].name == place.lower()]
+        return ", ".join(
+            f"{deployment.entry.file}: {deployment.entry.path}" for _, deployment in here
+        )
     match meaning:
         case Stack() as stack:
             return ", ".join(

@@ -74,9 +74,9 @@ def prepare(stack: Deployment, overrides: Mapping[str, str], secret_of: SecretOf
     _check_reach(stack, filled)
     placed = files(stack, secret_of)
     if stack.type == "swarm":
-        kept = swarm_files(stack, placed)
-        text = swarm_file(stack, kept)
-        return Prepared(stack, filled, {}, text, images(stack, filled), kept)
+        placed_files = swarm_files(stack, placed)
+        text = swarm_file(stack, placed_files)
+        return Prepared(stack, filled, {}, text, images(stack, filled), placed_files)
     return Prepared(stack, filled, placed, compose_file(stack, placed), images(stack, filled))
 
 
@@ -303,7 +303,7 @@ def swarm_files(stack: Deployment, placed: Mapping[str, TreeFile]) -> tuple[Swar
     return tuple(kept)
 
 
-def swarm_file(stack: Deployment, kept: Sequence[SwarmFile]) -> str:
+def swarm_file(stack: Deployment, placed_files: Sequence[SwarmFile]) -> str:
     """The compose file as given to a swarm: with the stack's files as secrets and configs.
 
     A service that publishes no port and keeps no data is updated with the new task first
@@ -318,9 +318,9 @@ def swarm_file(stack: Deployment, kept: Sequence[SwarmFile]) -> str:
     except ComposeFileError as error:
         raise DeploymentError(f"{stack.compose_file}: {error}") from None
     data["services"] = {
-        name: _in_swarm(service, stack, kept) for name, service in data["services"].items()
+        name: _in_swarm(service, stack, placed_files) for name, service in data["services"].items()
     }
-    for file in kept:
+    for file in placed_files:
         others = data.get(file.kind) or {}
         data[file.kind] = {**others, file.name: {"external": True, "name": file.name}}
     made: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True)
@@ -328,19 +328,19 @@ def swarm_file(stack: Deployment, kept: Sequence[SwarmFile]) -> str:
 
 
 def _in_swarm(
-    service: Mapping[str, Any], stack: Deployment, kept: Sequence[SwarmFile]
+    service: Mapping[str, Any], stack: Deployment, placed_files: Sequence[SwarmFile]
 ) -> dict[str, Any]:
-    made = dict(service)
-    for file, declared in zip(kept, stack.files, strict=True):
+    written = dict(service)
+    for file, declared in zip(placed_files, stack.files, strict=True):
         entry: dict[str, Any] = {"source": file.name, "target": declared.destination}
         if file.secret:
             entry["mode"] = 0o400
-        made[file.kind] = [*(made.get(file.kind) or ()), entry]
+        written[file.kind] = [*(written.get(file.kind) or ()), entry]
     if not service.get("ports") and not service.get("volumes"):
         deploy = dict(service.get("deploy") or {})
         deploy["update_config"] = {"order": "start-first", **(deploy.get("update_config") or {})}
-        made["deploy"] = deploy
-    return made
+        written["deploy"] = deploy
+    return written
 
 
 @lru_cache(maxsize=32)  # a site is checked once for each group of hosts

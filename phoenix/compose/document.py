@@ -126,7 +126,7 @@ def merge_tags(text: str) -> tuple[tuple[str, str], ...]:
     Args:
         text: the file's content.
     """
-    found: list[tuple[str, str]] = []
+    places: list[tuple[str, str]] = []
     seen: set[int] = set()
 
     def look(node: yaml.Node, path: str) -> None:
@@ -134,7 +134,7 @@ def merge_tags(text: str) -> tuple[tuple[str, str], ...]:
             return
         seen.add(id(node))
         if node.tag in _MERGE_TAGS:
-            found.append((path, node.tag))
+            places.append((path, node.tag))
         for inner, child in _children(node, path):
             look(child, inner)
 
@@ -142,7 +142,7 @@ def merge_tags(text: str) -> tuple[tuple[str, str], ...]:
         with suppress(ValueError):  # told by `read`
             if root := nodes(text):
                 look(root, "")
-    return tuple(found)
+    return tuple(places)
 
 
 @contextmanager
@@ -252,8 +252,10 @@ def _extended(services: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
                 message, fix = f"extends itself, by {base}", "remove one of these extends"
                 raise ComposeFileError(Problem(f"services.{at}.extends", message, fix))
             at = base
-        for one, base in reversed(chain.items()):
-            done[one] = services[one] if base is None else _over(done[base], services[one])
+        for extending, base in reversed(chain.items()):
+            done[extending] = (
+                services[extending] if base is None else _over(done[base], services[extending])
+            )
     return {name: done[name] for name in services}
 
 
@@ -304,9 +306,11 @@ def _merged(base: Any, own: Any, key: str) -> Any:
     if isinstance(base, dict) and isinstance(own, dict):
         return {**base, **{inner: _merged(base.get(inner), own[inner], inner) for inner in own}}
     if isinstance(base, list) and isinstance(own, list):
-        taken = {_target(one) for one in own} if key in _BY_TARGET else set()
-        kept = [one for one in base if not taken or _target(one) not in taken]
-        return [*kept, *(one for one in own if one not in kept)]
+        own_targets = {_target(entry) for entry in own} if key in _BY_TARGET else set()
+        inherited = [
+            entry for entry in base if not own_targets or _target(entry) not in own_targets
+        ]
+        return [*inherited, *(entry for entry in own if entry not in inherited)]
     return own
 
 

@@ -57,20 +57,20 @@ def digests(data: Mapping[str, Any]) -> dict[str, str]:
         data: of the inventory's hosts, which says where the files are.
     """
     root = Path(data["site_inventories"]).parent
-    found: dict[str, str] = {}
+    digest_by_file: dict[str, str] = {}
     for file in filter(_is_declared, _files(data)):
         label = file.relative_to(root) if file.is_relative_to(root) else file
         try:
             with file.open("rb") as stream:
-                found[str(label)] = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+                digest_by_file[str(label)] = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
         except OSError:  # told where it is read
-            found[str(label)] = "unreadable"
-    return dict(sorted(found.items()))
+            digest_by_file[str(label)] = "unreadable"
+    return dict(sorted(digest_by_file.items()))
 
 
-def text(found: Mapping[str, str]) -> str:
+def text(digest_by_file: Mapping[str, str]) -> str:
     """Digests as one text; of a declaration with very many files one digest of all."""
-    whole = json.dumps(found)
+    whole = json.dumps(digest_by_file)
     if len(whole) <= _MOST:
         return whole
     return json.dumps({"": hashlib.sha256(whole.encode()).hexdigest()})

@@ -125,14 +125,14 @@ def of_stack(
                 "nothing",
                 "remove profiles, scale or deploy.replicas from it, or remove the dump",
             )  # fmt: skip
-        elif dump.service in [one.service for one in dumps]:
+        elif dump.service in [earlier.service for earlier in dumps]:
             report.error(
                 file, here, f"another dump is of service {dump.service!r} already",
                 "write one command that gives out all of it",
             )  # fmt: skip
         else:
             dumps.append(Dump(service=dump.service, command=dump.command, load=dump.load))
-    return StackBackup(volumes=tuple(one for one in volumes if one), dumps=tuple(dumps))
+    return StackBackup(volumes=tuple(volume for volume in volumes if volume), dumps=tuple(dumps))
 
 
 def _volumes(
@@ -140,9 +140,9 @@ def _volumes(
 ) -> Iterator[tuple[str, BackedUpVolume | None]]:
     """Each volume of a compose file by its key; None where its name is not known."""
     names = {
-        one.path.removeprefix("volumes."): one.name
-        for one in compose.docker_names(content, values, project)
-        if one.kind == "volume"
+        names.path.removeprefix("volumes."): names.name
+        for names in compose.docker_names(content, values, project)
+        if names.kind == "volume"
     }
     for key, body in (content.get("volumes") or {}).items():
         external = isinstance(body, dict) and bool(body.get("external"))
@@ -187,7 +187,7 @@ def check(site: Site, raw: RawBackups | None, file: str, report: Report) -> None
     _check_host_key(site.backups.target, raw, file, report)
     if site.backups.target.kind == "folder":
         folder = site.backups.target.place
-        bare = [one.name for one in backups.hosts(site) if not backups.mount_point(one, folder)]
+        bare = [host.name for host in backups.hosts(site) if not backups.mount_point(host, folder)]
         if bare:
             report.warn(
                 file, "site.backups.target", f"{folder} is on the own disk of {listed(bare)}, as "

@@ -428,8 +428,8 @@ def published(
             continue
         for position, entry in enumerate(service.get("ports", ())):
             path = f"services.{name}.ports[{position}]"
-            found = _entry(name, entry, values, label, path, report)
-            ports += found if document.is_started(service, values) else ()
+            parsed = _entry(name, entry, values, label, path, report)
+            ports += parsed if document.is_started(service, values) else ()
     return tuple(ports)
 
 

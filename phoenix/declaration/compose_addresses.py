@@ -76,12 +76,12 @@ def _of_containers(
     compose: Mapping[str, Any], values: Mapping[str, str], pools: _Pools
 ) -> Iterator[_Found]:
     """Addresses outside of their network, and those that two containers would have."""
-    taken: dict[tuple[str, str], str] = {}
+    users: dict[tuple[str, str], str] = {}
     for network, path, text in _wanted(compose, values):
         if not _is_within(text, pools.get(network, ())):
             fix = f"write a subnet under networks.{network}.ipam.config that has it"
             yield path, f"{text[:80]!r} is in no subnet of {network}", fix
-        elif (first := taken.setdefault((network, text), path)) != path:
+        elif (first := users.setdefault((network, text), path)) != path:
             message = f"{text} is the address of {first} too"
             yield path, message, "write another address for one of the two"
 

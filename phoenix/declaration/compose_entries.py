@@ -77,8 +77,8 @@ def _contradictions(service: Mapping[str, Any], values: Mapping[str, str]) -> It
         message = "a service has networks or a network_mode: Compose refuses both"
         yield "network_mode", message, "remove one of the two"
     for key, other in _SAME:
-        one, two = (_amount(at(service, path.split(".")), values) for path in (key, other))
-        if one is not None and two is not None and one != two:
+        first, second = (_amount(at(service, path.split(".")), values) for path in (key, other))
+        if first is not None and second is not None and first != second:
             message = f"it says something else than {other}: Compose refuses that"
             yield key, message, "remove one of the two"
 
@@ -132,8 +132,8 @@ def _extra_hosts(
     """Place and address of each further name."""
     hosts = service.get("extra_hosts")
     if isinstance(hosts, dict):
-        for name, given in hosts.items():
-            for address in given if isinstance(given, list) else [given]:
+        for name, addresses in hosts.items():
+            for address in addresses if isinstance(addresses, list) else [addresses]:
                 if (text := filled(address or "", values)) is not None:
                     yield join("extra_hosts", name), text
     for position, line in enumerate(hosts if isinstance(hosts, list) else ()):
@@ -239,5 +239,5 @@ def _shared(compose: Mapping[str, Any]) -> Iterator[_Found]:
             ways = [key for key in _SOURCES.get(kind, ()) if own.get(key) not in (None, False)]
             if kind in _SOURCES and len(ways) != 1:
                 said = f"has {' and '.join(ways)}" if ways else "has no source"
-                one = ", ".join(key for key in _SOURCES[kind] if key != "external")
-                yield place, f"{said}: Compose refuses it", f"write one of {one}"
+                sources = ", ".join(key for key in _SOURCES[kind] if key != "external")
+                yield place, f"{said}: Compose refuses it", f"write one of {sources}"

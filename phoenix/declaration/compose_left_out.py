@@ -177,7 +177,7 @@ def _labels(service: Mapping[str, Any]) -> Iterator[_Found]:
     named = (
         [(join("labels", key), str(key)) for key in labels]
         if isinstance(labels, Mapping)
-        else [(f"labels[{n}]", str(one).partition("=")[0]) for n, one in enumerate(labels)]
+        else [(f"labels[{n}]", str(label).partition("=")[0]) for n, label in enumerate(labels)]
     )
     for path, label in named:
         if label.startswith(_OWN_LABELS) and label != RENEWAL_LABEL:

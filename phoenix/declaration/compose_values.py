@@ -20,7 +20,7 @@ _Found = tuple[str, str, str]
 _NAME = re.compile(r"[a-zA-Z0-9._-]+\Z")
 _DURATION = re.compile(r"(?:0|(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d|w))+)\Z", re.ASCII)
 _SIZE = re.compile(r"\d+(?:\.\d+)* ?(?:[kmgtp]i?)?b?\Z", re.ASCII | re.IGNORECASE)
-_SIGNALS = "|".join(one.name.removeprefix("SIG") for one in Signals)
+_SIGNALS = "|".join(signal.name.removeprefix("SIG") for signal in Signals)
 _WORDS = (
     ("restart", re.compile(r"(?:no|always|unless-stopped|on-failure(?::\d+)?)?\Z", re.ASCII),
      "write no, always, unless-stopped or on-failure"),

@@ -299,7 +299,7 @@ def host_ports(site: Site, report: Report) -> None:
     own = _own_services(site)
     needed = _needed_ports(site)
     for host in site.guests:
-        taken = _Taken(needed[host.name])
+        used = _Taken(needed[host.name])
         for service in own.get(host.name, ()):
             of_portainer = (
                 service.kind == "backend" and host is site.portainer and service.is_the_guest_s
@@ -311,7 +311,7 @@ def host_ports(site: Site, report: Report) -> None:
                 # The tunnel ends on the first, the agent has the second.
                 at = (host.address, ports.LOOPBACK)
             other = next(
-                filter(None, (taken.by(service.port, "tcp", address) for address in at)), None
+                filter(None, (used.by(service.port, "tcp", address) for address in at)), None
             )
             if other:
                 path = f"{host.source.path}.traefik_service"
@@ -323,10 +323,10 @@ def host_ports(site: Site, report: Report) -> None:
                 )
             elif service.kind != "backend" or of_portainer:  # else it may be what a stack publishes
                 for address in at:
-                    taken.add(service.port, "tcp", address, user)
+                    used.add(service.port, "tcp", address, user)
         if host is site.portainer:
-            _entrances(site, host, taken, report)
-        _published_ports(host, taken, report)
+            _entrances(site, host, used, report)
+        _published_ports(host, used, report)
 
 
 def gateway_ports(site: Site, report: Report) -> None:
@@ -334,7 +334,7 @@ def gateway_ports(site: Site, report: Report) -> None:
     if site.gateway is None:
         return
     needed = _needed_ports(site)
-    taken = {port: user for host in site.gateways for (port, _), user in needed[host.name].items()}
+    used = {port: user for host in site.gateways for (port, _), user in needed[host.name].items()}
     firsts: dict[int, Service] = {}
     provers: dict[str, Service] = {}
     routed = {name: route.service for route in routes(site) for name in route.names}
@@ -344,8 +344,8 @@ def gateway_ports(site: Site, report: Report) -> None:
         key = "gateway_port" if port != service.port else "port"
         place = service.source.file, f"{service.source.path}.{key}"
         fix = 'write another "gateway_port"'
-        if port in taken:
-            report.error(*place, f"port {port} of the gateway is taken by {taken[port]}", fix)
+        if port in used:
+            report.error(*place, f"port {port} of the gateway is taken by {used[port]}", fix)
         elif first is not service and not (first.has_tls and service.has_tls):
             message = f"port {port} of the gateway is taken by the service {first.name}"
             report.error(*place, message, f"{fix}; only services by tls can share one")
@@ -368,15 +368,15 @@ def gateway_ports(site: Site, report: Report) -> None:
                 report.error(service.source.file, where, message, "write another name for one")
 
 
-def _entrances(site: Site, server: Host, taken: _Taken, report: Report) -> None:
+def _entrances(site: Site, server: Host, used: _Taken, report: Report) -> None:
     """The tunnel's entrance to each agent takes the agent's port on Portainer's guest, too."""
     for service in (candidate for candidate in site.services if candidate.kind == "agent"):
         host = service.owner
         address = control_plane.entrance(service)
         user = f"Portainer's tunnel to the agent of {host.name}"
-        other = taken.by(service.port, "tcp", address)
+        other = used.by(service.port, "tcp", address)
         if other is None:
-            taken.add(service.port, "tcp", address, user)
+            used.add(service.port, "tcp", address, user)
         elif service.port not in _ON_EVERY_GUEST:  # else the agent's own guest has refused it
             report.error(
                 host.source.file,
@@ -401,7 +401,7 @@ def environments(site: Site, report: Report) -> None:
             )
 
 
-def _published_ports(host: Host, taken: _Taken, report: Report) -> None:
+def _published_ports(host: Host, used: _Taken, report: Report) -> None:
     for stack in host.docker_stacks:
         file = stack.compose_label
         own: dict[tuple[str, int, str], list[PublishedPort]] = {}
@@ -409,9 +409,9 @@ def _published_ports(host: Host, taken: _Taken, report: Report) -> None:
         for port in stack.ports:
             user = f"{file} (environment {stack.environment}, service {port.service})"
             before = own.setdefault((port.service, port.host_port, port.proto), [])
-            other = taken.by(port.host_port, port.proto, port.address)
+            other = used.by(port.host_port, port.proto, port.address)
             if other is None:
-                taken.add(port.host_port, port.proto, port.address, user)
+                used.add(port.host_port, port.proto, port.address, user)
             elif other != user or _is_again(port, before):
                 clashes.setdefault((port.service, port.proto, other), []).append(port.host_port)
             before.append(port)
@@ -433,7 +433,8 @@ def _is_again(port: PublishedPort, before: Sequence[PublishedPort]) -> bool:
         before: what it publishes of the same number and protocol already.
     """
     return any(
-        _version(one) == _version(port) and _overlap(one.address, port.address) for one in before
+        _version(earlier) == _version(port) and _overlap(earlier.address, port.address)
+        for earlier in before
     )
 
 
@@ -505,9 +506,9 @@ def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
             needed[site.portainer.name][ports.PORTAINER, "tcp"] = "Portainer"
     for host in site.swarm_nodes:
         needed[host.name] |= {
-            (one.port, one.proto): "Docker Swarm"
-            for one in swarm.PORTS
-            if one.port is not None and (host.is_manager or not one.of_managers)
+            (port.port, port.proto): "Docker Swarm"
+            for port in swarm.PORTS
+            if port.port is not None and (host.is_manager or not port.of_managers)
         }
     for host in site.agents:
         needed[host.name][ports.AGENT_INTERNAL, "tcp"] = "the Portainer agent"
@@ -745,7 +746,7 @@ def _refused_by(
             rule.ports is not None
             and all(
                 any(_spans(int(first), part) and _spans(int(last or first), part) for part in parts)
-                for first, _, last in (one.partition(":") for one in rule.ports.split(","))
+                for first, _, last in (item.partition(":") for item in rule.ports.split(","))
             )
         ):
             return f"{place}: {path}"

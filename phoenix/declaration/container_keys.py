@@ -132,7 +132,9 @@ def hidden(paths: Sequence[str]) -> Iterator[tuple[int, str]]:
         paths: of the mounts, in the order in which they are made.
     """
     for position, path in enumerate(paths):
-        above = next((one for one in paths[position + 1 :] if path.startswith(f"{one}/")), None)
+        above = next(
+            (parent for parent in paths[position + 1 :] if path.startswith(f"{parent}/")), None
+        )
         if above is not None:
             yield position, above
 

@@ -252,25 +252,25 @@ def load_site(
     return site.model_copy(update={"warnings": report.warnings})
 
 
-def _watched_by(wanted: str | None, site: Site, report: Report, *, whole: bool) -> str:
+def _watched_by(name: str | None, site: Site, report: Report, *, whole: bool) -> str:
     """The name of the host that `site.watcher` means; empty where none does."""
-    if wanted is None:
+    if name is None:
         return ""
-    found = site.hosts_by_key.get(wanted.lower())
-    if wanted == "hypervisor":
-        if found not in (None, site.hypervisor):
+    watcher = site.hosts_by_key.get(name.lower())
+    if name == "hypervisor":
+        if watcher not in (None, site.hypervisor):
             report.error(
                 LXC_FILE, "site.watcher",
                 "means the Proxmox VE node, and a guest is called hypervisor as well",
                 f"write {site.hypervisor.name}, or the guest's id; or rename the guest",
             )  # fmt: skip
         return site.hypervisor.name
-    if found is None and whole:  # else it may be a guest whose entry is faulty
+    if watcher is None and whole:  # else it may be a guest whose entry is faulty
         report.error(
-            LXC_FILE, "site.watcher", f"no host is called {shown_value(wanted)}",
+            LXC_FILE, "site.watcher", f"no host is called {shown_value(name)}",
             f'write "hypervisor", or one of {", ".join(host.name for host in site.guests)}',
         )  # fmt: skip
-    return found.name if found else ""
+    return watcher.name if watcher else ""
 
 
 def _scraped_from(
@@ -285,19 +285,19 @@ def _scraped_from(
             'write "watcher" as well, or remove the key',
         )  # fmt: skip
         return ""
-    wanted = str(move(raw.scraper))
-    if wanted == "hypervisor":
+    name = str(move(raw.scraper))
+    if name == "hypervisor":
         return str(site.hypervisor.address)
-    found = site.hosts_by_key.get(wanted.lower())
-    if found is not None:
-        return str(found.address)
+    host = site.hosts_by_key.get(name.lower())
+    if host is not None:
+        return str(host.address)
     try:
-        return str(IPv4Address(wanted))
+        return str(IPv4Address(name))
     except ValueError:
         if whole:  # else it may be a guest whose entry is faulty
             report.error(
                 LXC_FILE, "site.scraper",
-                f"{shown_value(wanted)} is no host of the site and no IPv4 address",
+                f"{shown_value(name)} is no host of the site and no IPv4 address",
                 'write the name or id of a guest, "hypervisor", or an address as 192.168.1.30',
             )  # fmt: skip
         return ""

@@ -73,14 +73,14 @@ def _one_machine(said: Sequence[_Said], report: Report) -> None:
     first: dict[tuple[str, int | None, str | None], Host] = {}
     others: dict[Source, list[Host]] = {}
     names: dict[Source, tuple[str, Host]] = {}
-    for one in said:
-        login = one.host.login
+    for entry in said:
+        login = entry.host.login
         if login.name is None:
             continue
-        other = first.setdefault((login.name, login.port, login.jump), one.host)
-        if other is not one.host:
-            others.setdefault(one.at["name"], []).append(one.host)
-            names[one.at["name"]] = (login.name, other)
+        other = first.setdefault((login.name, login.port, login.jump), entry.host)
+        if other is not entry.host:
+            others.setdefault(entry.at["name"], []).append(entry.host)
+            names[entry.at["name"]] = (login.name, other)
     for place, hosts in others.items():
         name, other = names[place]
         report.error(
@@ -95,33 +95,33 @@ def _one_machine(said: Sequence[_Said], report: Report) -> None:
 def _without_sudo(said: Sequence[_Said], report: Report) -> None:
     """A user who is not root changes nothing on a host."""
     idle: dict[Source, list[_Said]] = {}
-    for one in said:
-        login = one.host.login
+    for entry in said:
+        login = entry.host.login
         if login.user not in (None, "root") and not login.sudo and login.sudo_password is None:
-            idle.setdefault(one.at["user"], []).append(one)
+            idle.setdefault(entry.at["user"], []).append(entry)
     for place, those in idle.items():
         report.warn(
             place.file, place.path,
             f"{those[0].host.login.user} is not root and uses no sudo, so nothing can be changed "
-            f"on {listed([one.host.name for one in those])}",
+            f"on {listed([login.host.name for login in those])}",
             'write "sudo": true as well, or log in as root',
         )  # fmt: skip
 
 
 def _no_password(raw: RawSite, said: Sequence[_Said], file: str, report: Report) -> None:
     """A password for sudo that nothing asks for."""
-    asking = {one.at["sudo_password"] for one in said
-              if one.host.login.sudo and "sudo_password" in one.at}  # fmt: skip
+    asking = {login.at["sudo_password"] for login in said
+              if login.host.login.sudo and "sudo_password" in login.at}  # fmt: skip
     places = [
         Source(file=file, path=f"{path}.sudo_password")
         for path, login in _declared(raw, tuple(raw.logins))
         if login.sudo_password is not None
     ]
     own = [
-        one.at["sudo_password"]
-        for one in said
-        if "sudo_password" in one.at
-        and one.at["sudo_password"].path == f"{one.host.source.path}.login.sudo_password"
+        login.at["sudo_password"]
+        for login in said
+        if "sudo_password" in login.at
+        and login.at["sudo_password"].path == f"{login.host.source.path}.login.sudo_password"
     ]
     for place in dict.fromkeys((*places, *own)):
         if place not in asking:

@@ -50,9 +50,9 @@ def _names(host: Host, catalog: StackCatalog, report: Report) -> None:
 
 def _subnets(site: Site, host: Host, catalog: StackCatalog, report: Report) -> None:
     """Docker routes each network's subnet to a bridge of its own, and refuses a second one."""
-    taken = _Apart()
+    apart = _Apart()
     for known in site.subnets:
-        taken.add(known, f"the site's network {known}", of_site=True)
+        apart.add(known, f"the site's network {known}", of_site=True)
     for stack in host.docker_stacks:
         for path, text in catalog.subnets[stack.name, stack.environment]:
             here = f"{stack.compose_label}: {path}"
@@ -60,9 +60,9 @@ def _subnets(site: Site, host: Host, catalog: StackCatalog, report: Report) -> N
                 subnet = ip_network(text)
             except ValueError:
                 continue  # told where the file is read
-            other = taken.overlapping(subnet)
+            other = apart.overlapping(subnet)
             if other is None:
-                taken.add(subnet, here, of_site=False)
+                apart.add(subnet, here, of_site=False)
                 continue
             harm = (
                 f"{host.name} would send to its own containers what is for the site's machines"
@@ -98,9 +98,9 @@ class _Apart:
     def overlapping(self, network: IPv4Network | IPv6Network) -> _Subnet | None:
         """One of them that a network overlaps; None where it is apart from all."""
         first, last = _ends(network)
-        at = bisect_right(self._sorted, first, key=lambda one: one.first)
+        at = bisect_right(self._sorted, first, key=lambda block: block.first)
         near = self._sorted[max(at - 1, 0) : at + 1]
-        return next((one for one in near if one.first <= last and first <= one.last), None)
+        return next((block for block in near if block.first <= last and first <= block.last), None)
 
 
 def _ends(network: IPv4Network | IPv6Network) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -430,13 +430,13 @@ class StackCatalog:
         """Tell of names that Traefik labels of a compose file ask for and that lead nowhere."""
         values = {variable.name: variable.value or "" for variable in deployment.variables}
         known = {
-            f"{one.removesuffix(f'.{self.domain}')}.{self.domain}"
+            f"{name.removesuffix(f'.{self.domain}')}.{self.domain}"
             for route in routes
-            for one in (route.raw.name, *route.raw.aliases)
+            for name in (route.raw.name, *route.raw.aliases)
         }
         for name, service in content["services"].items():
             labels = [
-                compose.filled(one, values) or "" for one in traefik_labels.of_compose(service)
+                compose.filled(label, values) or "" for label in traefik_labels.of_compose(service)
             ]
             for host in traefik_labels.read(labels).hosts:
                 if host not in known:
@@ -506,7 +506,7 @@ class StackCatalog:
 def _shipped(stack: RawStack | None) -> frozenset[str]:
     """The sources that any environment of a stack names, as written."""
     each = stack.environments.values() if stack is not None else ()
-    listed_files = [one.get("files") for one in each if isinstance(one, dict)]
+    listed_files = [item.get("files") for item in each if isinstance(item, dict)]
     return frozenset(
         str(file.get("source"))
         for files in listed_files
@@ -520,7 +520,7 @@ def _placement(
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """The placement constraints of each service that has some."""
     every = {name: swarm_stacks.constraints(s, values) for name, s in content["services"].items()}
-    return tuple((name, given) for name, given in every.items() if given)
+    return tuple((name, values) for name, values in every.items() if values)
 
 
 def _are_portainer(images: tuple[str, ...]) -> bool:
@@ -614,11 +614,17 @@ def _is_routed(raw: RawStackService) -> bool:
 
 def _not_reached(deployment: Deployment, service: str, port: int | None) -> tuple[str, str]:
     """What a service publishes instead of a port that a route leads to, and the fix."""
-    for one in deployment.ports:
-        if (one.service, one.host_port) == (service, port):
-            if one.proto != "tcp":
-                return f"publishes port {port} by {one.proto} alone", f'write "{port}:..." for TCP'
-            message = f"publishes port {port} on {one.address} alone, where Traefik does not ask it"
+    for published_port in deployment.ports:
+        if (published_port.service, published_port.host_port) == (service, port):
+            if published_port.proto != "tcp":
+                return (
+                    f"publishes port {port} by {published_port.proto} alone",
+                    f'write "{port}:..." for TCP',
+                )
+            message = (
+                f"publishes port {port} on {published_port.address} alone, where "
+                "Traefik does not ask it"
+            )
             return message, f'write "{port}:..." without an address'
     return (
         f"publishes no port {port}",

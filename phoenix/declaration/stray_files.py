@@ -30,12 +30,12 @@ def check(inventories: Path, known: tuple[str, ...], places: StackPlaces, report
     used = {file.parent for name in places.names() for file in places.place(name).searched}
     folders = places.directory.glob("*") if places.directory.is_dir() else ()
     for folder in sorted(folders):
-        if folder not in used and folder.is_dir() and (found := next(_of_stack(folder), None)):
-            rename = f"call {found} {MANIFEST}" if found.endswith(".json") else f"write {MANIFEST}"
+        if folder not in used and folder.is_dir() and (stray := next(_of_stack(folder), None)):
+            rename = f"call {stray} {MANIFEST}" if stray.endswith(".json") else f"write {MANIFEST}"
             report.unread(
                 f"stacks/{folder.name}",
                 "",
-                f"has {found} and no {MANIFEST}, so it is no stack and nothing deploys it",
+                f"has {stray} and no {MANIFEST}, so it is no stack and nothing deploys it",
                 f'{rename} there, with {{"environments": {{"production": {{}}}}}}, or remove it',
             )
 

@@ -75,7 +75,7 @@ def networks(
         file: where they are declared.
         report: takes addresses that overlap or are too few.
     """
-    taken = [(one.subnet, f"the network {one.name}") for one in known if one.subnet]
+    taken = [(network.subnet, f"the network {network.name}") for network in known if network.subnet]
     for name, raw in sorted(declared.items()):
         if raw.subnet is None:
             continue
@@ -113,7 +113,7 @@ def check(site: Site, file: str, report: Report) -> None:
             file, "site.swarm_networks", "the site has no swarm that could have networks",
             'write "swarm_role": "manager" for a VM with Docker, or remove them',
         )  # fmt: skip
-    managers = [one for one in nodes if one.is_manager]
+    managers = [candidate for candidate in nodes if candidate.is_manager]
     if nodes and not managers:
         first = nodes[0]
         report.error(

@@ -103,7 +103,7 @@ def _refusal(key: str) -> tuple[str, str]:
 
 
 def _renewal(service: Mapping[str, Any]) -> Iterator[_Found]:
-    if any(one.partition("=")[0].strip() == RENEWAL_LABEL for one in of_compose(service)):
+    if any(label.partition("=")[0].strip() == RENEWAL_LABEL for label in of_compose(service)):
         yield (
             "labels",
             f"{RENEWAL_LABEL} reaches containers of compose alone: no task takes the certificate",
@@ -176,39 +176,40 @@ def _deploy(service: Mapping[str, Any]) -> Iterator[_Found]:
 
 def _placed(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
     """Constraints that the swarm refuses."""
-    for one in constraints(service, values):
-        if not _TAKEN.match(one):
+    for constraint in constraints(service, values):
+        if not _TAKEN.match(constraint):
             yield (
-                "deploy.placement.constraints", f"{one[:80]!r} is no constraint: Swarm refuses it",
+                "deploy.placement.constraints",
+                f"{constraint[:80]!r} is no constraint: Swarm refuses it",
                 'write KEY == VALUE or KEY != VALUE, as "node.role == manager"',
-            )  # fmt: skip
+            )
 
 
 def constraints(service: Mapping[str, Any], values: Mapping[str, str]) -> tuple[str, ...]:
     """A service's placement constraints, variables filled in."""
     placement = (service.get("deploy") or {}).get("placement")
     listed = placement.get("constraints") if isinstance(placement, Mapping) else None
-    found = (filled(str(one), values) for one in listed or ())
-    return tuple(one for one in found if one)
+    texts = (filled(str(entry), values) for entry in listed or ())
+    return tuple(text for text in texts if text)
 
 
-def is_pinned(given: Sequence[str]) -> bool:
+def is_pinned(placement: Sequence[str]) -> bool:
     """Whether constraints name one node."""
-    matches = (_CONSTRAINT.match(one) for one in given)
+    matches = (_CONSTRAINT.match(constraint) for constraint in placement)
     return any(
         match and match[1] in (_NODE, "node.hostname", "node.id") and match[2] == "=="
         for match in matches
     )
 
 
-def candidates(nodes: Sequence[Host], given: Sequence[str]) -> tuple[Host, ...]:
+def candidates(nodes: Sequence[Host], placement: Sequence[str]) -> tuple[Host, ...]:
     """The nodes that may run a task; a constraint that is not known here rules out none."""
     return tuple(
         node
         for node in nodes
         if node.swarm is not None
         and node.swarm.availability != "drain"
-        and all(_meets(node, one) for one in given)
+        and all(_meets(node, constraint) for constraint in placement)
     )
 
 
@@ -233,8 +234,8 @@ def spread(services: Sequence[Service], nodes: Sequence[Host]) -> tuple[Service,
     One that only its owner may run is as one of a compose stack.
     """
     return tuple(
-        service.model_copy(update={"nodes": found})
-        if (found := _nodes(service, nodes)) and found != (service.owner,)
+        service.model_copy(update={"nodes": placed})
+        if (placed := _nodes(service, nodes)) and placed != (service.owner,)
         else service
         for service in services
     )
@@ -321,11 +322,11 @@ def _check_nodes(site: Site, host: Host, stack: Deployment, report: Report) -> N
             f"{stack.project} runs nowhere: each node of the swarm is drained",
             'write "node_availability": "active" for a node, or leave it out',
         )  # fmt: skip
-    for name, given in stack.placement if working else ():
-        if not candidates(site.swarm_nodes, given):
+    for name, placement_constraints in stack.placement if working else ():
+        if not candidates(site.swarm_nodes, placement_constraints):
             report.error(
                 stack.compose_label, f"services.{name}.deploy.placement.constraints",
-                f"no node of the swarm meets {' and '.join(given)}",
+                f"no node of the swarm meets {' and '.join(placement_constraints)}",
                 f"correct them: nodes have node_labels, and {_NODE} is a guest's name",
             )  # fmt: skip
     users: dict[str, Mapping[tuple[int, str], Collection[str]]] = {}
@@ -348,8 +349,8 @@ def _users(site: Site, node: Host, stack: Deployment) -> Mapping[tuple[int, str]
     """Who has each port of a node, beside a stack: its own stacks and services, and Swarm's."""
     users: dict[tuple[int, str], dict[str, None]] = {}
     for other in node.docker_stacks:
-        for one in other.ports:
-            users.setdefault((one.host_port, one.proto), {})[other.project] = None
+        for port in other.ports:
+            users.setdefault((port.host_port, port.proto), {})[other.project] = None
     for service in site.services_of(node):
         if service.of_guest:
             users.setdefault((service.port, "tcp"), {})[f"the service {service.name}"] = None
@@ -358,9 +359,9 @@ def _users(site: Site, node: Host, stack: Deployment) -> Mapping[tuple[int, str]
             if other.type != "swarm" or other.project == stack.project or host == node:
                 continue
             placement = dict(other.placement)
-            for one in other.ports:
-                if node in candidates(site.swarm_nodes, placement.get(one.service, ())):
-                    users.setdefault((one.host_port, one.proto), {})[other.project] = None
+            for port in other.ports:
+                if node in candidates(site.swarm_nodes, placement.get(port.service, ())):
+                    users.setdefault((port.host_port, port.proto), {})[other.project] = None
     return users
 
 

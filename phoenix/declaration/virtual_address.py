@@ -26,15 +26,15 @@ def read(
         file: the file that says it.
         report: takes what is no address.
     """
-    found = []
+    listed = []
     for word in raw.replace(",", " ").split():
         try:
-            found.append(IPv4Address(move(word)))
+            listed.append(IPv4Address(move(word)))
         except ValueError:
             report.error(
                 file, PATH, f"{word} is no IPv4 address", 'write an address, as "10.0.0.9"'
             )
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(listed))
 
 
 def check(site: Site, file: str, report: Report, *, whole: bool) -> None:
@@ -71,7 +71,7 @@ def check(site: Site, file: str, report: Report, *, whole: bool) -> None:
 
 def _by_network(site: Site, file: str, report: Report) -> dict[str, list[IPv4Address]]:
     """The virtual addresses by the name of their network; what is wrong with each is reported."""
-    taken = _taken(site)
+    in_use = _taken(site)
     by_network: dict[str, list[IPv4Address]] = {}
     for address in site.virtual_addresses:
         network = _network_of(site, address)
@@ -84,8 +84,8 @@ def _by_network(site: Site, file: str, report: Report) -> dict[str, list[IPv4Add
         fix = f"write a free address of {network.subnet}"
         if not is_host(address, network.subnet):
             report.error(file, PATH, f"{address} is no host address of {network.subnet}", fix)
-        elif address in taken:
-            message = f"{address} is {taken[address]}, and a virtual address is nobody's own"
+        elif address in in_use:
+            message = f"{address} is {in_use[address]}, and a virtual address is nobody's own"
             report.error(file, PATH, message, fix)
         for host in site.gateways:
             if network.name not in _static(host):
@@ -124,7 +124,7 @@ def _check_networks(
 
 def _static(host: Host) -> list[str]:
     """The networks in which a host has an address of its own that is declared."""
-    return [one.network for one in host.interfaces if one.address is not None]
+    return [interface.network for interface in host.interfaces if interface.address is not None]
 
 
 def _needed(site: Site) -> tuple[Network, ...]:
@@ -135,33 +135,38 @@ def _needed(site: Site) -> tuple[Network, ...]:
 
 def _network_of(site: Site, address: IPv4Address) -> Network | None:
     return next(
-        (one for one in site.networks if one.subnet is not None and address in one.subnet), None
+        (
+            network
+            for network in site.networks
+            if network.subnet is not None and address in network.subnet
+        ),
+        None,
     )
 
 
 def _taken(site: Site) -> dict[IPv4Address, str]:
     """Every address that somebody is known to have, and whose it is."""
-    taken = {network.gateway: "the network's router" for network in site.networks}
-    taken |= {network.address: "the hypervisor's address" for network in site.networks}
+    in_use = {network.gateway: "the network's router" for network in site.networks}
+    in_use |= {network.address: "the hypervisor's address" for network in site.networks}
     for machine in (*site.hosts, *site.templates):
         for interface in machine.interfaces:
-            taken[interface.address] = f"an address of {machine.name}"
+            in_use[interface.address] = f"an address of {machine.name}"
     for host in site.guests:
-        taken |= {mount.server: "that of an NFS server" for mount in host.mounts
-                  if mount.server not in taken}  # fmt: skip
+        in_use |= {mount.server: "that of an NFS server" for mount in host.mounts
+                  if mount.server not in in_use}  # fmt: skip
     for service in site.services:
         if service.external is not None:
             try:
-                taken.setdefault(
+                in_use.setdefault(
                     IPv4Address(service.external.host), f"that of the service {service.name}"
                 )
             except ValueError:
                 continue  # a name
-    return {address: whose for address, whose in taken.items() if address is not None}
+    return {address: whose for address, whose in in_use.items() if address is not None}
 
 
 def _free(site: Site, network: Network) -> IPv4Address | str:
     """An address of a network that nobody in the declaration has."""
-    taken = {*_taken(site), *(address for host in site.hosts for address in addresses(host))}
+    in_use = {*_taken(site), *(address for host in site.hosts for address in addresses(host))}
     hosts = network.subnet.hosts() if network.subnet is not None else ()
-    return next((address for address in hosts if address not in taken), "ADDRESS")
+    return next((address for address in hosts if address not in in_use), "ADDRESS")

@@ -97,8 +97,8 @@ def certificates(site: Site) -> tuple[HostCertificate, ...]:
 def of_the_gateway(site: Site, gateway: Host | None = None) -> tuple[HostCertificate, ...]:
     """The certificates of a gateway, the first by default; each of its names is in one of them."""
     holder = gateway or site.gateway
-    held = (one for one in certificates(site) if one.host == holder)
-    return tuple(one for one in held if is_the_gateways(one.name))
+    held = (certificate for certificate in certificates(site) if certificate.host == holder)
+    return tuple(certificate for certificate in held if is_the_gateways(certificate.name))
 
 
 def is_the_gateways(name: str) -> bool:

@@ -270,18 +270,21 @@ def _to_the_door(site: Site, ports: Iterable[int], what: str) -> Iterator[Flow]:
     any address of its own. So those flows matter where a client's own end is filtered.
     """
     for gateway in site.gateways:
-        ends: tuple[Endpoint, ...] = (gateway, *(one.alone for one in of_host(site, gateway)))
+        ends: tuple[Endpoint, ...] = (
+            gateway,
+            *(address.alone for address in of_host(site, gateway)),
+        )
         for source, port, end in product(_clients(site, gateway), ports, ends):
             yield Flow(source, end, "tcp", port, f"clients to {what}")
 
 
 def _between_gateways(site: Site) -> Iterator[Flow]:
     """VRRP (RFC 5798, section 5.1.1.4: protocol 112), which proves nothing of who sends it."""
-    for one in virtual_addresses(site):
-        why = f"who holds {one.address}, by VRRP"
-        for held in one.holders:
-            for other in others(one, held.host):
-                if way(held.host, other.host).network == one.network:
+    for address in virtual_addresses(site):
+        why = f"who holds {address.address}, by VRRP"
+        for held in address.holders:
+            for other in others(address, held.host):
+                if way(held.host, other.host).network == address.network:
                     yield Flow(held.host, other.host, "vrrp", None, why)
                 else:  # connections of the two go by another network
                     yield Flow(IPv4Network(held.address), other.host, "vrrp", None, why)

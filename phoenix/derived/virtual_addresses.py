@@ -51,36 +51,42 @@ def virtual_addresses(site: Site) -> tuple[VirtualAddress, ...]:
 def of_host(site: Site, host: Host) -> tuple[VirtualAddress, ...]:
     """Those that a host may hold."""
     return tuple(
-        one for one in virtual_addresses(site) if any(held.host == host for held in one.holders)
+        address
+        for address in virtual_addresses(site)
+        if any(held.host == host for held in address.holders)
     )
 
 
-def others(one: VirtualAddress, host: Host) -> tuple[Holder, ...]:
+def others(address: VirtualAddress, host: Host) -> tuple[Holder, ...]:
     """The other gateways that may hold it."""
-    return tuple(held for held in one.holders if held.host != host)
+    return tuple(held for held in address.holders if held.host != host)
 
 
-def own(one: VirtualAddress, host: Host) -> IPv4Address:
+def own(address: VirtualAddress, host: Host) -> IPv4Address:
     """The address of a holder in the network of a virtual address.
 
     Raises:
         KeyError: the host is none of its holders.
     """
-    return {held.host.name: held.address for held in one.holders}[host.name]
+    return {held.host.name: held.address for held in address.holders}[host.name]
 
 
 def near(site: Site, client: Host) -> IPv4Address | None:
     """The one that DNS gives a client: of a network that it is in, else the first; None of none."""
-    mine = {one.network for one in client.interfaces}
+    networks = {interface.network for interface in client.interfaces}
     every = virtual_addresses(site)
     return next(
-        (one.address for one in (*(one for one in every if one.network in mine), *every)), None
+        (
+            address.address
+            for address in (*(address for address in every if address.network in networks), *every)
+        ),
+        None,
     )
 
 
 def of_the_door(site: Site) -> tuple[IPv4Address, ...]:
     """Where clients find the services, as DNS has it; empty: at the gateway's own addresses."""
-    return tuple(one.address for one in virtual_addresses(site))
+    return tuple(address.address for address in virtual_addresses(site))
 
 
 def _holders(site: Site, network: str) -> tuple[Holder, ...]:

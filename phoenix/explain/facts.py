@@ -38,11 +38,14 @@ def gateway(site: Site) -> Gateway | None:
         proxy_address=str(proxy.address),
         proxy_verified=proxy.fqdn,
         further=(
-            *(f"by {one.name}, {one.address}:{HTTPS}, as well" for one in site.gateways[1:]),
+            *(
+                f"by {another.name}, {another.address}:{HTTPS}, as well"
+                for another in site.gateways[1:]
+            ),
             *(f"one of them has {address}, where names lead" for address in of_the_door(site)),
             *(
-                f"to {one.name}, {one.address}, verified as {one.fqdn}, as well"
-                for one in site.traefiks[1:]
+                f"to {traefik.name}, {traefik.address}, verified as {traefik.fqdn}, as well"
+                for traefik in site.traefiks[1:]
             ),
         ),
     )

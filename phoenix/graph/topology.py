@@ -126,7 +126,7 @@ def _box(site: Site, host: Host) -> Box:
     elif host in site.gateways:
         place = "gateway"
         about.append("Nginx, the front door")
-        about += [f"may have {one.address}" for one in of_host(site, host)]
+        about += [f"may have {address.address}" for address in of_host(site, host)]
     elif host in site.traefiks:
         place = "proxy"
         about.append("Traefik, routes by name")

@@ -75,7 +75,7 @@ def checks_by_host(site: Site) -> Mapping[str, tuple[Check, ...]]:
     by_host: dict[str, list[Check]] = {host.name: [] for host in site.hosts}
     for check in checks(site):
         by_host[check.host].append(check)
-    return {host: tuple(mine) for host, mine in by_host.items()}
+    return {host: tuple(own_checks) for host, own_checks in by_host.items()}
 
 
 def made_on(site: Site, host: Host) -> tuple[Check, ...]:
@@ -254,10 +254,10 @@ def _name_servers(site: Site) -> Iterator[Check]:
 
 def _virtual_addresses(site: Site) -> Iterator[Check]:
     """By each gateway, that one of them has each; and of each, that it works by itself."""
-    for one in virtual_addresses(site):
-        for held in one.holders:
-            command: tuple[str, ...] = ("address_is_held", str(one.address), str(held.address))
-            hop = f"who has {one.address}"
+    for virtual in virtual_addresses(site):
+        for held in virtual.holders:
+            command: tuple[str, ...] = ("address_is_held", str(virtual.address), str(held.address))
+            hop = f"who has {virtual.address}"
             yield Check(held.host.name, "tcp", hop, command, target=held.host.name)
     client, route = site.hypervisor, proving(site)
     if route is None or not site.gateways[1:]:
@@ -342,11 +342,11 @@ def _backups(site: Site) -> Iterator[Check]:
     for part in backups.parts(site):
         if site.backups is not None:
             name, days = part.host.name, str(site.backups.warn_days)
-            made = ("backup_is_good", part.name, days)
-            yield Check(name, "service", f"backup of {part.what}", made, target=name)
+            command = ("backup_is_good", part.name, days)
+            yield Check(name, "service", f"backup of {part.what}", command, target=name)
     for host in backups.hosts(site):
-        kept = ("backups_are_kept",)
-        yield Check(host.name, "service", "retention of backups", kept, target=host.name)
+        retention = ("backups_are_kept",)
+        yield Check(host.name, "service", "retention of backups", retention, target=host.name)
 
 
 def _port(

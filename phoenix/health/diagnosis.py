@@ -99,13 +99,18 @@ class Diagnosis(Frozen):
 def diagnose(site: Site, walked: Sequence[CheckedPath], findings: Findings) -> Diagnosis:
     """Walk the paths in order, and find the causes (`phoenix.watch.causes`)."""
     reports = causes.walk(walked, findings)
-    found = causes.causes(reports, findings.silent, places(site))
+    found_causes = causes.causes(reports, findings.silent, places(site))
     return Diagnosis(
-        causes=tuple(_cause(site, one) for one in found),
-        paths=tuple(_report(one) for one in reports),
+        causes=tuple(_cause(site, cause) for cause in found_causes),
+        paths=tuple(_report(report) for report in reports),
         warnings=tuple(
-            Fault(layer=one.check.layer, host=one.check.host, hop=one.check.hop, fault=one.warning)
-            for one in causes.warnings(reports, findings.outcomes)
+            Fault(
+                layer=warning.check.layer,
+                host=warning.check.host,
+                hop=warning.check.hop,
+                fault=warning.warning,
+            )
+            for warning in causes.warnings(reports, findings.outcomes)
         ),
     )
 
@@ -123,24 +128,24 @@ def _report(walked: causes.WalkedPath) -> PathReport:
         cause=fault_of(walked.cause),
         hops=tuple(
             HopReport(
-                source=one.hop.source, target=one.hop.target, what=one.hop.what, state=one.state,
-                fault=fault_of(one.fault),
+                source=hop.hop.source, target=hop.hop.target, what=hop.hop.what, state=hop.state,
+                fault=fault_of(hop.fault),
             )
-            for one in walked.hops
+            for hop in walked.hops
         ),
     )  # fmt: skip
 
 
-def _cause(site: Site, found: causes.Found) -> Cause:
-    check = found.outcome.check
+def _cause(site: Site, cause: causes.Found) -> Cause:
+    check = cause.outcome.check
     return Cause(
         host=check.host,
         layer=check.layer,
         hop=check.hop,
-        fault=found.outcome.fault,
-        seen_by=found.seen_by,
-        breaks=found.breaks,
-        fix=likely_fix(site, check, found.outcome.fault),
+        fault=cause.outcome.fault,
+        seen_by=cause.seen_by,
+        breaks=cause.breaks,
+        fix=likely_fix(site, check, cause.outcome.fault),
     )
 
 

@@ -68,13 +68,14 @@ def outcome(
         for host, every in asked.items()
         for asked_keys in every
     }
-    told = foreign(owners(site), issued, notes)
-    if not told:
+    undeclared = foreign(owners(site), issued, notes)
+    if not undeclared:
         return Outcome(check(site), "")
     return Outcome(
         check(site),
         "",
-        f"{told}. If that was none of you, the names are in others' hands until then, or until a "
+        f"{undeclared}. If that was none of you, the names are in others' hands until then, "
+        "or until a "
         "new root: phoenix certs rotate root",
     )
 

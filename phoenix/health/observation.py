@@ -196,8 +196,8 @@ def seen(
 
 def watched(site: Site, observed: Observed) -> Watched | None:
     """The watcher's last look; None where nobody watches, or it does not tell."""
-    told = observed.values.get(WATCH, {}).get(site.watched_by)
-    return WATCHED.validate_python(told) if told else None
+    answer = observed.values.get(WATCH, {}).get(site.watched_by)
+    return WATCHED.validate_python(answer) if answer else None
 
 
 def _issued(site: Site, observed: Observed) -> Outcome:
@@ -241,16 +241,16 @@ def outcomes(
     for host in site.hosts:
         if host.name not in hosts or host.name in silent:
             continue
-        mine = made_on(site, host)
+        own_checks = made_on(site, host)
         faults = results.get(host.name)
-        if not isinstance(faults, list) or len(faults) != len(mine):
+        if not isinstance(faults, list) or len(faults) != len(own_checks):
             why = observed.values.get(UNREAD, {}).get(host.name)
             silent[host.name] = "answers by SSH, but its checks could not be run" + (
                 f": {why}" if why else ""
             )
             continue
         by_check |= {
-            check: heard(check, answer) for check, answer in zip(mine, faults, strict=True)
+            check: heard(check, answer) for check, answer in zip(own_checks, faults, strict=True)
         }
     if site.ca and site.ca.name in observed.values.get(ISSUED, {}):
         by_check[issued.check(site)] = _issued(site, observed)

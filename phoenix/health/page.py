@@ -234,25 +234,25 @@ def headline(health: Health) -> str:
     return page_html.headline(health.checks, health.failed, health.not_run)
 
 
-def _own_health(mine: Sequence[Check], by_check: Mapping[Check, Outcome]) -> Health:
+def _own_health(own_checks: Sequence[Check], by_check: Mapping[Check, Outcome]) -> Health:
     """Of the checks that one host makes: the first cause is the one of the lowest layer."""
-    first = lowest(by_check[check] for check in mine if check in by_check)
-    return _health(mine, by_check, fault_of(first))
+    first = lowest(by_check[check] for check in own_checks if check in by_check)
+    return _health(own_checks, by_check, fault_of(first))
 
 
 def _health(
-    mine: Iterable[Check],
+    own_checks: Iterable[Check],
     by_check: Mapping[Check, Outcome],
     cause: Fault | None,
     state: State | None = None,
 ) -> Health:
-    mine = tuple(mine)
-    run = [by_check[check] for check in mine if check in by_check]
+    own_checks = tuple(own_checks)
+    run = [by_check[check] for check in own_checks if check in by_check]
     failed = sum(1 for outcome in run if outcome.fault)
-    not_run = len(mine) - len(run)
+    not_run = len(own_checks) - len(run)
     return Health(
         state=state or ("broken" if failed else "unknown" if not_run else "ok"),
-        checks=len(mine),
+        checks=len(own_checks),
         failed=failed,
         not_run=not_run,
         first_cause=(

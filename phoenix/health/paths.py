@@ -206,13 +206,13 @@ class _Checks:
 
     def connection(self, source: Host, target: Host, **fields: str) -> tuple[Check, ...]:
         """One connection: TCP, certificate, TLS; `fields` say which of those between the two."""
-        found = tuple(
+        on_the_way = tuple(
             check
             for function in ("port_answers", "served_is_fresh", "tls_verifies")
             for check in self(function, host=source.name, target=target.name, **fields)
         )
-        by_roots = any(check.function == "tls_verifies" for check in found)
-        return (*self.roots(source), *found) if by_roots else found
+        by_roots = any(check.function == "tls_verifies" for check in on_the_way)
+        return (*self.roots(source), *on_the_way) if by_roots else on_the_way
 
     def roots(self, host: Host) -> tuple[Check, ...]:
         """What a host verifies certificates by."""
@@ -343,9 +343,9 @@ def _tcp_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     client, gateways = site.hypervisor, guests_with(site, "nginx")
     gateway = gateways[0]
     for service in tcp_services(site):
-        mine = {"service": service.name}
+        words = {"service": service.name}
         if gateways[1:]:  # each by itself is told by `_gateways`
-            mine["target"] = ""
+            words["target"] = ""
         hops = (
             _asks_dns(site, client, find, *service.names),
             *(
@@ -353,7 +353,7 @@ def _tcp_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
                     *(client.name, door.name, f"port {service.gateway_port} of the gateway"),
                     (
                         *find.unit(door, "nginx.service"),
-                        *find("port_answers", host=client.name, **mine),
+                        *find("port_answers", host=client.name, **words),
                     ),
                 )
                 for door in (() if gateways[1:] else gateways)
@@ -364,7 +364,7 @@ def _tcp_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
                 tuple(
                     check
                     for function in ("served_is_fresh", "tls_verifies", "tcp_passes")
-                    for check in find(function, host=client.name, **mine)
+                    for check in find(function, host=client.name, **words)
                 ),
             ),
         )
@@ -402,10 +402,10 @@ def _backend(source: Host, service: Service, find: _Checks) -> Hop:
     owner = source if service.kind in _BY_TRAEFIK else service.owner
     if service.external is not None:
         description = f"{service.scheme} port {service.port} of {service.external.host}"
-        mine = {"host": source.name, "service": service.name}
+        words = {"host": source.name, "service": service.name}
         return Hop(
             *(source.name, owner.name, description),
-            (*find("port_answers", **mine), *find("external_proves", **mine)),
+            (*find("port_answers", **words), *find("external_proves", **words)),
         )
     behind = [*(find.unit(owner, "docker.service") if owner != source else ())]
     behind += find("unit_runs", host=owner.name, service=service.name)
@@ -482,8 +482,9 @@ def _reports(site: Site, find: _Checks) -> Iterator[CheckedPath]:
                 (*find.unit(host, watch.TIMER), *find.unit(host, watch.PAGE_TIMER))),
             Hop(
                 *(host.name, watcher.name, "the watcher"),
-                (*takes, *(one for one in find("port_answers", host=host.name, target=watcher.name)
-                           if one.port == WATCH)),
+                (*takes, *(check
+                           for check in find("port_answers", host=host.name, target=watcher.name)
+                           if check.port == WATCH)),
             ),
         )  # fmt: skip
         yield CheckedPath("host", f"{host.name} reports to the watcher", hops)
@@ -534,11 +535,11 @@ def _renewals(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         about = {CA, f"{CA}.{site.domain}", *(routed if host in on_every_path else ())}
         fits = find("pair_fits", host=host.name)
         for certificate in (check.certificate for check in fits):
-            mine = {"host": host.name, "certificate": certificate}
+            words = {"host": host.name, "certificate": certificate}
             proof = (
-                *find("unit_runs", **mine),
-                *find("pair_fits", **mine),
-                *find("pair_is_served", **mine),
+                *find("unit_runs", **words),
+                *find("pair_fits", **words),
+                *find("pair_is_served", **words),
             )
             hops.append(Hop(host.name, host.name, f"certificate {certificate}", proof))
             about |= {service.name for service in site.services_of(host)}

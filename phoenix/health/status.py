@@ -355,15 +355,15 @@ def _stacks(
         name = stack.project
         report = reports[stacks[host.name, name].name]
         projects = observation.projects(observed, host.name) or ()
-        mine = next((project.containers for project in projects if project.name == name), ())
+        containers = next((project.containers for project in projects if project.name == name), ())
         yield StackStatus(
             name=name,
             guest=host.name,
             endpoint=endpoint,
             way=way,
             status=statuses.get((name, endpoint), ""),
-            containers=len(mine),
-            healthy=sum(_is_well(container, stack) for container in mine),
+            containers=len(containers),
+            healthy=sum(_is_well(container, stack) for container in containers),
             state=report.state,
             fault=report.cause.summary if report.cause else "",
             drift=f"Stack {name}" in drift.steps.get(host.name, ()) if is_known else None,

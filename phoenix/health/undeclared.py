@@ -417,7 +417,10 @@ def _is_renamed(site: Site, seen: Seen, name: str) -> bool:
     return any(
         _declares(host, name)
         and (name, host.portainer_environment) not in seen.stacks
-        and any(one.name == name and one.containers for one in seen.projects.get(host.name, ()))
+        and any(
+            project.name == name and project.containers
+            for project in seen.projects.get(host.name, ())
+        )
         for host in environments(site)
     )
 
@@ -483,7 +486,7 @@ def _is_declared(site: Site, entry: Entry) -> bool:
 def _hosts(site: Site, seen: Seen) -> Iterator[Item]:
     """Hosts of earlier declarations; a host that got a new id or address before is told once."""
     tagged = {guest.vmid: guest for guest in seen.guests}
-    kept = {host.portainer_environment for host in environments(site)}
+    declared = {host.portainer_environment for host in environments(site)}
     gone: dict[object, Entry] = {}
     for entry in seen.register:
         if entry.kind == "host" and not _is_declared(site, entry):
@@ -491,7 +494,7 @@ def _hosts(site: Site, seen: Seen) -> Iterator[Item]:
     for entry in gone.values():
         guest = tagged.get(entry.vmid) if entry.vmid is not None else None
         # One that another host is called by now is that host's: a sync moves it there.
-        endpoints = [name for name in _endpoints_of(entry, seen) if name not in kept]
+        endpoints = [name for name in _endpoints_of(entry, seen) if name not in declared]
         holds = [f"endpoint {name} in Portainer" for name in endpoints]
         holds += [f"stack {name}" for name, endpoint in seen.stacks if endpoint in endpoints]
         if guest is not None:
@@ -526,21 +529,21 @@ def _manager(site: Site, seen: Seen) -> Host | None:
 
 def _overlays(site: Site, seen: Seen) -> Iterator[Item]:
     """Overlay networks of ours that are not declared."""
-    told = _manager(site, seen)
-    if told is None:
+    manager = _manager(site, seen)
+    if manager is None:
         return
-    for network in overlays_left(seen.swarms[told.name], site.swarm_networks):
+    for network in overlays_left(seen.swarms[manager.name], site.swarm_networks):
         holds = ("encrypted" if network.encrypted else "not encrypted", *network.subnets)
-        yield Item(kind="overlay", name=network.name, host=told.name, holds=holds)
+        yield Item(kind="overlay", name=network.name, host=manager.name, holds=holds)
 
 
 def _nodes(site: Site, seen: Seen) -> Iterator[Item]:
     """Nodes of ours that the swarm has and no guest is; a person's are none of them."""
-    told = _manager(site, seen)
-    if told is None:
+    manager = _manager(site, seen)
+    if manager is None:
         return
     own = {name: swarm.node for name, swarm in seen.swarms.items()}
-    for node in left(seen.swarms[told.name], site.swarm_nodes, own):
+    for node in left(seen.swarms[manager.name], site.swarm_nodes, own):
         here = node.id == own.get(node.name)
         holds = [f"{node.role} at {node.address}, {node.state}, {node.availability}"]
         holds.append(f"id {node.id}")
@@ -548,7 +551,7 @@ def _nodes(site: Site, seen: Seen) -> Iterator[Item]:
         yield Item(
             kind="node",
             name=node.name,
-            host=node.name if here else told.name,
+            host=node.name if here else manager.name,
             holds=tuple(holds),
         )
 

@@ -22,13 +22,13 @@ def verdict(diagnosis: Diagnosis, outcomes: Sequence[Outcome], failed: Sequence[
         failed: Names of hosts that did not answer or had failed before, which may explain the
             faults.
     """
-    mine = [outcome for outcome in outcomes if outcome.fault]
+    faults = [outcome for outcome in outcomes if outcome.fault]
     first = first_cause_found(diagnosis)
-    if not mine or first is None:
+    if not faults or first is None:
         return ""
     place = (first.layer, first.host, first.hop)
     lines: list[str] = []
-    for outcome in sorted(mine, key=lambda outcome: LAYERS.index(outcome.check.layer)):
+    for outcome in sorted(faults, key=lambda outcome: LAYERS.index(outcome.check.layer)):
         check = outcome.check
         line = f"{check.layer}: {check.hop}: {outcome.fault}"
         if (check.layer, check.host, check.hop) == place:
@@ -36,7 +36,7 @@ def verdict(diagnosis: Diagnosis, outcomes: Sequence[Outcome], failed: Sequence[
             lines[:0] = [f"first cause: {line}", fix]
         else:
             lines.append(line)
-    if first.host != mine[0].check.host:
+    if first.host != faults[0].check.host:
         lines.append(f"(first cause: {first.layer} on {first.host}: {first.hop})")
     if failed:
         lines.append(f"(look first at {', '.join(failed)}: the run did not finish there)")

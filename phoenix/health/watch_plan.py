@@ -43,16 +43,18 @@ def plan(
     """
     requests = request_paths(site)
     own = {check for host in site.watched for check in made_on(site, host)}
-    kept = tuple(check for check in checks(site) if check in own)
+    own_checks = tuple(check for check in checks(site) if check in own)
     return Plan(
         domain=site.domain,
         interval=interval,
         lists={host.name: digest(lines(site, host)) for host in site.watched},
         fingerprints=dict(fingerprints),
-        checks=kept,
-        paths=tuple(one for path in paths(site) if (one := _of_watched(path, own)).hops),
+        checks=own_checks,
+        paths=tuple(
+            watched_path for path in paths(site) if (watched_path := _of_watched(path, own)).hops
+        ),
         fixes={
-            **{check.title: _fix(site, check) for check in kept},
+            **{check.title: _fix(site, check) for check in own_checks},
             **{
                 (check := no_answer(host.name, "").check).title: _fix(site, check)
                 for host in site.watched
@@ -83,7 +85,7 @@ def plan(
 
 def _of_watched(path: CheckedPath, own: set[Check]) -> CheckedPath:
     hops = (
-        Hop(hop.source, hop.target, hop.what, tuple(one for one in hop.checks if one in own))
+        Hop(hop.source, hop.target, hop.what, tuple(check for check in hop.checks if check in own))
         for hop in path.hops
     )
     return CheckedPath(path.kind, path.name, tuple(hop for hop in hops if hop.checks))

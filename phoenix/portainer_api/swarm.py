@@ -138,13 +138,13 @@ class SwarmStacks:
         now: datetime | None,
     ) -> tuple[ContainerSummary, ...]:  # fmt: skip
         tasks = self._of_stack(endpoint_id, "tasks", project)
-        found: list[ContainerSummary] = []
+        containers: list[ContainerSummary] = []
         for service in services:
             name = _service_name(service, project)
             own = [task for task in tasks if task.get("ServiceID") == service["ID"]]
-            made = _Containers(service, name, project)
-            found += made.of(own, now)
-        return tuple(found)
+            found_by = _Containers(service, name, project)
+            containers += found_by.of(own, now)
+        return tuple(containers)
 
     def current(self, stack: Stack) -> Stack:
         """The stack, read again."""
@@ -210,8 +210,8 @@ class SwarmStacks:
         used: set[str] = set()
         for service in self._of_stack(stack.endpoint_id, "services", stack.name):
             container = service["Spec"]["TaskTemplate"].get("ContainerSpec") or {}
-            used |= {str(one["SecretID"]) for one in container.get("Secrets") or ()}
-            used |= {str(one["ConfigID"]) for one in container.get("Configs") or ()}
+            used |= {str(secret["SecretID"]) for secret in container.get("Secrets") or ()}
+            used |= {str(config["ConfigID"]) for config in container.get("Configs") or ()}
         for kind in ("secrets", "configs"):
             for row in self._of_stack(stack.endpoint_id, kind, stack.name):
                 if row["ID"] in used or OWN_LABEL not in (row["Spec"].get("Labels") or {}):
@@ -279,31 +279,31 @@ class _Containers:
         if update.get("State") in _STOPPED:
             why = _last_fault(tasks) or update.get("Message") or update["State"]
             return [self._one(self.name, "dead", f"its update ended: {why}")]
-        wanted = [task for task in tasks if task.get("DesiredState") not in _ENDED]
-        found = [self._task(task, now) for task in wanted]
+        running = [task for task in tasks if task.get("DesiredState") not in _ENDED]
+        states = [self._task(task, now) for task in running]
         failed = [task for task in tasks if _failed(task) and self._is_recent(task, now)]
-        if len(failed) >= _FAILURES and not all(one.is_steady for one in found):
+        if len(failed) >= _FAILURES and not all(state.is_steady for state in states):
             return [
                 self._one(self.name, "dead", f"{len(failed)} tasks failed: {_last_fault(failed)}")
             ]
         if update.get("State") in _UNDER_WAY:
-            found.append(self._starting("its update is under way"))
+            states.append(self._starting("its update is under way"))
         wanted_count = _state(self.service).replicas
-        if not found and tasks and _newest(tasks)["Status"]["State"] == "complete":
+        if not states and tasks and _newest(tasks)["Status"]["State"] == "complete":
             return [self._one(self.name, "exited", "Exited (0)")]
-        if not found and wanted_count != 0:
-            found.append(self._starting("no task yet"))
-        return found
+        if not states and wanted_count != 0:
+            states.append(self._starting("no task yet"))
+        return states
 
     def _is_recent(self, task: Mapping[str, Any], now: datetime | None) -> bool:
         ended, updated = (
             _time(task["Status"].get("Timestamp")),
             _time(self.service.get("UpdatedAt")),
         )
-        made = _time(task.get("CreatedAt"))
+        created = _time(task.get("CreatedAt"))
         if ended is None or now is None:
             return False
-        since_update = updated is None or made is None or made >= updated
+        since_update = updated is None or created is None or created >= updated
         return since_update and (now - ended).total_seconds() < _RECENT_SECONDS
 
     def _task(self, task: Mapping[str, Any], now: datetime | None) -> ContainerSummary:

@@ -374,8 +374,8 @@ def _hidden(desired: DesiredStack, observed: ObservedStack) -> str:
 
 def unseen(desired: DesiredStack, observed: ObservedStack) -> tuple[ServiceSpec, ...]:
     """The services that have no container."""
-    seen = {container.service for container in observed.containers}
-    return tuple(service for service in desired.services if service.name not in seen)
+    services = {container.service for container in observed.containers}
+    return tuple(service for service in desired.services if service.name not in services)
 
 
 def _plan_running(desired: DesiredStack, observed: ObservedStack, stack: Stack) -> Plan:

@@ -84,8 +84,8 @@ def _is_kept(client: Client, name: str, guests: Sequence[DesiredGuest]) -> bool:
     if groups(client) is not None:
         return all(_is_own_group(managed[_sid(guest)], name) for guest in guests)
     by_name = {str(row["rule"]): row for row in client.get(_RULES)}
-    kept = str(by_name.get(name, {}).get("resources", "")).split(",")
-    return all(_sid(guest) in kept for guest in guests)
+    resources = str(by_name.get(name, {}).get("resources", "")).split(",")
+    return all(_sid(guest) in resources for guest in guests)
 
 
 def _is_own_group(row: Mapping[str, Any], name: str) -> bool:

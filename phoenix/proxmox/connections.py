@@ -88,9 +88,9 @@ def _addresses(end: firewall.Endpoint, site: Site, hosts: Iterable[Host]) -> Ite
         if end == "any":
             yield ANYONE
         else:
-            taken = {address for host in site.hosts for address in addresses_of(host)}
+            site_addresses = {address for host in site.hosts for address in addresses_of(host)}
             yield from itertools.islice(
-                (address for address in end.hosts() if address not in taken), 1
+                (address for address in end.hosts() if address not in site_addresses), 1
             )
 
 

@@ -169,7 +169,7 @@ def _guest_scope(
     ipfilter = settings.ipfilter and known and (guest.kind == "lxc" or len(guest.interfaces) == 1)
     held = of_host(site, guest)
     # The set below is of the first card; what another one sends from a virtual address would drop.
-    ipfilter = ipfilter and all(one.network == guest.interfaces[0].network for one in held)
+    ipfilter = ipfilter and all(address.network == guest.interfaces[0].network for address in held)
     options |= {"macfilter": "1", "ipfilter": str(int(ipfilter))}
     addresses: list[str] = []
     if ipfilter:
@@ -178,7 +178,9 @@ def _guest_scope(
         addresses = [str(guest.address)] if guest.kind != "lxc" else []
         addresses += [written_peer(text) for text in further]
         # Whoever holds it sends from it, with the hardware address of his own card.
-        addresses += [str(one.address) for one in held if str(one.address) not in addresses]
+        addresses += [
+            str(address.address) for address in held if str(address.address) not in addresses
+        ]
     rules = _rules(derived, operators)
     return Scope(guest.name, path, options, rules, guest.vmid, tuple(addresses), guest.address)
 

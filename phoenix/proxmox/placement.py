@@ -237,14 +237,14 @@ def _local_disks(client: Client, observed: Observed, target: str) -> Sequence[Ma
 
 def _not_online(disks: Sequence[Mapping[str, Any]]) -> str:
     """Why a VM cannot move while it runs; empty where it can."""
-    kept = [
+    staying = [
         str(disk.get("volid"))
         for disk in disks
         if disk.get("referenced_in_snapshot") and not disk.get("cdrom")
     ]
-    if not kept:
+    if not staying:
         return ""
     return (
-        f"{', '.join(kept)} has snapshots on a storage that the nodes do not share, and none of "
+        f"{', '.join(staying)} has snapshots on a storage that the nodes do not share, and none of "
         "these moves with a VM that runs (remove the snapshots, and it does)"
     )

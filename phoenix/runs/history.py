@@ -168,17 +168,17 @@ def older_allowed() -> bool:
     return os.environ.get(OLDER) == "1"
 
 
-def behind(root: Path, mine: Revision, last: Entry | None) -> str:
+def behind(root: Path, own_revision: Revision, last: Entry | None) -> str:
     """Why this checkout must not replace what is deployed; empty where it may.
 
     Args:
         root: the checkout.
-        mine: its revision.
+        own_revision: its revision.
         last: the last deployment. One from no checkout tells nothing, and is replaced.
     """
-    if last is None or last.start.commit is None or mine.commit is None:
+    if last is None or last.start.commit is None or own_revision.commit is None:
         return ""
-    if mine.commit == last.start.commit:
+    if own_revision.commit == last.start.commit:
         return ""
     contained = contains(root, last.start.commit)
     if contained:
@@ -191,7 +191,7 @@ def behind(root: Path, mine: Revision, last: Entry | None) -> str:
     who = f"{last.start.user}@{last.start.machine} at {last.ended:%Y-%m-%d %H:%M} UTC"
     return (
         f"what is deployed is of revision {last.start.commit[:12]} (by {who}), {how}. This is "
-        f"{mine.commit[:12]}: get the newer one first (git pull)"
+        f"{own_revision.commit[:12]}: get the newer one first (git pull)"
     )
 
 

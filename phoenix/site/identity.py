@@ -68,7 +68,7 @@ def check(site: Site, host: Host, line: str) -> None:
     elif same_id:
         is_it = True
     else:
-        other = next((one for one in site.hosts if str(one.vmid or "") == known.vmid), None)
+        other = next((host for host in site.hosts if str(host.vmid or "") == known.vmid), None)
         known = of(site, other) if other is not None else known
         is_it = other is None and (same_name or known.vmid == str(host.clone_from))
     if is_it:

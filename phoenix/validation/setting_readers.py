@@ -142,14 +142,16 @@ def _of_part(setting: str, part: str) -> Hosts | None:
     """Who reads one entry of a setting that has entries for different hosts; None: as the whole."""
     if setting == "taking_over":
         return lambda site: [
-            host for host in site.hosts if any(one.kind == part for one in places(site, host))
+            host for host in site.hosts if any(place.kind == part for place in places(site, host))
         ]
     if setting == "artifacts":
         holder = {"step-ca": _CA, "traefik": _TRAEFIK}.get(part)
         return holder.by if holder else None
     if setting == "stack_variables":
         return lambda site: [
-            host for host in _stacks(site) if any(one.name == part for one in host.docker_stacks)
+            host
+            for host in _stacks(site)
+            if any(stack.name == part for stack in host.docker_stacks)
         ]
     return None
 
@@ -228,12 +230,14 @@ def _places(
         elif file.group == Path(inventory).stem:
             yield _Place(file, site.hosts, "of this site")
     first = own[site.hypervisor]
-    common = {k for k in first if all(k in mine and mine[k] == first[k] for mine in own.values())}
+    common = {
+        k for k in first if all(k in values and values[k] == first[k] for values in own.values())
+    }
     yield _Place(
         SettingsFile(inventory, "", {k: first[k] for k in common}), site.hosts, "of this site"
     )
-    for host, mine in own.items():
-        rest = {k: v for k, v in mine.items() if k not in common}
+    for host, values in own.items():
+        rest = {k: v for k, v in values.items() if k not in common}
         yield _Place(SettingsFile(inventory, "", rest), (host,), f"named {host.name}")
 
 
@@ -291,8 +295,8 @@ _ABSENT = object()
 def _unlike(site: Site, setting: str, sources: Mapping[Host, HostSettings]) -> Iterator[Finding]:
     """Findings of a setting of which the hosts that read it would see different values."""
     readers = _readers(site, read(setting).by)
-    seen = [sources[host].data.get(setting, _ABSENT) for host in readers]
-    if all(value == seen[0] for value in seen):
+    values = [sources[host].data.get(setting, _ABSENT) for host in readers]
+    if all(value == values[0] for value in values):
         return
     for host in readers:
         for place in sources[host].places:
@@ -300,6 +304,6 @@ def _unlike(site: Site, setting: str, sources: Mapping[Host, HostSettings]) -> I
                 yield Finding(
                     place.label, setting,
                     "is one value for the whole site, and hosts that read it would differ: "
-                    + ", ".join(one.name for one in readers),
+                    + ", ".join(host.name for host in readers),
                     f"move it to {FOLDER}/{ALL}.py", "warning", unread=True,
                 )  # fmt: skip

@@ -101,10 +101,10 @@ def look(
     arrivals = _arrivals(run / "reports")
     observed = judge.observe(site, arrivals, state, now)
     messages = judge.told(site, observed, state, now)
-    for one in messages:
-        print(f"{one.kind}: {one.title}\n{one.body}", flush=True)  # noqa: T201 - the journal
+    for message in messages:
+        print(f"{message.kind}: {message.title}\n{message.body}", flush=True)  # noqa: T201 - the journal
     urls = _urls(etc)
-    waiting += [alarms.Waiting(one) for one in messages]
+    waiting += [alarms.Waiting(message) for message in messages]
     _keep(var, shown, state, waiting)  # before what may take long, or fail
     left = alarms.deliver(waiting, urls, send)
     if len(left) != len(waiting) or left:
@@ -129,7 +129,7 @@ def _show(
     patience, least = judge.patience(site.interval), min(_HISTORY_SECONDS, site.interval)
     _written("the services' history", lambda: history.seen(states, now, patience, least))
     page = live.page(site, observed, walked=walked, history=history, working=working, now=now)
-    told = {
+    reported = {
         "home.json": json.dumps(page) + "\n",
         "index.html": page_html.html(page, site.style),
         "metrics": metrics.text(
@@ -140,7 +140,7 @@ def _show(
 
     def write_all() -> None:
         shown.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, text in told.items():
+        for name, text in reported.items():
             write(shown / name, text)
 
     _written("the page and the metrics", write_all)
@@ -163,13 +163,13 @@ def try_alarms(etc: Path, send: alarms.Send = alarms.by_apprise) -> int:
         f"[{site.domain}] a test of the alarms",
         "Somebody has run `phoenix alert test`. Nothing is wrong.",
     )
-    taken = [(url, send(url, message)) for url in urls]
-    for number, (url, well) in enumerate(taken, 1):
+    sent = [(url, send(url, message)) for url in urls]
+    for number, (url, well) in enumerate(sent, 1):
         said = "has taken the message" if well else "has not taken the message"
         print(f"place {number} ({alarms.shown(url)}) {said}", flush=True)  # noqa: T201
-    if not taken:
+    if not sent:
         print("no place is given: the secret alarm_urls is empty", flush=True)  # noqa: T201
-    return 0 if taken and all(well for _, well in taken) else 1
+    return 0 if sent and all(well for _, well in sent) else 1
 
 
 def _urls(etc: Path) -> list[str]:
@@ -178,15 +178,15 @@ def _urls(etc: Path) -> list[str]:
 
 
 def _arrivals(folder: Path) -> dict[str, judge.Arrival]:
-    found = {}
+    reports = {}
     for path in folder.glob("[!.]*") if folder.is_dir() else ():
         try:
-            told = report.parse(path.read_text(encoding="utf-8"))
+            parsed = report.parse(path.read_text(encoding="utf-8"))
         except (report.ReportError, OSError) as error:
             print(f"{path.name}: {error}", flush=True)  # noqa: T201
             continue
-        found[told.host] = judge.Arrival(told, path.stat().st_mtime)
-    return found
+        reports[parsed.host] = judge.Arrival(parsed, path.stat().st_mtime)
+    return reports
 
 
 def _remembered(*paths: Path) -> tuple[judge.State, list[alarms.Waiting]]:
@@ -194,7 +194,7 @@ def _remembered(*paths: Path) -> tuple[judge.State, list[alarms.Waiting]]:
     for path in paths:
         try:
             data: Any = json.loads(path.read_text(encoding="utf-8"))
-            waiting = [alarms.Waiting.from_json(one) for one in data["waiting"]]
+            waiting = [alarms.Waiting.from_json(entry) for entry in data["waiting"]]
             return judge.State.from_json(data["state"]), waiting
         except FileNotFoundError:
             pass
@@ -205,15 +205,15 @@ def _remembered(*paths: Path) -> tuple[judge.State, list[alarms.Waiting]]:
 
 def _keep(var: Path, shown: Path, state: judge.State, waiting: list[alarms.Waiting]) -> None:
     """Remember; in memory while the disk takes nothing, since of that people are to be told too."""
-    kept = json.dumps(
-        {"state": state.to_json(), "waiting": [one.to_json() for one in waiting]}
+    text = json.dumps(
+        {"state": state.to_json(), "waiting": [entry.to_json() for entry in waiting]}
     )  # fmt: skip
     try:
-        write(var / _STATE, kept)
+        write(var / _STATE, text)
     except OSError as error:
         print(f"the state is kept in memory: {error}", flush=True)  # noqa: T201 - the journal
         shown.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write(shown / _STATE, kept)
+        write(shown / _STATE, text)
     else:
         (shown / _STATE).unlink(missing_ok=True)
 
@@ -223,7 +223,7 @@ def _status(
     waiting: list[alarms.Waiting], urls: list[str], now: float,
 ) -> dict[str, Any]:  # fmt: skip
     """What `phoenix status` shows; times are UTC."""
-    told = [one for one in state.known.values() if one.told]
+    raised = [alarm for alarm in state.known.values() if alarm.told]
     return {
         "at": live.utc(now),
         "working": state.locked_since is not None,
@@ -233,10 +233,10 @@ def _status(
         ],
         "causes": [
             {
-                "severity": one.severity, "host": one.host, "hop": one.hop, "text": one.text,
-                "since": live.utc(one.begins[-1]),
+                "severity": alarm.severity, "host": alarm.host, "hop": alarm.hop,
+                "text": alarm.text, "since": live.utc(alarm.begins[-1]),
             }
-            for one in told
+            for alarm in raised
         ],
         "places": len(urls),
         "waiting": len(waiting),

@@ -61,17 +61,17 @@ def deliver(waiting: Sequence[Waiting], urls: Sequence[str], send: Send) -> list
     """
     refused: set[str] = set()
     left: list[Waiting] = []
-    for one in waiting:
+    for message in waiting:
         for url in urls:
             name = place(url)
-            if name in one.sent_to or name in refused:
+            if name in message.sent_to or name in refused:
                 continue
-            if send(url, one.message):
-                one.sent_to.append(name)
+            if send(url, message.message):
+                message.sent_to.append(name)
             else:
                 refused.add(name)
-        if {place(url) for url in urls} - set(one.sent_to):
-            left.append(one)
+        if {place(url) for url in urls} - set(message.sent_to):
+            left.append(message)
     return left[-_KEPT:]
 
 

@@ -217,19 +217,19 @@ def causes(
         silent: hosts that could not be asked, and why.
         places: the place of each check in the order of the site's checks.
     """
-    found: list[tuple[CheckedPath | None, Outcome]] = [
-        (one.path, one.cause) for one in walked if one.cause is not None
+    faults: list[tuple[CheckedPath | None, Outcome]] = [
+        (report.path, report.cause) for report in walked if report.cause is not None
     ]
-    causing = {outcome.check.host for _, outcome in found if outcome.check.layer == "reach"}
-    on_paths = {host for one in walked for host in one.path.hosts} if silent else set()
+    causing = {outcome.check.host for _, outcome in faults if outcome.check.layer == "reach"}
+    on_paths = {host for report in walked for host in report.path.hosts} if silent else set()
     untold = [no_answer(host, why) for host, why in silent.items() if host in on_paths - causing]
-    return _grouped([*((None, outcome) for outcome in untold), *found], places)
+    return _grouped([*((None, outcome) for outcome in untold), *faults], places)
 
 
 def warnings(walked: Iterable[WalkedPath], outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
     """The outcomes of checks on these paths that found what will be a fault."""
-    on_paths = {check for one in walked for check in one.path.checks}
-    return tuple(one for one in outcomes if one.warning and one.check in on_paths)
+    on_paths = {check for report in walked for check in report.path.checks}
+    return tuple(outcome for outcome in outcomes if outcome.warning and outcome.check in on_paths)
 
 
 def _walk(
@@ -281,11 +281,11 @@ _NAMES = "names_resolve"
 
 
 def _grouped(
-    found: Sequence[tuple[CheckedPath | None, Outcome]], places: Mapping[Check, int]
+    faults: Sequence[tuple[CheckedPath | None, Outcome]], places: Mapping[Check, int]
 ) -> tuple[Found, ...]:
     """Each fault once, with all who saw it and all that it breaks; the first cause first."""
     groups: _Groups = {}
-    for path, outcome in found:
+    for path, outcome in faults:
         groups.setdefault(_sameness(outcome), []).append((path, outcome))
     groups = _names_together(groups)
 

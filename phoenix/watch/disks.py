@@ -20,7 +20,7 @@ def added(samples: Samples, now: int, used: int) -> Samples:
     """The samples with one more an hour, those of a week."""
     if samples and now - samples[-1][0] < _EACH:
         return samples
-    return [*(one for one in samples if now - one[0] <= _KEPT), [now, used]]
+    return [*(sample for sample in samples if now - sample[0] <= _KEPT), [now, used]]
 
 
 def days_left(samples: Samples, room: Room) -> float | None:
@@ -40,16 +40,16 @@ def days_left(samples: Samples, room: Room) -> float | None:
 
 def warnings(history: Mapping[str, Samples], rooms: Mapping[str, Room]) -> dict[str, str]:
     """By place, what to tell of file systems that are full within a week."""
-    told = {}
+    warned = {}
     for place, room in rooms.items():
         left = days_left(history.get(place, []), room)
         if left is not None and left < _WARN:
-            told[place] = (
+            warned[place] = (
                 f"{place} will be full in {max(1, round(left))} days, if it goes on as in the last "
                 f"{round((history[place][-1][0] - history[place][0][0]) / DAY)} days: "
                 f"{room.left // 1024} MiB are left"
             )
-    return told
+    return warned
 
 
 def _line(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float]:

@@ -48,8 +48,8 @@ class History:
     def __init__(self, folder: Path) -> None:
         """Read what is there; files that are none of its own are left alone."""
         self.folder = folder
-        found = [_read(path) for path in sorted(folder.glob("????-??-??.json"))]
-        self.days = [day for day in found if day is not None]
+        days = [_read(path) for path in sorted(folder.glob("????-??-??.json"))]
+        self.days = [day for day in days if day is not None]
 
     def seen(self, states: Mapping[str, State], now: float, longest: float, least: float) -> bool:
         """Add what a look saw; what it did not see is not known, and counts as neither.
@@ -65,10 +65,10 @@ class History:
         """
         today = datetime.fromtimestamp(now, UTC).date()
         # What lies ahead was written by a clock that was wrong.
-        before = max((one.until for one in self.days if one.until <= now), default=0.0)
+        before = max((day.until for day in self.days if day.until <= now), default=0.0)
         if now - before < least:
             return False
-        current = next((one for one in self.days if one.day == today), None)
+        current = next((day for day in self.days if day.day == today), None)
         if current is None:
             current = Day(today)
             self.days = sorted([*self.days, current], key=_day_of)

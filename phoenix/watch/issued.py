@@ -85,9 +85,9 @@ def foreign(
         issued: certificates that are still valid.
         notes: by host and certificate; those of certificates that were removed are without a name.
     """
-    found = list(_foreign(owners, issued, notes))
-    more = f" and {len(found) - _SHOWN} more" if found[_SHOWN:] else ""
-    return f"{'; '.join(found[:_SHOWN])}{more}"
+    descriptions = list(_foreign(owners, issued, notes))
+    more = f" and {len(descriptions) - _SHOWN} more" if descriptions[_SHOWN:] else ""
+    return f"{'; '.join(descriptions[:_SHOWN])}{more}"
 
 
 def _foreign(
@@ -107,8 +107,10 @@ def _foreign(
         by_name = [tuple(owners[name]) for name in certificate.names if name in owners]
         holders = {holder for held in by_name for holder in held}
         # Of two gateways the one that tells nothing may have asked for it.
-        told = {one for held in by_name if all(one in notes for one in held) for one in held}
-        begun = [notes[holder].since for holder in told]
+        known_notes = {
+            name for held in by_name if all(name in notes for name in held) for name in held
+        }
+        begun = [notes[holder].since for holder in known_notes]
         if holders and not any(since and since <= certificate.not_before for since in begun):
             continue
         if not holders and certificate.was_declared:

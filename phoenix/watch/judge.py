@@ -130,7 +130,7 @@ class State:
         Raises:
             TypeError: it is of another form.
         """
-        known = {key: Known(**one) for key, one in data.get("known", {}).items()}
+        known = {key: Known(**entry) for key, entry in data.get("known", {}).items()}
         return cls(**{**data, "known": known})
 
 
@@ -160,12 +160,16 @@ class Observed:
     @property
     def certificates(self) -> dict[str, Mapping[str, Validity]]:
         """What each host holds, by its name and that of the certificate."""
-        return {host: one.report.certificates for host, one in self.newest.items()}
+        return {host: arrival.report.certificates for host, arrival in self.newest.items()}
 
     @property
     def runs(self) -> dict[str, Run]:
         """The last run of each kind, as the host tells that remembers them."""
-        return {kind: run for one in self.newest.values() for kind, run in one.report.runs.items()}
+        return {
+            kind: run
+            for arrival in self.newest.values()
+            for kind, run in arrival.report.runs.items()
+        }
 
 
 def patience(interval: int) -> float:
@@ -200,8 +204,8 @@ def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: floa
     """
     longest = patience(plan.interval)
     newest = {
-        host: Arrival(one.report, min(one.at, now))
-        for host, one in arrivals.items()
+        host: Arrival(arrival.report, min(arrival.at, now))
+        for host, arrival in arrivals.items()
         if host in plan.lists
     }
     off = state.at is None or not 0 <= now - state.at <= longest  # or its clock was set
@@ -228,9 +232,9 @@ def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: floa
     ]
     outcomes = tuple(
         outcome
-        for host, one in newest.items()
+        for host, arrival in newest.items()
         if host not in silent
-        for outcome in _outcomes(plan, one.report)
+        for outcome in _outcomes(plan, arrival.report)
     )
     _remember_disks(plan, state, newest, now)
     return Observed(
@@ -252,11 +256,11 @@ def told(plan: Plan, observed: Observed, state: State, now: float) -> list[Messa
         now: seconds since 1970.
     """
     newest, silent, outcomes = observed.newest, observed.silent, observed.outcomes
-    found = {
-        **{_key("fault", one.outcome.check): ("fault", one) for one in observed.causes},
+    now_wrong = {
+        **{_key("fault", cause.outcome.check): ("fault", cause) for cause in observed.causes},
         **{
-            _key("warning", one.check): ("warning", Found(one, (one.check.host,), ()))
-            for one in observed.warned
+            _key("warning", warning.check): ("warning", Found(warning, (warning.check.host,), ()))
+            for warning in observed.warned
         },
     }
     looked = min(
@@ -264,38 +268,42 @@ def told(plan: Plan, observed: Observed, state: State, now: float) -> list[Messa
         (newest[host].began if host in newest else 0 for host in plan.hosts if host not in silent),
         default=now,
     )
-    well = {_key("fault", one.check) for one in outcomes if not one.fault}
+    well = {_key("fault", outcome.check) for outcome in outcomes if not outcome.fault}
     # What has become a fault is no warning any more, and not over.
-    well |= {_key("warning", one.check) for one in outcomes if not (one.warning or one.fault)}
+    well |= {
+        _key("warning", outcome.check)
+        for outcome in outcomes
+        if not (outcome.warning or outcome.fault)
+    }
     known_checks = {check.title for check in plan.checks}
     locked = _locked(state, newest, silent, now)
-    messages = list(_begun(plan, state, found, looked, locked=locked, now=now))
-    for key, one in list(state.known.items()):
-        if key in found:
+    messages = list(_begun(plan, state, now_wrong, looked, locked=locked, now=now))
+    for key, alarm in list(state.known.items()):
+        if key in now_wrong:
             continue
-        if not one.told:
+        if not alarm.told:
             del state.known[key]
-        elif one.host not in (*plan.hosts, MOST.host) or _is_well(
-            one, key, well, known_checks, newest, silent, plan.hosts
+        elif alarm.host not in (*plan.hosts, MOST.host) or _is_well(
+            alarm, key, well, known_checks, newest, silent, plan.hosts
         ):  # a host that left the site tells nothing more
             messages += _over(plan, state, key, looked, now)
         else:  # it is hidden behind another cause, or nobody tells
-            one.well_since = None
+            alarm.well_since = None
     state.past = {key: _recent(times, now) for key, times in state.past.items()}
     state.past = {key: times for key, times in state.past.items() if times}
     return messages
 
 
 def _outcomes(plan: Plan, report: Report) -> Iterator[Outcome]:
-    made = plan.made_on(report.host)
+    own_checks = plan.made_on(report.host)
     whole = Check(report.host, "service", "its report", ("report_is_whole",), target=report.host)
     if report.plan != plan.lists[report.host]:
         yield Outcome(whole, "it makes other checks than the watcher knows: phoenix sync watch")
-    elif report.took is None or len(report.outcomes) != len(made):
-        yield Outcome(whole, f"{len(report.outcomes)} of {len(made)} checks were made")
+    elif report.took is None or len(report.outcomes) != len(own_checks):
+        yield Outcome(whole, f"{len(report.outcomes)} of {len(own_checks)} checks were made")
     else:
         yield Outcome(whole, "")
-        yield from map(heard, made, report.outcomes)
+        yield from map(heard, own_checks, report.outcomes)
 
 
 def _faults(
@@ -311,14 +319,14 @@ def _faults(
     """
     walked = walk(plan.paths, Findings(outcomes, silent))
     places = {check: number for number, check in enumerate(plan.checks)}
-    found = causes(walked, silent, places)
+    first_causes = causes(walked, silent, places)
     most = bool(silent) and len(late) > 2 and 2 * len(late) > len(plan.hosts)
     if most:
         text = f"{len(late)} of {len(plan.hosts)} hosts do not report: {', '.join(late)}"
         yield Found(Outcome(MOST, text), (MOST.host,), ())
-    for one in found:
-        if not (most and one.outcome.check.layer == "reach"):
-            yield one
+    for cause in first_causes:
+        if not (most and cause.outcome.check.layer == "reach"):
+            yield cause
     on_paths = {check for path in plan.paths for check in path.checks}
     for outcome in outcomes:
         if outcome.fault and outcome.check not in on_paths:
@@ -329,10 +337,10 @@ def _warnings(
     plan: Plan, outcomes: Sequence[Outcome], state: State, newest: Mapping[str, Arrival]
 ) -> Iterator[Outcome]:
     yield from warnings(walk(plan.paths, Findings(outcomes)), outcomes)
-    for host, one in newest.items():
-        for place, text in disks.warnings(state.disks.get(host, {}), one.report.disks).items():
+    for host, arrival in newest.items():
+        for place, text in disks.warnings(state.disks.get(host, {}), arrival.report.disks).items():
             yield _beside(host, f"how {place} fills", text)
-        for what, text in one.report.warnings.items():
+        for what, text in arrival.report.warnings.items():
             yield _beside(host, what, text)
 
 
@@ -343,13 +351,13 @@ def _foreign(plan: Plan, newest: Mapping[str, Arrival], now: float) -> Iterator[
     """
     notes = {
         (host, name): asked
-        for host, one in newest.items()
-        for name, asked in one.report.asked.items()
+        for host, arrival in newest.items()
+        for name, asked in arrival.report.asked.items()
     }
-    for host, one in newest.items():
+    for host, arrival in newest.items():
         recent = [
             certificate
-            for certificate in one.report.issued
+            for certificate in arrival.report.issued
             if certificate.not_after.timestamp() > now
             and certificate.not_before.timestamp() >= now - ISSUED_SECONDS
         ]
@@ -369,29 +377,29 @@ def _key(severity: Severity, check: Check) -> str:
 def _locked(
     state: State, newest: Mapping[str, Arrival], silent: Mapping[str, str], now: float
 ) -> bool:
-    locked = any(one.report.locked for host, one in newest.items() if host not in silent)
+    locked = any(arrival.report.locked for host, arrival in newest.items() if host not in silent)
     state.locked_since = (state.locked_since or now) if locked else None
     return state.locked_since is not None and now - state.locked_since <= MAINTENANCE_SECONDS
 
 
 def _begun(
-    plan: Plan, state: State, found: Mapping[str, tuple[str, Found]], looked: float, *,
+    plan: Plan, state: State, now_wrong: Mapping[str, tuple[str, Found]], looked: float, *,
     locked: bool, now: float,
 ) -> Iterator[Message]:  # fmt: skip
-    for key, (severity, one) in found.items():
-        check = one.outcome.check
-        text = one.outcome.fault or one.outcome.warning
+    for key, (severity, cause) in now_wrong.items():
+        check = cause.outcome.check
+        text = cause.outcome.fault or cause.outcome.warning
         known = state.known.get(key)
         if known is None:
             known = Known(
                 "fault" if severity == "fault" else "warning",
-                *(check.host, check.layer, check.hop, text, list(one.breaks), now),
+                *(check.host, check.layer, check.hop, text, list(cause.breaks), now),
             )
             state.known[key] = known
         known.well_since = None
         if known.told:
             continue
-        known.text, known.breaks = text, list(one.breaks)
+        known.text, known.breaks = text, list(cause.breaks)
         # Hosts that were silent together come back one after the other.
         returns = check.layer == "reach" and check != MOST and _key("fault", MOST) in state.known
         if locked or returns:  # a sync stops and starts what it changes: it counts from its end on
@@ -403,7 +411,7 @@ def _begun(
 
 
 def _is_well(
-    one: Known, key: str, well: set[str], known_checks: set[str],
+    alarm: Known, key: str, well: set[str], known_checks: set[str],
     newest: Mapping[str, Arrival], silent: Mapping[str, str], hosts: Sequence[str],
 ) -> bool:  # fmt: skip
     """Whether a cause is over that is not found any more: its own check says so.
@@ -411,51 +419,52 @@ def _is_well(
     A way in, a disk's trend, and what is not declared any more have no check that would: a whole
     report that does not tell of it says so; of certificates, with the notes of all hosts.
     """
-    if one.hop == ISSUED and any(host not in newest for host in hosts):
+    if alarm.hop == ISSUED and any(host not in newest for host in hosts):
         return False
-    if one.layer == "reach" or one.title not in known_checks:
-        told = one.host in newest and newest[one.host].report.took is not None
-        return one.host not in silent and (told or one.layer == "reach")
+    if alarm.layer == "reach" or alarm.title not in known_checks:
+        reports_whole = alarm.host in newest and newest[alarm.host].report.took is not None
+        return alarm.host not in silent and (reports_whole or alarm.layer == "reach")
     return key in well
 
 
 def _over(plan: Plan, state: State, key: str, looked: float, now: float) -> Iterator[Message]:
-    one = state.known[key]
-    if one.well_since is None:
-        one.well_since = now
-    comes_and_goes = len(_recent(one.begins, now)) >= FLAPS
-    quiet = now - one.well_since >= (QUIET_SECONDS if comes_and_goes else 0)
-    if looked > one.well_since and quiet:
+    alarm = state.known[key]
+    if alarm.well_since is None:
+        alarm.well_since = now
+    comes_and_goes = len(_recent(alarm.begins, now)) >= FLAPS
+    quiet = now - alarm.well_since >= (QUIET_SECONDS if comes_and_goes else 0)
+    if looked > alarm.well_since and quiet:
         del state.known[key]
-        state.past[key] = one.begins
+        state.past[key] = alarm.begins
         yield Message(
             "success",
-            f"[{plan.domain}] over: {one.host}: {one.hop}",
-            f"It is over after {_words(now - one.begins[-1])}. It was: {_short(one.text)}",
+            f"[{plan.domain}] over: {alarm.host}: {alarm.hop}",
+            f"It is over after {_words(now - alarm.begins[-1])}. It was: {_short(alarm.text)}",
         )
 
 
-def _alarm(plan: Plan, one: Known) -> Message:
-    lines = [f"{one.hop} on {one.host}: {_short(one.text)}"]
-    if one.breaks:
-        more = len(one.breaks) - _SHOWN
+def _alarm(plan: Plan, alarm: Known) -> Message:
+    lines = [f"{alarm.hop} on {alarm.host}: {_short(alarm.text)}"]
+    if alarm.breaks:
+        more = len(alarm.breaks) - _SHOWN
         lines.append(
             "It breaks: "
-            + "; ".join(one.breaks[:_SHOWN])
+            + "; ".join(alarm.breaks[:_SHOWN])
             + (f"; and {more} more" if more > 0 else "")
         )
-    fix = plan.fixes.get(one.title) or Fix("", ())
+    fix = plan.fixes.get(alarm.title) or Fix("", ())
     if fix.advice:
         lines += [f"Likely fix: {fix.advice}", *(f"  {command}" for command in fix.commands)]
-    if len(one.begins) >= FLAPS:
+    if len(alarm.begins) >= FLAPS:
         lines.append(
-            f"It comes and goes: {len(one.begins)} times within an hour. The next word of it comes "
+            f"It comes and goes: {len(alarm.begins)} times within an hour. The next word of "
+            "it comes "
             f"when it was well for {QUIET_SECONDS // 60} minutes."
         )
-    kind: Kind = "failure" if one.severity == "fault" else "warning"
+    kind: Kind = "failure" if alarm.severity == "fault" else "warning"
     return Message(
         kind,
-        f"[{plan.domain}] {one.severity}: {one.host}: {one.hop}",
+        f"[{plan.domain}] {alarm.severity}: {alarm.host}: {alarm.hop}",
         "\n".join(lines),
     )
 
@@ -464,12 +473,12 @@ def _remember_disks(plan: Plan, state: State, newest: Mapping[str, Arrival], now
     """Of a host that has not reported yet, as after the watcher's boot, what was known stays."""
     known = {host: places for host, places in state.disks.items() if host in plan.lists}
     state.disks = known | {
-        host: (known.get(host, {}) if one.report.took is None else {})  # it was cut off
+        host: (known.get(host, {}) if arrival.report.took is None else {})  # it was cut off
         | {
             place: disks.added(state.disks.get(host, {}).get(place, []), int(now), room.used)
-            for place, room in one.report.disks.items()
+            for place, room in arrival.report.disks.items()
         }
-        for host, one in newest.items()
+        for host, arrival in newest.items()
     }
 
 

@@ -22,7 +22,7 @@ EVERYTHING = "everything"
 
 def service_states(plan: Plan, walked: Iterable[WalkedPath]) -> dict[str, State]:
     """How each service of the page is, by its name."""
-    by_path = {one.path.name: one for one in walked}
+    by_path = {report.path.name: report for report in walked}
     return {
         service["name"]: by_path[service["path"]].state if service["path"] in by_path else "unknown"
         for service in plan.services
@@ -43,15 +43,15 @@ def page(
         working: whether a run of the site is at work.
         now: seconds since 1970.
     """
-    outcomes = {one.check: one for one in observed.outcomes}
-    paths = {one.path.name: one for one in walked}
+    outcomes = {outcome.check: outcome for outcome in observed.outcomes}
+    paths = {report.path.name: report for report in walked}
     first = observed.causes[0].outcome if observed.causes else None
     services = []
     for service in plan.services:
-        found = paths.get(service["path"])
+        path = paths.get(service["path"])
         health = _health(
-            found.path.checks if found else (), outcomes,
-            cause=found.cause if found else None, state=found.state if found else "unknown",
+            path.path.checks if path else (), outcomes,
+            cause=path.cause if path else None, state=path.state if path else "unknown",
         )  # fmt: skip
         row = {key: value for key, value in service.items() if key != "path"}
         row |= {
@@ -74,7 +74,7 @@ def page(
         "revision": {"commit": None, "dirty": False},
         "stamp": {"at": utc(now), "by": "", "old_at": utc(now + OLD_SECONDS)},
         "warnings": [
-            {"host": one.check.host, "hop": one.check.hop} for one in observed.warned
+            {"host": outcome.check.host, "hop": outcome.check.hop} for outcome in observed.warned
         ],
         "seen_by": "watch",
         "working": working,
@@ -129,22 +129,24 @@ def utc(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
 
-def _of_host(mine: Sequence[Check], outcomes: Mapping[Check, Outcome]) -> dict[str, Any]:
-    return _health(mine, outcomes, cause=lowest(outcomes[one] for one in mine if one in outcomes))
+def _of_host(checks: Sequence[Check], outcomes: Mapping[Check, Outcome]) -> dict[str, Any]:
+    return _health(
+        checks, outcomes, cause=lowest(outcomes[check] for check in checks if check in outcomes)
+    )
 
 
 def _health(
-    mine: Sequence[Check], outcomes: Mapping[Check, Outcome], *, cause: Outcome | None,
+    checks: Sequence[Check], outcomes: Mapping[Check, Outcome], *, cause: Outcome | None,
     state: State | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    run = [outcomes[check] for check in mine if check in outcomes]
-    failed = sum(1 for one in run if one.fault)
-    not_run = len(mine) - len(run)
-    told = state or ("broken" if failed else "unknown" if not_run else "ok")
+    run = [outcomes[check] for check in checks if check in outcomes]
+    failed = sum(1 for outcome in run if outcome.fault)
+    not_run = len(checks) - len(run)
+    health = state or ("broken" if failed else "unknown" if not_run else "ok")
     check = cause.check if cause else None
     return {
-        "state": told,
-        "checks": len(mine),
+        "state": health,
+        "checks": len(checks),
         "failed": failed,
         "not_run": not_run,
         "first_cause": check and {"host": check.host, "layer": check.layer, "hop": check.hop},

@@ -50,8 +50,10 @@ def text(
             "phoenix_check_ok", "Whether a check of a host found all well.",
             ("host", "layer", "check"),
             {
-                (one.check.host, one.check.layer, one.check.hop): float(not one.fault)
-                for one in observed.outcomes
+                (outcome.check.host, outcome.check.layer, outcome.check.hop): float(
+                    not outcome.fault
+                )
+                for outcome in observed.outcomes
             },
         ),
         Family(
@@ -62,7 +64,11 @@ def text(
         Family(
             "phoenix_fault", "A first cause that was told and is not over.",
             ("severity", "host", "layer", "check"),
-            {(one.severity, one.host, one.layer, one.hop): 1.0 for one in known if one.told},
+            {
+                (alarm.severity, alarm.host, alarm.layer, alarm.hop): 1.0
+                for alarm in known
+                if alarm.told
+            },
         ),
         *_certificates(observed),
         *_runs(observed),
@@ -85,12 +91,12 @@ def _hosts(plan: Plan, observed: Observed) -> Iterator[Family]:
     )  # fmt: skip
     yield Family(
         "phoenix_host_reported_timestamp_seconds", "When a host's newest report came.",
-        ("host",), {(host,): int(one.at) for host, one in observed.newest.items()},
+        ("host",), {(host,): int(arrival.at) for host, arrival in observed.newest.items()},
     )  # fmt: skip
     rooms = {
         (host, path): room
-        for host, one in observed.newest.items()
-        for path, room in one.report.disks.items()
+        for host, arrival in observed.newest.items()
+        for path, room in arrival.report.disks.items()
     }
     yield Family(
         "phoenix_filesystem_used_bytes", "What is used of a file system.",
@@ -111,11 +117,11 @@ def _certificates(observed: Observed) -> Iterator[Family]:
     labels = ("host", "certificate")
     yield Family(
         "phoenix_certificate_not_before_timestamp_seconds", "From when on it is valid.",
-        labels, {key: one.not_before for key, one in dates.items()},
+        labels, {key: pair.not_before for key, pair in dates.items()},
     )  # fmt: skip
     yield Family(
         "phoenix_certificate_not_after_timestamp_seconds", "Until when it is valid.",
-        labels, {key: one.not_after for key, one in dates.items()},
+        labels, {key: pair.not_after for key, pair in dates.items()},
     )  # fmt: skip
 
 

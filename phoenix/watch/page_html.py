@@ -136,10 +136,10 @@ def _until(text: str, page: Data) -> str:
 
 def _age(page: Data) -> str:
     """How old it is when somebody reads it; nginx leaves one of these."""
-    seen = _at(page["stamp"]["at"]).timestamp()
+    written_at = _at(page["stamp"]["at"]).timestamp()
     begins, parts = 0, []
     for ends, words in _AGES:
-        digits = within(seen + begins, seen + ends)
+        digits = within(written_at + begins, written_at + ends)
         parts.append(f'<!--# if expr="$msec = /^(?:{digits})/" -->, {words}<!--# endif -->')
         begins = ends
     return "".join(parts)
@@ -213,16 +213,18 @@ def _verdict(page: Data) -> Iterator[str]:
     )
     if health["first_cause"]:
         yield f"<p>{_why(health)}.</p>"
-    for one in page["warnings"]:
-        yield f"<p>Warning, seen from {escape(one['host'])}: {escape(one['hop'])}.</p>"
+    for warning in page["warnings"]:
+        yield f"<p>Warning, seen from {escape(warning['host'])}: {escape(warning['hop'])}.</p>"
     if page["working"]:
         yield "<p>A run of Phoenix works on the site: what it changes may stop for a while.</p>"
-    seen = f"Seen {_time(stamp['at'])}{_age(page)}"
+    written = f"Seen {_time(stamp['at'])}{_age(page)}"
     if page["seen_by"] == "watch":
-        yield f'<p class="asof">{seen}. The site watches itself; this page renews each minute.</p>'
+        yield (
+            f'<p class="asof">{written}. The site watches itself; this page renews each minute.</p>'
+        )
     else:
         yield (
-            f'<p class="asof">{seen}, at the end of a run; nothing is checked between runs, so '
+            f'<p class="asof">{written}, at the end of a run; nothing is checked between runs, so '
             "how it is now is not known. Certificates renew by themselves, so they may end later "
             "than shown.</p>"
         )
@@ -299,13 +301,13 @@ def _history(days: Sequence[Data], page: Data) -> Iterator[str]:
     share, count = 100 * (known - broken) / known, len(days)
     # Rounded down: 100 % is said where nothing was seen.
     words = "100" if not broken else f"{min(int(share * 100) / 100, 99.99):g}"
-    seen = f"{words} % of {'today' if count == 1 else f'{count} days'}"
+    availability = f"{words} % of {'today' if count == 1 else f'{count} days'}"
     last = next((day for day in reversed(days) if day["broken"]), None)
     if last is not None:
         minutes = max(1, round(last["broken"] / 60))
         long = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
-        seen += f"; last fault {escape(last['day'])}, {long}"
-    yield f'<p class="past">Healthy {seen}</p>'
+        availability += f"; last fault {escape(last['day'])}, {long}"
+    yield f'<p class="past">Healthy {availability}</p>'
 
 
 def _table(label: str, title: str, heads: Sequence[str], rows: Iterable[str]) -> Iterator[str]:
@@ -329,13 +331,13 @@ def _row(name: str, cells: Sequence[tuple[str, str]]) -> str:
 
 
 def _certificates(page: Data) -> Iterator[str]:
-    def row(one: Data) -> str:
-        more = len(set(one["names"]) - {one["server_name"]})
-        name = escape(one["server_name"]).replace(".", ".<wbr>")
-        known = _until(one["not_after"], page) if one["not_after"] else "nothing is served"
-        fault = "broken" if one["fault"] else "ok"
+    def row(served: Data) -> str:
+        more = len(set(served["names"]) - {served["server_name"]})
+        name = escape(served["server_name"]).replace(".", ".<wbr>")
+        known = _until(served["not_after"], page) if served["not_after"] else "nothing is served"
+        fault = "broken" if served["fault"] else "ok"
         return _row(
-            f'{escape(one["holder"])}<wbr><span class="port">:{one["port"]}</span>',
+            f'{escape(served["holder"])}<wbr><span class="port">:{served["port"]}</span>',
             (
                 (
                     "For",
@@ -343,19 +345,19 @@ def _certificates(page: Data) -> Iterator[str]:
                     + (f' <span class="more">and {more} more</span>' if more else "")
                     + "</div>",
                 ),
-                ("Issued by", f"<div>{escape(one['issuer'] or 'unknown')}</div>"),
+                ("Issued by", f"<div>{escape(served['issuer'] or 'unknown')}</div>"),
                 ("Valid until", f"<div>{known}</div>"),
-                ("Verified", _state(fault, escape(one["fault"] or "Yes"))),
+                ("Verified", _state(fault, escape(served["fault"] or "Yes"))),
             ),
         )
 
-    def held(one: Data) -> str:
-        fault = _at(one["not_after"]) <= _at(page["stamp"]["at"])
+    def held(certificate: Data) -> str:
+        fault = _at(certificate["not_after"]) <= _at(page["stamp"]["at"])
         return _row(
-            escape(one["holder"]),
+            escape(certificate["holder"]),
             (
-                ("Certificate", f"<div>{escape(one['name'])}</div>"),
-                ("Valid until", f"<div>{_until(one['not_after'], page)}</div>"),
+                ("Certificate", f"<div>{escape(certificate['name'])}</div>"),
+                ("Valid until", f"<div>{_until(certificate['not_after'], page)}</div>"),
                 ("Valid", _state("broken" if fault else "ok", "No" if fault else "Yes")),
             ),
         )
@@ -369,13 +371,13 @@ def _certificates(page: Data) -> Iterator[str]:
 
 
 def _machines(page: Data) -> Iterator[str]:
-    def row(one: Data) -> str:
-        health = one["health"]
+    def row(host: Data) -> str:
+        health = host["health"]
         return _row(
-            escape(one["name"]),
+            escape(host["name"]),
             (
-                ("Address", f"<div>{escape(one['address'])}</div>"),
-                ("Role", f"<div>{escape(', '.join(one['roles']) or 'none')}</div>"),
+                ("Address", f"<div>{escape(host['address'])}</div>"),
+                ("Role", f"<div>{escape(', '.join(host['roles']) or 'none')}</div>"),
                 ("Its own checks", _state(health["state"], _words(health))),
             ),
         )

@@ -93,7 +93,7 @@ class Plan:
                     path.kind,
                     path.name,
                     [
-                        [hop.source, hop.target, hop.what, [numbers[one] for one in hop.checks]]
+                        [hop.source, hop.target, hop.what, [numbers[check] for check in hop.checks]]
                         for hop in path.hops
                     ],
                 ]

@@ -32,12 +32,12 @@ def context(pair: str, hosts: str) -> ssl.SSLContext:
         pair: file with the watcher's own certificate and key.
         hosts: file with the certificates of all hosts.
     """
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.minimum_version = ssl.TLSVersion.TLSv1_3
-    made.load_cert_chain(pair)
-    made.load_verify_locations(cafile=hosts)
-    made.verify_mode = ssl.CERT_REQUIRED
-    return made
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.minimum_version = ssl.TLSVersion.TLSv1_3
+    tls.load_cert_chain(pair)
+    tls.load_verify_locations(cafile=hosts)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    return tls
 
 
 class Readable(NamedTuple):
@@ -94,9 +94,9 @@ class Receiver(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """A line in the journal, no traceback: anybody may connect and say nonsense."""
-        told = sys.exc_info()[1]
-        if not isinstance(told, (TimeoutError, ConnectionError, ssl.SSLEOFError)):
-            print(f"{client_address[0]}: {told}", flush=True)  # noqa: T201 - the journal
+        error = sys.exc_info()[1]
+        if not isinstance(error, (TimeoutError, ConnectionError, ssl.SSLEOFError)):
+            print(f"{client_address[0]}: {error}", flush=True)  # noqa: T201 - the journal
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -104,17 +104,17 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = SECONDS
 
     def do_GET(self) -> None:
-        found = self.server.readable.get(self.path)
-        if found is None or self._fingerprint() not in found.readers:
+        file = self.server.readable.get(self.path)
+        if file is None or self._fingerprint() not in file.readers:
             self._end(HTTPStatus.FORBIDDEN, "this certificate may not read that")
             return
         try:
-            body = found.file.read_bytes()
+            body = file.file.read_bytes()
         except OSError:
             self._end(HTTPStatus.SERVICE_UNAVAILABLE, "the watcher has not looked yet")
             return
         self.send_response_only(HTTPStatus.OK)
-        self.send_header("content-type", found.content_type)
+        self.send_header("content-type", file.content_type)
         self.send_header("content-length", str(len(body)))
         self.send_header("connection", "close")
         self.end_headers()

@@ -158,14 +158,14 @@ def _moment(seconds: Any) -> datetime:
     return datetime.fromtimestamp(_time(str(seconds)), UTC)
 
 
-def _issued(told: str) -> Issued:
+def _issued(line: str) -> Issued:
     """A certificate, from a line of `phoenix/components/step_ca/issued.py`.
 
     Raises:
         ValueError: it is none.
     """
     try:
-        data = json.loads(told)
+        data = json.loads(line)
         return Issued(
             str(data["serial"]),
             tuple(map(str, data["names"])),

@@ -200,7 +200,7 @@ def _guest(options: Given, before: tuple[str, ...], role: str, text: str) -> tup
         ("name", [guest.name for guest in guests]),
         ("address", [str(guest.address.ip) for guest in guests]),
     ):
-        if twice := next((one for one in values if values.count(one) > 1), None):
+        if twice := next((value for value in values if values.count(value) > 1), None):
             raise ValueError(f"two guests would have the {what} {twice}: write another one")
     return words
 

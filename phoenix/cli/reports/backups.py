@@ -42,9 +42,11 @@ class Listed:
                 {
                     "host": part.host.name,
                     **({"part": part.name} if noted is None else noted.model_dump(mode="json")),
-                    "snapshots": [one.model_dump(mode="json", exclude={"part"}) for one in mine],
+                    "snapshots": [
+                        snapshot.model_dump(mode="json", exclude={"part"}) for snapshot in snapshots
+                    ],
                 }
-                for part, mine, noted in self.parts
+                for part, snapshots, noted in self.parts
             ],
             "silent": self.silent,
         }
@@ -70,12 +72,12 @@ def collect(site: project.Project, *, quiet: bool) -> Listed:
     else:
         with console.status(f"asking {output.count(len(limit), 'host')}"):
             finished = run(request)
-    told = finished.course.values.get("backups", {})
+    answers_by_host = finished.course.values.get("backups", {})
     silent = dict(finished.course.unreachable)
-    if finished.returncode != 0 and not (told or silent):
+    if finished.returncode != 0 and not (answers_by_host or silent):
         raise CommandError("the run could not be carried out:\n" + "\n".join(finished.last_lines))
     known: dict[str, HostBackups] = {}
-    for host, answer in told.items():
+    for host, answer in answers_by_host.items():
         if "error" in answer:
             silent[host] = answer["error"]
         else:
@@ -83,9 +85,11 @@ def collect(site: project.Project, *, quiet: bool) -> Listed:
     rows = []
     for part in parts(site.site):
         here = known.get(part.host.name)
-        mine = [one for one in here.snapshots if one.part == part.name] if here else []
+        snapshots = (
+            [snapshot for snapshot in here.snapshots if snapshot.part == part.name] if here else []
+        )
         noted = next((n for n in here.noted if n.part == part.name), None) if here else None
-        rows.append((part, tuple(sorted(mine, key=lambda one: one.time)), noted))
+        rows.append((part, tuple(sorted(snapshots, key=lambda snapshot: snapshot.time)), noted))
     return Listed(rows, silent)
 
 
@@ -99,22 +103,22 @@ def show(console: Console, listed: Listed) -> None:
             (
                 part.name,
                 part.host.name,
-                _at(mine[-1].time) if mine else "none",
+                _at(snapshots[-1].time) if snapshots else "none",
                 _at(noted.proven) if noted and noted.proven else "not yet",
-                f"{len(mine)} since {_at(mine[0].time)}" if mine else "0",
+                f"{len(snapshots)} since {_at(snapshots[0].time)}" if snapshots else "0",
                 _state(part, noted, listed.silent),
             )
-            for part, mine, noted in listed.parts
+            for part, snapshots, noted in listed.parts
         ],
     )
     for host, why in listed.silent.items():
         console.print(f"{host}: {why}")
-    for part, mine, noted in listed.parts:
+    for part, snapshots, noted in listed.parts:
         for words in (noted.failure, noted.unproven) if noted else ():
             if words:
                 console.print(f"{part.name} on {part.host.name}: {words}")
-        for one in reversed(mine):
-            console.print(f"  {part.name}  {_at(one.time)}  {one.id}")
+        for snapshot in reversed(snapshots):
+            console.print(f"  {part.name}  {_at(snapshot.time)}  {snapshot.id}")
 
 
 def _state(part: Part, noted: Noted | None, silent: dict[str, str]) -> Text:

@@ -124,7 +124,7 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
         older=behind(folder, revision(folder), last),
         undeclared=left,
         moves=list(
-            dict.fromkeys(m for by_host in pending for mine in by_host.values() for m in mine)
+            dict.fromkeys(m for by_host in pending for moves in by_host.values() for m in moves)
         ),
         left_alone={
             host.name: list(host.left_alone) for host in site.site.hosts if host.left_alone

@@ -138,8 +138,9 @@ def watch_lines(result: Status) -> list[str]:
     ]
     lines.append(f"  last reports: {', '.join(seen)}")
     lines += [
-        f"  {one.severity} since {one.since:%Y-%m-%d %H:%M} UTC: {one.host}: {one.hop}: {one.text}"
-        for one in watched.causes
+        f"  {cause.severity} since {cause.since:%Y-%m-%d %H:%M} UTC: {cause.host}: "
+        f"{cause.hop}: {cause.text}"
+        for cause in watched.causes
     ]
     if not watched.places:
         lines.append("  alarms go nowhere: give the secret alarm_urls (docs/watch.md)")

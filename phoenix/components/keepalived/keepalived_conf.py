@@ -50,17 +50,17 @@ def instances(site: Site, host: Host, devices: Mapping[IPv4Address, str]) -> tup
         devices: the interface that has an address, as far as the host has told; others are called
             as the site has them.
     """
-    declared = {one.address: one.name for one in host.interfaces}
+    declared = {interface.address: interface.name for interface in host.interfaces}
     return tuple(
         Instance(
-            network=one.network,
-            address=one.address,
-            device=devices.get(own(one, host)) or declared[own(one, host)],
-            own=own(one, host),
-            peers=tuple(peer.address for peer in others(one, host)),
-            router=int(one.address) % _LAST_ROUTER + 1,
+            network=virtual.network,
+            address=virtual.address,
+            device=devices.get(own(virtual, host)) or declared[own(virtual, host)],
+            own=own(virtual, host),
+            peers=tuple(peer.address for peer in others(virtual, host)),
+            router=int(virtual.address) % _LAST_ROUTER + 1,
         )
-        for one in of_host(site, host)
+        for virtual in of_host(site, host)
     )
 
 

@@ -146,15 +146,15 @@ def decide(
         Where Docker does not answer here, as before its deploy has started it, only a stack that
         runs elsewhere moves: what else is here is not known.
     """
-    mine = states[here]
+    here_now = states[here]
     others = {name: state for name, state in states.items() if name != here}
-    if isinstance(mine, str):
+    if isinstance(here_now, str):
         running = _running(project, others)
         return _from(project, here, running) if running else Stays()
-    arriving = mine.arriving.get(project)
+    arriving = here_now.arriving.get(project)
     if arriving is not None and arriving.phase != "proven":
         return _resumed(project, here, arriving, others)
-    own = mine.projects.get(project)
+    own = here_now.projects.get(project)
     if own is not None and (own.running or own.containers):
         running = [] if own.running else _running(project, others)
         return _from(project, here, running) if running else Stays()
@@ -191,13 +191,13 @@ class Shape:
 def shape(services: Iterable[str], images: Iterable[str]) -> Shape:
     """The shape of a stack by its services and the references of its images."""
     parsed = map(image_reference.parse, images)
-    return Shape(frozenset(services), frozenset(one.repository for one in parsed if one))
+    return Shape(frozenset(services), frozenset(image.repository for image in parsed if image))
 
 
 def renamed(
     project: str,
     here: str,
-    wanted: Shape,
+    declared: Shape,
     states: Mapping[str, HostState],
     ours: Mapping[str, Collection[str]],
 ) -> Decision:
@@ -209,14 +209,14 @@ def renamed(
     Args:
         project: its name on the host.
         here: the host.
-        wanted: what it is made of.
+        declared: what it is made of.
         states: what that host and other Docker hosts have.
         ours: stacks that Phoenix deployed once and that no host declares any more, by their host.
     """
     former = [
         (name, candidate)
         for name in sorted(states, key=lambda name: (name != here, name))
-        for candidate in _of_this_shape(wanted, states[name], ours.get(name, ()))
+        for candidate in _of_this_shape(declared, states[name], ours.get(name, ()))
     ]
     if not former or project in states[here].projects:
         return Stays()
@@ -239,7 +239,7 @@ def renamed(
 
 
 def _of_this_shape(
-    wanted: Shape, state: HostState, ours: Collection[str]
+    declared: Shape, state: HostState, ours: Collection[str]
 ) -> Iterator[ComposeProject]:
     """Stacks of ours that run on a host with volumes of their own and are made of the same."""
     for name, candidate in sorted(state.projects.items()):
@@ -251,7 +251,7 @@ def _of_this_shape(
             name in ours
             and candidate.running
             and any(volume.own for volume in candidate.volumes)
-            and made_of == wanted
+            and made_of == declared
         ):
             yield candidate
 
@@ -280,9 +280,9 @@ def host_port(number: int, proto: str, address: object) -> HostPort:
     return HostPort(number, proto, "" if text in ("0.0.0.0", "::") else text)  # noqa: S104
 
 
-def _new(wanted: Ports, has: Ports) -> Ports:
+def _new(declared: Ports, has: Ports) -> Ports:
     """Ports that a stack does not have yet. One that it has on every address it has on each."""
-    return frozenset(port for port in wanted if not {port, port._replace(address="")} & has)
+    return frozenset(port for port in declared if not {port, port._replace(address="")} & has)
 
 
 def shared(some: Ports, others: Ports) -> Ports:
@@ -290,14 +290,14 @@ def shared(some: Ports, others: Ports) -> Ports:
     return frozenset(port for port in some if any(map(port.meets, others)))
 
 
-def exchange(wanted: Mapping[str, Ports], has: Mapping[str, Ports]) -> tuple[str, ...]:
+def exchange(declared: Mapping[str, Ports], has: Mapping[str, Ports]) -> tuple[str, ...]:
     """Stacks of one host that take each other's ports in a circle; empty where none do.
 
     Args:
-        wanted: the ports that each stack is to publish.
+        declared: the ports that each stack is to publish.
         has: the ports that each publishes now.
     """
-    before = givers(wanted, has)
+    before = givers(declared, has)
     done: set[str] = set()
     while free := {name for name in before if name not in done and before[name] <= done}:
         done |= free
@@ -308,7 +308,7 @@ def exchange(wanted: Mapping[str, Ports], has: Mapping[str, Ports]) -> tuple[str
     return tuple(circle)
 
 
-def givers(wanted: Mapping[str, Ports], has: Mapping[str, Ports]) -> dict[str, frozenset[str]]:
+def givers(declared: Mapping[str, Ports], has: Mapping[str, Ports]) -> dict[str, frozenset[str]]:
     """For each stack those that must give up a port before it can take it.
 
     Args:
@@ -317,34 +317,34 @@ def givers(wanted: Mapping[str, Ports], has: Mapping[str, Ports]) -> dict[str, f
     return {
         name: frozenset(
             other
-            for other in wanted
+            for other in declared
             if other != name
             and shared(
                 _new(ports, has.get(name, frozenset())),
-                _new(has.get(other, frozenset()), wanted[other]),
+                _new(has.get(other, frozenset()), declared[other]),
             )
         )
-        for name, ports in wanted.items()
+        for name, ports in declared.items()
     }
 
 
 def taken_ports(
-    wanted: Mapping[str, Ports], has: Mapping[str, Ports]
+    declared: Mapping[str, Ports], has: Mapping[str, Ports]
 ) -> Iterator[tuple[str, str, Ports]]:
     """Ports that a stack is to publish anew and that one beside the run has.
 
     Args:
-        wanted: the ports that each stack of the run is to publish.
+        declared: the ports that each stack of the run is to publish.
         has: the ports that each stack of the host publishes now.
 
     Returns:
         The stack of the run, who has the ports, and the ports.
     """
-    for name, ports in wanted.items():
+    for name, ports in declared.items():
         for other, published in has.items():
-            taken = shared(_new(ports, has.get(name, frozenset())), published)
-            if other not in wanted and taken:
-                yield name, other, taken
+            in_use = shared(_new(ports, has.get(name, frozenset())), published)
+            if other not in declared and in_use:
+                yield name, other, in_use
 
 
 def _running(

@@ -99,11 +99,11 @@ def own(site: Site, actual: Found) -> tuple[Device, ...]:
 
 def differences(site: Site, actual: Found) -> Iterator[str]:
     """What a person's interfaces have otherwise than the site declares, each with the fix."""
-    mine = {device.name for device in own(site, actual)}
+    own_names = {device.name for device in own(site, actual)}
     for device in devices(site):
         if device.parent == site.networks[0].bridge and device.parent not in actual.aware:
             yield _unaware(device.parent)
-        if device.name in mine:
+        if device.name in own_names:
             continue
         place = actual.declared.get(device.name)
         words = f"{device.name} ({f'declared in {place}' if place else 'made by hand'})"

@@ -47,10 +47,10 @@ def pools(site: Site, settings: Settings) -> tuple[IPv4Network, ...]:
         raise SettingError(
             "no range is free for the swarm's networks: write one as swarm_address_pools"
         )
-    wanted = tuple(_ipv4(text) for text in settings.swarm_address_pools)
-    if found := clash(wanted, known):
-        raise SettingError(found)
-    return wanted
+    declared = tuple(_ipv4(text) for text in settings.swarm_address_pools)
+    if overlap := clash(declared, known):
+        raise SettingError(overlap)
+    return declared
 
 
 def check_networks(site: Site, settings: Settings) -> None:
@@ -60,8 +60,8 @@ def check_networks(site: Site, settings: Settings) -> None:
         SettingError: names both.
     """
     for network in site.swarm_networks:
-        if network.subnet and (found := clash([network.subnet], taken(site, settings))):
-            raise SettingError(f"network {network.name}: {found}")
+        if network.subnet and (overlap := clash([network.subnet], taken(site, settings))):
+            raise SettingError(f"network {network.name}: {overlap}")
 
 
 class Taken(NamedTuple):
@@ -73,23 +73,27 @@ class Taken(NamedTuple):
 
 def taken(site: Site, settings: Settings) -> tuple[Taken, ...]:
     """What the swarm's networks must not overlap."""
-    found = [Taken(one.subnet, f"the network {one.name}") for one in site.networks if one.subnet]
-    bridges = [ip_network(pool.base) for pool in settings.docker_address_pools]
-    found += [
-        Taken(one, "where Docker takes its bridges from (docker_address_pools)")
-        for one in (bridges or BRIDGES)
-        if isinstance(one, IPv4Network)
+    ranges = [
+        Taken(network.subnet, f"the network {network.name}")
+        for network in site.networks
+        if network.subnet
     ]
-    return tuple(found)
+    bridges = [ip_network(pool.base) for pool in settings.docker_address_pools]
+    ranges += [
+        Taken(bridge, "where Docker takes its bridges from (docker_address_pools)")
+        for bridge in (bridges or BRIDGES)
+        if isinstance(bridge, IPv4Network)
+    ]
+    return tuple(ranges)
 
 
 def clash(ranges: Iterable[IPv4Network], known: Iterable[Taken]) -> str:
     """Which range overlaps what; empty where none does."""
     known = tuple(known)
-    for one in ranges:
+    for pool in ranges:
         for network, what in known:
-            if one.overlaps(network):
-                return f"the swarm's range {one} overlaps {network}: {what}"
+            if pool.overlaps(network):
+                return f"the swarm's range {pool} overlaps {network}: {what}"
     return ""
 
 

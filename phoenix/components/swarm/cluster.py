@@ -112,13 +112,13 @@ class Swarm:
     @property
     def is_ours(self) -> bool:
         """Whether a manager tells it, and has a node of ours in it."""
-        return self.answers and any(one.name for one in self.nodes)
+        return self.answers and any(node.name for node in self.nodes)
 
     @property
     def ranges(self) -> tuple[IPv4Network, ...]:
         """Its pools as networks."""
-        found = (ip_network(pool) for pool in self.pools)
-        return tuple(one for one in found if isinstance(one, IPv4Network))
+        networks = (ip_network(pool) for pool in self.pools)
+        return tuple(network for network in networks if isinstance(network, IPv4Network))
 
 
 def read(info: str, nodes: Iterable[str], networks: Iterable[str] = ()) -> Swarm:
@@ -143,7 +143,9 @@ def read(info: str, nodes: Iterable[str], networks: Iterable[str] = ()) -> Swarm
             pools=tuple(cluster.get("DefaultAddrPool") or ()),
             nodes=tuple(_node(json.loads(line)) for line in nodes),
             overlays=tuple(
-                _overlay(one) for one in map(json.loads, networks) if not one.get("Ingress")
+                _overlay(network)
+                for network in map(json.loads, networks)
+                if not network.get("Ingress")
             ),
         )
     except (ValueError, KeyError, AttributeError, TypeError) as error:
@@ -172,32 +174,34 @@ def _overlay(data: Mapping[str, Any]) -> Overlay:
         name=data["Name"],
         encrypted="encrypted" in (data.get("Options") or {}),
         attachable=bool(data.get("Attachable")),
-        subnets=tuple(one["Subnet"] for one in config if one.get("Subnet")),
+        subnets=tuple(entry["Subnet"] for entry in config if entry.get("Subnet")),
         ours=NETWORK_LABEL in labels,
     )
 
 
-def overlay_differs(wanted: SwarmNetwork, has: Overlay) -> tuple[str, ...]:
+def overlay_differs(declared: SwarmNetwork, has: Overlay) -> tuple[str, ...]:
     """What differs between a declared overlay network and the one of its name, in words.
 
     Docker changes none of it on a network that is there.
     """
     words = []
     for name, should, does in (
-        ("encrypted", wanted.encrypted, has.encrypted),
-        ("attachable", wanted.attachable, has.attachable),
+        ("encrypted", declared.encrypted, has.encrypted),
+        ("attachable", declared.attachable, has.attachable),
     ):
         if should != does:
             words.append(f"it is {'not ' if should else ''}{name}")
-    if wanted.subnet and has.subnets != (str(wanted.subnet),):
-        words.append(f"its addresses are {', '.join(has.subnets) or 'none'}, not {wanted.subnet}")
+    if declared.subnet and has.subnets != (str(declared.subnet),):
+        words.append(f"its addresses are {', '.join(has.subnets) or 'none'}, not {declared.subnet}")
     return tuple(words)
 
 
 def overlays_left(swarm: Swarm, declared: Iterable[SwarmNetwork]) -> tuple[Overlay, ...]:
     """Overlay networks with our label that are not declared, as a manager lists them."""
     names = {network.name for network in declared}
-    return tuple(one for one in swarm.overlays if one.ours and one.name not in names)
+    return tuple(
+        overlay for overlay in swarm.overlays if overlay.ours and overlay.name not in names
+    )
 
 
 @dataclass(frozen=True)
@@ -213,21 +217,21 @@ class Change:
         return bool(self.arguments or self.role)
 
 
-def labels_of(name: str, wanted: SwarmNode) -> dict[str, str]:
+def labels_of(name: str, declared: SwarmNode) -> dict[str, str]:
     """All labels that a node is to have."""
-    return {**dict(wanted.labels), LABEL: name}
+    return {**dict(declared.labels), LABEL: name}
 
 
-def change(name: str, wanted: SwarmNode, node: Node | None) -> Change:
+def change(name: str, declared: SwarmNode, node: Node | None) -> Change:
     """What differs between a declared node and what the managers have of it.
 
     Args:
         name: the host.
-        wanted: as declared.
+        declared: as declared.
         node: as the managers have it; None: it has just joined, by its role and availability.
     """
     has = dict(node.labels) if node else {}
-    labels = labels_of(name, wanted)
+    labels = labels_of(name, declared)
     words: list[str] = []
     arguments: list[str] = []
     for key in sorted(has.keys() - labels.keys()):
@@ -242,14 +246,14 @@ def change(name: str, wanted: SwarmNode, node: Node | None) -> Change:
         else:
             words.append("known as ours from now on")
         arguments += ["--label-add", f"{key}={value}"]
-    if node and node.availability != wanted.availability:
-        words.append(f"availability {wanted.availability}, it was {node.availability}")
-        if wanted.availability == "drain":
+    if node and node.availability != declared.availability:
+        words.append(f"availability {declared.availability}, it was {node.availability}")
+        if declared.availability == "drain":
             words.append("its tasks move to other nodes")
-        arguments += ["--availability", wanted.availability]
+        arguments += ["--availability", declared.availability]
     role = ""
-    if node and node.role != wanted.role:
-        role = wanted.role
+    if node and node.role != declared.role:
+        role = declared.role
         words.append("becomes a manager" if role == "manager" else "becomes a worker")
     return Change(tuple(words), tuple(arguments), role)
 
@@ -264,9 +268,9 @@ def of_host(swarm: Swarm, name: str, own: str) -> Node | None:
             that the same host had joined has another.
     """
     if own:
-        return next((one for one in swarm.nodes if one.id == own), None)
-    ours = [one for one in swarm.nodes if one.name == name]
-    return next((one for one in ours if one.state == "ready"), ours[0] if ours else None)
+        return next((node for node in swarm.nodes if node.id == own), None)
+    ours = [node for node in swarm.nodes if node.name == name]
+    return next((node for node in ours if node.state == "ready"), ours[0] if ours else None)
 
 
 def left(swarm: Swarm, declared: Iterable[Host], own: Mapping[str, str]) -> tuple[Node, ...]:
@@ -279,9 +283,9 @@ def left(swarm: Swarm, declared: Iterable[Host], own: Mapping[str, str]) -> tupl
     """
     names = {host.name for host in declared}
     return tuple(
-        one
-        for one in swarm.nodes
-        if one.name and (one.name not in names or own.get(one.name, one.id) != one.id)
+        node
+        for node in swarm.nodes
+        if node.name and (node.name not in names or own.get(node.name, node.id) != node.id)
     )
 
 

@@ -138,7 +138,7 @@ def no_faults(_: OwnTraefik) -> Iterable[str]:
 
 def decide(
     places: Iterable[Place],
-    found: Residents,
+    residents: Residents,
     choices: TakingOver,
     fault: Callable[[Authority], str] = no_fault,
     names: Collection[str] = (),
@@ -148,7 +148,7 @@ def decide(
 
     Args:
         places: those that Phoenix takes there.
-        found: who is there.
+        residents: who is there.
         choices: the setting `taking_over`.
         fault: why a CA cannot be adopted; see `unfit`.
         names: those that the gateway answers to.
@@ -158,7 +158,7 @@ def decide(
     does: list[str] = []
     records: dict[Kind, tuple[str, ...]] = {}
     for place in places:
-        standing = clashes(place, found)
+        standing = clashes(place, residents)
         if not standing:
             continue
         choice = choices.of(place.kind)
@@ -166,7 +166,7 @@ def decide(
         if choice is None:
             refused += _asked(place, who, choices)
         elif reasons := [
-            *_impossible(place.kind, choice, standing, found, fault),
+            *_impossible(place.kind, choice, standing, residents, fault),
             *_resolver_impossible(place, choice, standing),
             *_sites_impossible(place, choice, standing, names),
             *_routers_impossible(choice, standing, unkept),
@@ -174,10 +174,10 @@ def decide(
         ]:
             refused += reasons
         elif choice == "keep":
-            does += [f"{one}: {WAYS[place.kind][choice]}" for one in who]
+            does += [f"{resident}: {WAYS[place.kind][choice]}" for resident in who]
         else:
-            does += [f"{one}: {WAYS[place.kind][choice]}" for one in who]
-            if lines := _record(standing, found):
+            does += [f"{resident}: {WAYS[place.kind][choice]}" for resident in who]
+            if lines := _record(standing, residents):
                 records[place.kind] = lines
     return Verdict(tuple(refused), tuple(does), records)
 
@@ -186,7 +186,7 @@ def _asked(place: Place, who: Iterable[str], choices: TakingOver) -> list[str]:
     """The question to the person, with the line to write for each answer."""
     kind = place.kind
     needed_by = _NEEDED_BY[kind] if place.tree != HOME else "the start page's Nginx"
-    lines = [f"{one}: {needed_by} takes its place" for one in who]
+    lines = [f"{resident}: {needed_by} takes its place" for resident in who]
     lines.append(
         "nothing was touched on this host: say what becomes of it, in group_data/all.py, by one of"
     )
@@ -198,64 +198,71 @@ def _asked(place: Place, who: Iterable[str], choices: TakingOver) -> list[str]:
     return lines
 
 
-def _words(one: Resident) -> str:
+def _words(resident: Resident) -> str:
     """What it is, as an operator finds it."""
-    if isinstance(one, RemoteApi):
-        how = "for clients with a certificate" if one.is_verified else "without any certificate"
-        if one.is_open:
+    if isinstance(resident, RemoteApi):
+        how = (
+            "for clients with a certificate" if resident.is_verified else "without any certificate"
+        )
+        if resident.is_open:
             how = "UNENCRYPTED AND FOR ANYBODY: whoever reaches it is root on this host"
-        return f"Docker's API at {visible(one.url)}, by {one.where}, {how}"
-    if isinstance(one, OwnRoutes):
-        names = list(map(visible, one.names)) or ["no name"]
-        urls = f" to {', '.join(map(visible, one.urls))}" if one.urls else ""
-        return f"{visible(one.path)}, routes of Traefik for {', '.join(names)}{urls}"
-    if isinstance(one, OwnTraefik):
-        return _traefik_words(one)
-    if isinstance(one, OwnSite):
-        names = [visible(name) for name in one.names] or ["no name"]
-        ports = f", on port {' and '.join(map(str, one.ports))} too" if one.ports else ""
-        return f"{visible(one.path)}, Nginx for {', '.join(names)}{ports}"
-    if isinstance(one, Authority):
-        runs = f", run by {one.unit or 'no unit'}" if one.runs else ""
-        return f"the CA in {visible(one.directory)}{runs}"
-    if isinstance(one, Container):
-        return f"container {visible(one.name)} ({visible(one.image)}, {visible(one.state)})"
-    holder = f"process {visible(one.process)}" if one.process else "a process without a name"
-    if one.container:
-        holder = f"container {one.container} ({visible(one.image)})"
-    elif one.unit:
-        holder = one.unit
-    return f"{holder} on port {one.port}"
+        return f"Docker's API at {visible(resident.url)}, by {resident.where}, {how}"
+    if isinstance(resident, OwnRoutes):
+        names = list(map(visible, resident.names)) or ["no name"]
+        urls = f" to {', '.join(map(visible, resident.urls))}" if resident.urls else ""
+        return f"{visible(resident.path)}, routes of Traefik for {', '.join(names)}{urls}"
+    if isinstance(resident, OwnTraefik):
+        return _traefik_words(resident)
+    if isinstance(resident, OwnSite):
+        names = [visible(name) for name in resident.names] or ["no name"]
+        ports = f", on port {' and '.join(map(str, resident.ports))} too" if resident.ports else ""
+        return f"{visible(resident.path)}, Nginx for {', '.join(names)}{ports}"
+    if isinstance(resident, Authority):
+        runs = f", run by {resident.unit or 'no unit'}" if resident.runs else ""
+        return f"the CA in {visible(resident.directory)}{runs}"
+    if isinstance(resident, Container):
+        return (
+            f"container {visible(resident.name)} ({visible(resident.image)}, "
+            f"{visible(resident.state)})"
+        )
+    holder = (
+        f"process {visible(resident.process)}" if resident.process else "a process without a name"
+    )
+    if resident.container:
+        holder = f"container {resident.container} ({visible(resident.image)})"
+    elif resident.unit:
+        holder = resident.unit
+    return f"{holder} on port {resident.port}"
 
 
-def _traefik_words(one: OwnTraefik) -> str:
-    if one.static is None:
+def _traefik_words(traefik: OwnTraefik) -> str:
+    if traefik.static is None:
         return f"files of Traefik in {DYNAMIC}"
     points = [
         f"{visible(name)} ({visible(str(said.get('address', 'no address')))})"
         if isinstance(said, Mapping)
         else visible(name)
-        for name, said in one.entry_points.items()
+        for name, said in traefik.entry_points.items()
     ]
-    providers = map(visible, one.providers)
+    providers = map(visible, traefik.providers)
     return (
-        f"{visible(one.static.path)}, a Traefik with the entry points "
+        f"{visible(traefik.static.path)}, a Traefik with the entry points "
         f"{', '.join(points) or 'of its defaults'} and the providers "
         f"{', '.join(providers) or 'of its command line'}"
     )
 
 
-def unfit(site: Site, one: Authority) -> str:
+def unfit(site: Site, authority: Authority) -> str:
     """Why a CA cannot be adopted for this site, by its certificates; empty where it can.
 
     Whether they fit together, and to the keys and the password, is proven where they are copied.
     """
     try:
         certificates = {
-            "root": parse_chain(one.root)[0],
-            "intermediate": parse_chain(one.signer)[0],
+            "root": parse_chain(authority.root)[0],
+            "intermediate": parse_chain(authority.signer)[0],
         }
-        limits = {"root": permitted(one.root), "intermediate": permitted(one.signer)}
+        limits = {"root": permitted(authority.root), "intermediate": permitted(authority.signer)}
     except CertificateError as error:
         return f"its certificates cannot be read: {error}"
     for which, certificate in certificates.items():
@@ -271,30 +278,33 @@ def _impossible(
     kind: Kind,
     choice: str,
     standing: Sequence[Resident],
-    found: Residents,
+    residents: Residents,
     fault: Callable[[Authority], str],
 ) -> list[str]:
     """Why what stands there cannot become what it was told."""
-    if kind == "ca" and (reasons := _ca_impossible(choice, standing, found, fault)):
+    if kind == "ca" and (reasons := _ca_impossible(choice, standing, residents, fault)):
         return reasons
     if choice == "keep":
         return []
     reasons = [
-        f"{_words(one)} belongs to no container and no systemd unit that Phoenix may stop and "
+        f"{_words(resident)} belongs to no container and no systemd unit that Phoenix may stop and "
         "could start again: take it from there, and run again"
-        for one in standing
-        if not _stopped(one)
-        and not isinstance(one, OwnSite | OwnRoutes | OwnTraefik | RemoteApi)
-        and not (isinstance(one, Authority) and not one.runs)
+        for resident in standing
+        if not _stopped(resident)
+        and not isinstance(resident, OwnSite | OwnRoutes | OwnTraefik | RemoteApi)
+        and not (isinstance(resident, Authority) and not resident.runs)
     ]
     reasons += [
-        f"{_words(one)} stands where Phoenix's Traefik reads every file: rename it to a name of "
+        f"{_words(resident)} stands where Phoenix's Traefik reads every file: rename it to a "
+        "name of "
         "letters, digits, dots and hyphens, and run again"
-        for one in standing
-        if isinstance(one, OwnRoutes) and one.is_read and not _PATH.fullmatch(one.path)
+        for resident in standing
+        if isinstance(resident, OwnRoutes)
+        and resident.is_read
+        and not _PATH.fullmatch(resident.path)
     ]
     if kind == "portainer":
-        reasons += _portainer_impossible(standing, found)
+        reasons += _portainer_impossible(standing, residents)
     return reasons
 
 
@@ -303,10 +313,10 @@ def _resolver_impossible(place: Place, choice: str, standing: Sequence[Resident]
     if place.kind != "resolver" or choice != "keep" or place.shared:
         return []
     return [
-        f"{_words(one)} has the port of the site's name server, which a guest with the role "
+        f"{_words(resident)} has the port of the site's name server, which a guest with the role "
         'name_server has for itself: write {"resolver": "replace"} in the data of this host, or '
         "give the role to another guest"
-        for one in standing
+        for resident in standing
     ]
 
 
@@ -317,17 +327,19 @@ def _sites_impossible(
     if choice != "keep":
         return []
     reasons: list[str] = []
-    for one in standing:
-        if isinstance(one, OwnSite) and place.tree == HOME:
+    for resident in standing:
+        if isinstance(resident, OwnSite) and place.tree == HOME:
             reasons.append(
-                f"{_words(one)} is on Traefik's guest, whose own nginx.service is masked: move it "
+                f"{_words(resident)} is on Traefik's guest, whose own nginx.service is "
+                "masked: move it "
                 "to the gateway, and run again; or say 'replace' in group_data/traefik.py"
             )
-        elif isinstance(one, OwnSite):
-            reasons += faults(one, names)
-        elif isinstance(one, Listener) and one.kind == "nginx":
+        elif isinstance(resident, OwnSite):
+            reasons += faults(resident, names)
+        elif isinstance(resident, Listener) and resident.kind == "nginx":
             reasons.append(
-                f"{_words(one)} cannot be kept, since the gateway needs that port: declare what it "
+                f"{_words(resident)} cannot be kept, since the gateway needs that port: "
+                "declare what it "
                 "serves as external_services, at another port, and say 'replace'"
             )
     return reasons
@@ -342,17 +354,18 @@ def _routers_impossible(
     if choice != "keep":
         return []
     reasons: list[str] = []
-    for one in standing:
-        if isinstance(one, OwnTraefik):
-            reasons += unkept(one)
-        elif isinstance(one, OwnRoutes) and not one.is_read:
+    for resident in standing:
+        if isinstance(resident, OwnTraefik):
+            reasons += unkept(resident)
+        elif isinstance(resident, OwnRoutes) and not resident.is_read:
             reasons.append(
-                f"{_words(one)} is not in {DYNAMIC}, where Phoenix's Traefik reads files: move it "
+                f"{_words(resident)} is not in {DYNAMIC}, where Phoenix's Traefik reads "
+                "files: move it "
                 "there, or out of /etc/traefik, and run again"
             )
-        elif isinstance(one, Listener) and one.kind == "traefik":
+        elif isinstance(resident, Listener) and resident.kind == "traefik":
             reasons.append(
-                f"{_words(one)} cannot be kept there, since Phoenix needs that port: give it "
+                f"{_words(resident)} cannot be kept there, since Phoenix needs that port: give it "
                 "another one (of a Traefik the entry point's address, of a container the published "
                 "port), or declare what it serves as external_services and say 'replace'; then run "
                 "again"
@@ -365,20 +378,26 @@ def _api_impossible(choice: str, standing: Sequence[Resident]) -> list[str]:
     if choice != "replace":
         return []
     return [
-        f"{_words(one)}: take its ListenStream= out of {SOCKET} (systemctl edit --full {SOCKET}), "
+        f"{_words(resident)}: take its ListenStream= out of {SOCKET} (systemctl edit --full "
+        f"{SOCKET}), "
         f"run systemctl restart {SOCKET}, and run again"
-        for one in standing
-        if isinstance(one, RemoteApi) and one.where == SOCKET
+        for resident in standing
+        if isinstance(resident, RemoteApi) and resident.where == SOCKET
     ]
 
 
-def _portainer_impossible(standing: Sequence[Resident], found: Residents) -> list[str]:
-    portainers = {one.name: one.data for one in found.containers if one.image_is_portainer}
+def _portainer_impossible(standing: Sequence[Resident], residents: Residents) -> list[str]:
+    portainers = {
+        container.name: container.data
+        for container in residents.containers
+        if container.image_is_portainer
+    }
     reasons = [
-        f"{_words(one)} is no Portainer, so it cannot be adopted: stop it, or give Portainer's "
+        f"{_words(resident)} is no Portainer, so it cannot be adopted: stop it, or give "
+        "Portainer's "
         "guest another port (traefik_service.port)"
-        for one in standing
-        if _stopped(one) and _name(one) not in portainers
+        for resident in standing
+        if _stopped(resident) and _name(resident) not in portainers
     ]
     if len(holding := [name for name, data in portainers.items() if data]) > 1:
         reasons.append(
@@ -391,64 +410,74 @@ def _portainer_impossible(standing: Sequence[Resident], found: Residents) -> lis
 def _ca_impossible(
     choice: str,
     standing: Sequence[Resident],
-    found: Residents,
+    residents: Residents,
     fault: Callable[[Authority], str],
 ) -> list[str]:
-    for one in found.authorities:
-        if one.directory == CA_DIRECTORY:
+    for authority in residents.authorities:
+        if authority.directory == CA_DIRECTORY:
             reason = (
-                f"{_words(one)} stands where Phoenix keeps its own: stop its service "
+                f"{_words(authority)} stands where Phoenix keeps its own: stop its service "
                 f"(systemctl disable --now step-ca), move it (mv {CA_DIRECTORY} /root/.step), and "
                 "run again: it is then found there"
             )
             return [reason]
-    listening = [one for one in standing if isinstance(one, Listener)]
+    listening = [resident for resident in standing if isinstance(resident, Listener)]
     if choice == "keep":
         return [
-            f"{_words(one)} cannot be kept, since Phoenix's CA needs that port: replace or adopt "
+            f"{_words(listener)} cannot be kept, since Phoenix's CA needs that port: replace "
+            "or adopt "
             "it, or give the CA's guest another port (traefik_service.port)"
-            for one in listening
+            for listener in listening
         ]
     if choice != "adopt":
         return []
-    if len(found.authorities) != 1:
-        where = ", ".join(one.directory for one in found.authorities) or AUTHORITIES
-        many = "several CAs are" if found.authorities else "no CA is"
+    if len(residents.authorities) != 1:
+        where = ", ".join(authority.directory for authority in residents.authorities) or AUTHORITIES
+        many = "several CAs are" if residents.authorities else "no CA is"
         return [f"{many} in {where}: leave the one there that is to be adopted, and run again"]
-    (one,) = found.authorities
+    (authority,) = residents.authorities
     reasons = [
-        f"{_words(other)} is not {_words(one)}: stop it, or give the CA's guest another port "
+        f"{_words(other)} is not {_words(authority)}: stop it, or give the CA's guest another port "
         "(traefik_service.port)"
         for other in listening
-        if other.unit != one.unit
+        if other.unit != authority.unit
     ]
-    if not one.key.startswith("/"):
-        reasons.append(f"{_words(one)} has its key in {visible(one.key)}, which cannot be copied")
-    if why := fault(one):
-        reasons.append(f"{_words(one)} cannot be adopted: {why}")
+    if not authority.key.startswith("/"):
+        reasons.append(
+            f"{_words(authority)} has its key in {visible(authority.key)}, which cannot be copied"
+        )
+    if why := fault(authority):
+        reasons.append(f"{_words(authority)} cannot be adopted: {why}")
     return reasons
 
 
-def _record(standing: Sequence[Resident], found: Residents) -> tuple[str, ...]:
+def _record(standing: Sequence[Resident], residents: Residents) -> tuple[str, ...]:
     """What `GIVE_WAY` stops, and behind it the data that Phoenix's own goes on with."""
-    names = {_name(one) for one in standing}
-    data = (f"data {one.data}" for one in found.containers if one.name in names and one.data)
+    names = {_name(resident) for resident in standing}
+    data = (
+        f"data {container.data}"
+        for container in residents.containers
+        if container.name in names and container.data
+    )
     return tuple(dict.fromkeys((*filter(None, map(_stopped, standing)), *data)))
 
 
-def _name(one: Resident) -> str:
+def _name(resident: Resident) -> str:
     """The name of its container; empty where it has none."""
-    if isinstance(one, Authority | OwnSite | OwnRoutes | OwnTraefik | RemoteApi):
+    if isinstance(resident, Authority | OwnSite | OwnRoutes | OwnTraefik | RemoteApi):
         return ""
-    return one.name if isinstance(one, Container) else one.container
+    return resident.name if isinstance(resident, Container) else resident.container
 
 
-def _stopped(one: Resident) -> str:
+def _stopped(resident: Resident) -> str:
     """The line by which `GIVE_WAY` stops it; empty where Phoenix cannot."""
-    if name := _name(one):
+    if name := _name(resident):
         return f"container {name}"
-    if isinstance(one, OwnRoutes):
-        return f"file {one.path}" if one.is_read else ""
-    if isinstance(one, Container | OwnSite | OwnTraefik | RemoteApi) or one.unit in _NEVER:
+    if isinstance(resident, OwnRoutes):
+        return f"file {resident.path}" if resident.is_read else ""
+    if (
+        isinstance(resident, Container | OwnSite | OwnTraefik | RemoteApi)
+        or resident.unit in _NEVER
+    ):
         return ""
-    return f"unit {one.unit}" if one.unit else ""
+    return f"unit {resident.unit}" if resident.unit else ""

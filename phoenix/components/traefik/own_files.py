@@ -230,10 +230,10 @@ def _entry_point_fault(name: str, own: OwnTraefik, where: str) -> str:
         return f"answers on {visible(name)}, which {where} does not declare: declare it there"
     said = own.entry_points[name]
     address = str(_section({"it": said}, "it").get("address", ""))
-    found = _PORT.fullmatch(address)
-    if found is None:
+    match = _PORT.fullmatch(address)
+    if match is None:
         return f"answers on {visible(name)}, which has no port in {where}: write its address there"
-    port = int(found[1])
+    port = int(match[1])
     if port in _NEEDED:
         return (
             f"answers on {visible(name)}, port {port}, {_NEEDED[port]}: give it an entry point of "
@@ -289,11 +289,11 @@ def _entry_points(router: object) -> tuple[str, ...]:
 
 
 def _section(data: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
-    for wanted in path:
-        found = {str(key).lower(): value for key, value in data.items()}.get(wanted.lower())
-        if not isinstance(found, Mapping):
+    for key_name in path:
+        section = {str(key).lower(): value for key, value in data.items()}.get(key_name.lower())
+        if not isinstance(section, Mapping):
             return {}
-        data = found
+        data = section
     return {str(key): value for key, value in data.items()}
 
 

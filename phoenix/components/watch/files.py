@@ -80,11 +80,11 @@ def compiled(modules: Mapping[str, bytes]) -> str:
     Args:
         modules: contents by name.
     """
-    found = hashlib.sha256()
+    checksum = hashlib.sha256()
     for name in sorted(modules):
-        found.update(hashlib.sha256(name.encode()).digest())
-        found.update(hashlib.sha256(modules[name]).digest())
-    return f"{RUN[1]}/compiled-{found.hexdigest()[:16]}"
+        checksum.update(hashlib.sha256(name.encode()).digest())
+        checksum.update(hashlib.sha256(modules[name]).digest())
+    return f"{RUN[1]}/compiled-{checksum.hexdigest()[:16]}"
 
 
 def digest(lines: Iterable[str]) -> str:
