@@ -34,13 +34,14 @@ PULL_TIMEOUT = 20
 
 @dataclass(frozen=True)
 class Images:
-    """Image tags: `base` boots a guest, `client` only waits for commands.
+    """Image tags: `base` boots a guest, `client` only waits for commands, `runtime` is for stacks.
 
     `older` boots a guest of Debian 12; empty where nobody asked for it.
     """
 
     base: str
     client: str
+    runtime: str
     older: str = ""
 
 
@@ -56,8 +57,9 @@ def ensure(client: DockerClient, *, older: bool = False) -> Images:
     """
     context = build_context(apt.files())
     digest = hashlib.sha256(context).hexdigest()[:16]
-    images = Images(f"phoenix-lab-base:{digest}", f"phoenix-lab-client:{digest}")
-    for tag, target in ((images.base, "base"), (images.client, "client")):
+    targets = ("base", "client", "runtime")
+    images = Images(*(f"phoenix-lab-{target}:{digest}" for target in targets))
+    for tag, target in zip((images.base, images.client, images.runtime), targets, strict=True):
         if not exists(client, tag):
             source = rootfs(client)
             with timed(f"image {tag}"):

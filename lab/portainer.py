@@ -1,6 +1,6 @@
 """Images of the Portainer emulator: one for the server, one for the agent, used like the real ones.
 
-Built on the lab's base image, no registry involved; tagged by a hash of everything that goes in.
+Built on the lab's runtime image, no registry involved; tagged by a hash of everything that goes in.
 `lab.stacks.images` makes them into an archive that a guest's own Docker loads.
 """
 
@@ -18,16 +18,12 @@ from lab.progress import timed
 from lab.settings import ROOT, LabError
 
 _EMULATOR = ROOT / "portainer_emulator"
-_PACKAGES = ("python3", "python3-cryptography", "docker-cli", "docker-compose", "git")
 
 # Flags follow the entry point as with the real images: `docker run IMAGE --sslcert ...`. The
 # deployment model is EMULATOR_MODE (sync or async), AGENT_SECRET as with the real ones.
 _DOCKERFILE = """\
 ARG BASE
 FROM $BASE AS common
-RUN apt-get update \\
- && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends {packages} \\
- && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/phoenix
 COPY portainer_emulator portainer_emulator
 ENV PYTHONUNBUFFERED=1
@@ -52,8 +48,7 @@ class PortainerImages:
 
 def build_context() -> bytes:
     """Dockerfile and emulator as a tar archive; equal input gives equal bytes."""
-    dockerfile = _DOCKERFILE.format(packages=" ".join(_PACKAGES))
-    members = {"Dockerfile": (dockerfile.encode(), 0o644)}
+    members = {"Dockerfile": (_DOCKERFILE.encode(), 0o644)}
     for path in sorted(_EMULATOR.glob("*.py")):
         members[f"{_EMULATOR.name}/{path.name}"] = (path.read_bytes(), 0o644)
     return pack(members)
@@ -64,7 +59,7 @@ def build(client: DockerClient, base_tag: str) -> PortainerImages:
 
     Args:
         client: a connected Docker client.
-        base_tag: the lab's base image, ``phoenix-lab-base:...``.
+        base_tag: the lab's image with what containers run, ``phoenix-lab-runtime:...``.
 
     Raises:
         LabError: the build failed; with its last lines.

@@ -68,17 +68,17 @@ def ensure(
                 references[role] = reference
                 real.append(role)
     if "portainer" not in references or "portainer-agent" not in references:
-        built = emulator.build(client, images.base)
+        built = emulator.build(client, images.runtime)
         references |= {"portainer": built.server, "portainer-agent": built.agent}
         real = [role for role in real if not role.startswith("portainer")]
     context = _context()
-    digest = hashlib.sha256(images.base.encode() + b"\0" + context).hexdigest()[:16]
+    digest = hashlib.sha256(images.runtime.encode() + b"\0" + context).hexdigest()[:16]
     for role in ("app", "qdrant"):
         if role not in references:
             references[role] = f"phoenix-lab-{role}:{digest}"
             if not exists(client, references[role]):
                 with timed(f"image {references[role]}"):
-                    build(client, context, references[role], role, images.base)
+                    build(client, context, references[role], role, images.runtime)
     say(f"Portainer: {'upstream' if 'portainer' in real else 'the emulator, no registry answers'}")
     return Published(references, _publish(client, settings, references), tuple(real))
 

@@ -220,7 +220,7 @@ def test_only_a_mirror_of_ones_own_changes_the_sources() -> None:
 def test_hosts_of_debian_12_are_named_and_boot_its_image(tmp_path: Path) -> None:
     asked = settings.from_environment({"PHOENIX_LAB_DEBIAN_12": "traefik-internal, step-ca,"})
     assert asked.debian_12 == {"traefik-internal", "step-ca"}
-    images = Images("new:1", "client:1", "old:1")
+    images = Images("new:1", "client:1", "runtime:1", "old:1")
     hosts, here = guests.from_site(asked), replace(asked, root=tmp_path)
     here.directory.mkdir(parents=True)
     keys.make(here.directory / keys.CLIENT_KEY, "test")
