@@ -39,12 +39,14 @@ def double(site: Site) -> SwarmDouble:
     return site.double.swarm
 
 
-def converge(site: Site, text: str | None = None, *files: api.SwarmFile, **more: Any) -> list[str]:
-    """The steps that were taken of the stack `app`."""
+def converge(
+    site: Site, text: str | None = None, *files: api.SwarmFile, seconds: float = 20.0, **more: Any
+) -> list[str]:
+    """The steps that were taken of the stack `app`; `seconds`: how long it may take to run."""
     desired = site.desired(content=text or content(), **more)
     assert isinstance(desired, api.DesiredStack)
     engine = api.SwarmStacks(site.client, files)
-    outcome = api.converge(engine, desired, seconds=2.0, poll=0.02, log=site.lines.append)
+    outcome = api.converge(engine, desired, seconds=seconds, poll=0.02, log=site.lines.append)
     return list(outcome.actions)
 
 
@@ -156,7 +158,7 @@ def test_a_new_stack_that_never_runs_says_why(site: Site) -> None:
 
 def test_a_task_that_finds_no_node_is_waited_for_and_told(site: Site) -> None:
     with pytest.raises(api.StackFailedError) as failed:
-        converge(site, content("double/pending:1"))
+        converge(site, content("double/pending:1"), seconds=1.0)
     assert "web.1 (pending: no suitable node)" in failed.value.reason
 
 
