@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from pyinfra.api import FunctionCommand, OperationError
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.state import StateStage
@@ -36,6 +35,7 @@ from phoenix.components.config_tree.tree import (
 )
 from phoenix.components.step_ca.authority import CaState
 from phoenix.health.issued import Issued
+from phoenix.secrets import age
 from phoenix.secrets.store import SecretStore
 from phoenix.site.model import Site
 from tests.operations.test_tree_operations import Fixed, fixed
@@ -204,7 +204,7 @@ def test_list_of_what_the_ca_issued_goes_into_the_backup(site: Site, tmp_path: P
     here.host.name = "step-ca"
     with ctx_state.use(here.state), ctx_host.use(here.host):
         collecting._list_issued("step-ca 1")
-    cipher = backup.cipher([], SecretStr("a passphrase"))
+    cipher = backup.cipher([age.make_key(tmp_path / "key.txt")], None)
     parts = {"issued": collecting._collected["issued"].data}
     written = backup.make(site, collecting._collected.values(), created=datetime.now(UTC))
     path = backup.save(written, tmp_path, cipher, lambda _: None)

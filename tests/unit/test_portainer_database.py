@@ -14,10 +14,12 @@ from portainer_emulator.store import Store
 from tests.unit.tree_host import GROUP, SHIMMED, USER, TreeHost, killed, make_host
 
 ROOT = Path(__file__).parents[2]
+PYTHON = f"#!{sys.executable} -IS"
+"""The library alone: each run of the guest's scripts starts some of these programs."""
 
 # The unit: its server migrates the database, or ends at the sight of a newer one. A "broken" one
 # migrates, and then does not answer.
-SYSTEMCTL = f"""#!{sys.executable}
+SYSTEMCTL = f"""{PYTHON}
 import datetime, json, os, re, sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
@@ -52,7 +54,7 @@ elif words[0] == "show":
     print(f"ActiveState={{'active' if (fake / 'active').exists() else 'inactive'}}")
     print("UnitFileState=enabled\\nNeedDaemonReload=no")
 """
-DOCKER = f"""#!{sys.executable}
+DOCKER = f"""{PYTHON}
 import json, os, sys
 from pathlib import Path
 fake = Path(os.environ["FAKE"])
@@ -69,7 +71,7 @@ elif sys.argv[1] == "inspect":
 elif sys.argv[1] == "logs":
     print(found["logs"], file=sys.stderr)
 """
-CURL = f"""#!{sys.executable}
+CURL = f"""{PYTHON}
 import json, os, sys
 from pathlib import Path
 state = Path(os.environ["FAKE"], "state.json")

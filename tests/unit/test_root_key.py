@@ -57,32 +57,33 @@ def test_a_passphrase_will_do(tmp_path: Path) -> None:
     assert opener(file, decryptor(None, word, WHAT))(root(FIRST)) == key(FIRST)
 
 
-def test_key_of_another_root_is_no_use(tmp_path: Path) -> None:
-    word = SecretStr("a passphrase")
-    file = saved(tmp_path, cipher([], word, WHAT))
+def test_key_of_another_root_is_no_use(tmp_path: Path, identity: tuple[Path, str]) -> None:
+    file = saved(tmp_path, cipher([identity[1]], None, WHAT))
     with pytest.raises(BackupError, match="the key of another root"):
-        opener(file, decryptor(None, word, WHAT))(root(SECOND))
+        opener(file, decryptor(identity[0], None, WHAT))(root(SECOND))
 
 
-def test_what_is_not_the_root_s_key_is_never_written(tmp_path: Path) -> None:
-    encrypted = cipher([], SecretStr("a passphrase"), WHAT)
+def test_what_is_not_the_root_s_key_is_never_written(
+    tmp_path: Path, identity: tuple[Path, str]
+) -> None:
+    encrypted = cipher([identity[1]], None, WHAT)
     for wrong, why in ((key(SECOND), "not the key of"), (SecretStr("junk"), "cannot be read")):
         with pytest.raises(BackupError, match=why):
             save(root(FIRST), wrong, tmp_path / "usb", "a.example", encrypted)
     assert not (tmp_path / "usb").exists()
 
 
-def test_file_that_does_not_open_gets_no_name(tmp_path: Path) -> None:
+def test_file_that_does_not_open_gets_no_name(tmp_path: Path, identity: tuple[Path, str]) -> None:
     """Before anything is removed: a cipher that writes what nobody can read."""
-    good = cipher([], SecretStr("a passphrase"), WHAT)
-    other = cipher([], SecretStr("another"), WHAT)
+    good = cipher([identity[1]], None, WHAT)
+    other = cipher([age.make_key(tmp_path / "another")], None, WHAT)
     with pytest.raises(BackupError, match="does not open"):
         saved(tmp_path, Cipher(good.encrypt, other.decrypt, ""))
     assert list((tmp_path / "usb").iterdir()) == []
 
 
-def test_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
-    encrypted = cipher([], SecretStr("a passphrase"), WHAT)
+def test_file_that_is_there_is_left_alone(tmp_path: Path, identity: tuple[Path, str]) -> None:
+    encrypted = cipher([identity[1]], None, WHAT)
     file = saved(tmp_path, encrypted)
     content = file.read_bytes()
     with pytest.raises(BackupError, match="is there already"):
