@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +21,29 @@ from tests.fuzz.cases import SETTINGS, site_files
 from tests.fuzz.targets import write
 from tests.unit.output_parts import differences
 from tests.unit.test_injection import PLACES, taken
-from tests.unit.text_places import FILES, put
+from tests.unit.text_places import FILES, Place, put
 
 PLAIN = "Plainword"
 HOSTILE = "x\"';$(id)`#{{x}}%,&|<>*?\\y"
 GIVEN = ("step_ca_password", "thinkheads_ai_app_database_pass", "registry_password",
          "qdrant_service_file", "backup_passphrase")  # fmt: skip
-FREE = [
-    place
-    for place in PLACES
-    if all(not isinstance(taken(place, text)[0], Finding) for text in (PLAIN, HOSTILE))
-]
 DEPLOYS = ("base", "dns", "step_ca", "certificates", "traefik", "home", "nginx", "admission",
            "docker", "portainer", "stacks", "verify")  # fmt: skip
 
 
+@cache
+def free_places() -> list[Place]:
+    """Those that take both texts: a thousand loads of the site, so for who runs this file alone."""
+    return [
+        place
+        for place in PLACES
+        if all(not isinstance(taken(place, text)[0], Finding) for text in (PLAIN, HOSTILE))
+    ]
+
+
 def test_places_with_free_text_are_few_and_known() -> None:
     """A new one is looked at: has it no form of its own?"""
-    names = {last for place in FREE if isinstance(last := place.steps[-1], str)}
+    names = {last for place in free_places() if isinstance(last := place.steps[-1], str)}
     assert {"comment", "description", "value", "step_ca_organisation"} <= names
     assert names <= {
         "author", "ca_file", "comment", "compose_file_path", "compress", "description",
@@ -52,14 +58,14 @@ def sent(deploy: str, folder: Path, text: str) -> Run:
     folder.mkdir()
     files: dict[str, Any] = dict(site_files())
     settings: dict[str, Any] = dict(SETTINGS)
-    for place in FREE:
+    for place in free_places():
         if place.kind == "settings":
             settings = put(settings, place, text)
         else:
             files[FILES[place.kind]] = put(files[FILES[place.kind]], place, text)
     for label, data in files.items():
         write(folder, label, json.dumps(data))
-    chosen = {str(place.steps[0]) for place in FREE if place.kind == "settings"}
+    chosen = {str(place.steps[0]) for place in free_places() if place.kind == "settings"}
     return run(
         deploy, folder / "secrets.json", site_inventories=str(folder),
         site_stacks=str(folder / "stacks"),
