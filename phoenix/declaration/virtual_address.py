@@ -151,6 +151,9 @@ def _taken(site: Site) -> dict[IPv4Address, str]:
     for machine in (*site.hosts, *site.templates):
         for interface in machine.interfaces:
             in_use[interface.address] = f"an address of {machine.name}"
+            in_use.setdefault(interface.gateway, f"the router of {machine.name}")
+    if site.scraped_from:
+        in_use.setdefault(IPv4Address(site.scraped_from), "that of the scraper (site.scraper)")
     for host in site.guests:
         in_use |= {mount.server: "that of an NFS server" for mount in host.mounts
                   if mount.server not in in_use}  # fmt: skip

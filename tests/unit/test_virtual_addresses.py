@@ -108,6 +108,20 @@ def test_what_cannot_move_is_refused(
     assert fix in finding.fix
 
 
+def test_the_router_of_a_guest_has_its_address_already(tmp_path: Path) -> None:
+    declaration = with_two()
+    declaration.vm["vms"][1]["network_config"]["gw"] = "10.0.0.9"
+    finding = problem(declaration.refused(tmp_path), LXC, PATH)
+    assert "10.0.0.9 is the router of worker" in finding.message
+
+
+def test_a_scraper_never_asks_from_it(tmp_path: Path) -> None:
+    declaration = with_two()
+    declaration.lxc["site"] |= {"watcher": "hypervisor", "scraper": "10.0.0.9"}
+    finding = problem(declaration.refused(tmp_path), LXC, PATH)
+    assert "10.0.0.9 is that of the scraper (site.scraper)" in finding.message
+
+
 def test_one_gateway_has_nobody_to_take_it_over(tmp_path: Path) -> None:
     declaration = minimal()
     declaration.lxc["site"] = {"virtual_address": "10.0.0.9"}
