@@ -88,8 +88,8 @@ def fingerprint(site: SiteLab) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def services(site: SiteLab, fingerprint: str, repaired: None) -> Iterator[Project]:
-    """The site with further services, converged."""
+def services(site: SiteLab, fingerprint: str) -> Iterator[Project]:
+    """The site with further services, converged; afterwards a whole run without them succeeds."""
     for name, text in (("echo", ECHO), ("rpc", RPC)):
         site.put("ca", f"/root/test-{name}.py", text)
     made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9"
