@@ -112,6 +112,9 @@ def test_the_gateway_verifies_the_name_of_the_one_that_it_asks(site: Site) -> No
         pattern = str(host.address).replace(".", "\\.")
         assert f'"~(^|[^0-9.]){pattern}:443$" {host.fqdn};' in text
         assert f"server {host.address}:443 max_fails=0 backup;" in text, "none is out for good"
+    assert text.count("keepalive_timeout 5s;") == text.count("keepalive 64;"), (
+        "few kept connections lead to one that goes silent"
+    )
     assert "volatile;" in text
     assert "proxy_ssl_name $traefik_name;" in text
     assert "proxy_ssl_verify on;" in text
@@ -123,6 +126,7 @@ def test_the_gateway_verifies_the_name_of_the_one_that_it_asks(site: Site) -> No
 def test_with_one_the_gateway_asks_it_twice(tmp_path: Path) -> None:
     text = gateway_text(minimal().load(tmp_path))
     assert text.count("server 10.0.0.21:443 max_fails=0;") == 2
+    assert "keepalive_timeout 60s;" in text
     assert "$traefik_name" not in text
     assert "backup" not in text
 
