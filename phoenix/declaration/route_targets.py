@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import IPv4Address
-from itertools import product
+from ipaddress import IPv4Address, IPv4Network
+from itertools import permutations, product
 from urllib.parse import urlsplit
 
 from phoenix.derived import control_plane, dns, firewall
 from phoenix.derived.routes import routes
 from phoenix.site import ports
 from phoenix.site.findings import Report
-from phoenix.site.model import Service, Site
+from phoenix.site.model import Host, Service, Site
 from phoenix.site.names import in_zone
 from phoenix.site.ways import addresses, way
 
@@ -37,6 +37,7 @@ def check(site: Site, report: Report) -> None:
             _check_external(service, names, report)
         _check_health_path(service, names, report)
         _check_clients(service, names, report)
+    _check_doors(site, report)
     _check_portainer(names, report)
 
 
@@ -287,6 +288,7 @@ def _check_clients(service: Service, names: _Names, report: Report) -> None:
     if service.exposure != "gateway" or gateway is None or not gateway.firewall_enabled:
         return
     port = service.gateway_port or ports.HTTPS
+    each = " and ".join(one.name for one in names.site.gateways)
     opened = [
         firewall.network_of(flow.source) for flow in names.flows if firewall.opens(flow, port)
     ]
@@ -299,10 +301,50 @@ def _check_clients(service: Service, names: _Names, report: Report) -> None:
             report.warn(
                 *_at(service, "allowed_networks"),
                 f"{network} is not the site's, and no rule lets it through to the gateway",
-                f"add {rule} to firewall.rules of {gateway.name}, or remove it here"
+                f"add {rule} to firewall.rules of {each}, or remove it here"
                 + ("" if service.gateway_port else "; services without allowed_networks are then "
                    "open to it as well"),
             )  # fmt: skip
+
+
+def _check_doors(site: Site, report: Report) -> None:
+    """Tell of clients that a rule lets in at one gateway alone: the virtual address may move."""
+    asked = dict.fromkeys(
+        (ports.HTTP, ports.HTTPS, *(one.gateway_port for one in site.services if one.gateway_port))
+    )
+    for one, other in permutations(site.gateways, 2):
+        if not other.firewall_enabled:
+            continue
+        let_in = [
+            [
+                flow
+                for flow in firewall.flows(site)
+                if flow.destination == host and not isinstance(flow.source, Host)
+            ]
+            for host in (one, other)
+        ]
+        for port in asked:
+            here, there = (
+                [firewall.network_of(flow.source) for flow in flows if firewall.opens(flow, port)]
+                for flows in let_in
+            )
+            for source in dict.fromkeys(here):
+                if source is None and any(card.address is None for card in one.interfaces):
+                    continue  # of a network without a declared subnet, where nothing moves
+                if not any(_within(source, wider) for wider in there):
+                    report.warn(
+                        other.source.file,
+                        f"{other.source.path}.firewall.rules",
+                        f"{one.name} lets in {source or 'anyone'} on port {port}, and {other.name} "
+                        "does not: they are refused while it has the virtual address",
+                        f"write the rule in firewall.rules of both {one.name} and {other.name}, "
+                        "or of neither",
+                    )
+
+
+def _within(source: IPv4Network | None, wider: IPv4Network | None) -> bool:
+    """Whether one source of connections covers another; None is anyone."""
+    return wider is None or (source is not None and source.subnet_of(wider))
 
 
 def _check_portainer(names: _Names, report: Report) -> None:

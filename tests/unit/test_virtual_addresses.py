@@ -122,6 +122,32 @@ def test_a_scraper_never_asks_from_it(tmp_path: Path) -> None:
     assert "10.0.0.9 is that of the scraper (site.scraper)" in finding.message
 
 
+CLIENTS = {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "443",
+           "source": "203.0.113.0/28"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("has", "lacks"), [("101", "105"), ("105", "101")])
+def test_clients_that_one_gateway_alone_lets_in_are_told(
+    tmp_path: Path, has: str, lacks: str
+) -> None:
+    declaration = with_two()
+    guests = declaration.lxc["lxc_configs"]
+    guests[has]["firewall"] = {"rules": [CLIENTS]}
+    warnings = declaration.load(tmp_path).warnings
+    finding = problem(warnings, LXC, f"lxc_configs.{lacks}.firewall.rules")
+    names = [guests[vmid]["name"] for vmid in (has, lacks)]
+    assert f"{names[0]} lets in 203.0.113.0/28 on port 443" in finding.message
+    assert f"in firewall.rules of both {names[0]} and {names[1]}" in finding.fix
+
+    guests[lacks]["firewall"] = {"rules": [CLIENTS | {"source": "203.0.113.0/24"}]}
+    (wider,) = [one for one in declaration.load(tmp_path).warnings if "lets in" in one.message]
+    assert wider.path == f"lxc_configs.{has}.firewall.rules", "it has a part of them alone"
+
+    guests[lacks]["firewall"] = {"rules": [CLIENTS]}
+    both = declaration.load(tmp_path).warnings
+    assert not [one for one in both if "lets in" in one.message]
+
+
 def test_one_gateway_has_nobody_to_take_it_over(tmp_path: Path) -> None:
     declaration = minimal()
     declaration.lxc["site"] = {"virtual_address": "10.0.0.9"}
