@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from phoenix.components.dnsmasq import dnsmasq_conf
+from phoenix.components.dnsmasq.dnsmasq_conf import DnsmasqError
 from phoenix.components.guard.ruleset import ruleset
 from phoenix.components.keepalived import keepalived_conf as keepalived
 from phoenix.declaration.settings import ProxmoxSettings
@@ -203,6 +205,11 @@ def test_each_gateway_has_a_certificate_of_its_own_with_all_names(site: Site) ->
     held = [one for one in certificates(site) if is_the_gateways(one.name)]
     assert [one.host.name for one in held] == ["gateway", "gateway-two"]
     assert held[0].sans == held[1].sans
+
+
+def test_no_name_server_answers_at_it(site: Site) -> None:
+    with pytest.raises(DnsmasqError, match=r"10\.0\.0\.9 is a virtual address of the gateways"):
+        dnsmasq_conf.config(site, dns.records(site), ["9.9.9.9", "10.0.0.9"])
 
 
 # -- who is let in ---------------------------------------------------------------------------------

@@ -37,8 +37,9 @@ def config(
         behind_another: another resolver has port 53 of the host, and forwards the zone.
 
     Raises:
-        DnsmasqError: no upstream, one that is no address, or one that is this server itself; or
-            another resolver forwards the zone of a site whose answers depend on the network.
+        DnsmasqError: no upstream, one that is no address, or one that is this server itself or a
+            virtual address of the gateways; or another resolver forwards the zone of a site
+            whose answers depend on the network.
     """
     own = addresses(on or site.hypervisor)
     views = len(addresses(site.hypervisor)) > 1 or len(own) > 1
@@ -59,6 +60,11 @@ def config(
             ) from error
         if address in own:
             raise DnsmasqError(f"setting dns_upstreams: {upstream} is this server: a loop")
+        if address in site.virtual_addresses:
+            raise DnsmasqError(
+                f"setting dns_upstreams: {upstream} is a virtual address of the gateways "
+                "(site.virtual_address), where no name server answers: name another resolver"
+            )
     lines = [
         "# Made by Phoenix: deploys/dns.py",
         "no-resolv",
