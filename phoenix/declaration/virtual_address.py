@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import Any
@@ -154,6 +155,12 @@ def _taken(site: Site) -> dict[IPv4Address, str]:
             in_use.setdefault(interface.gateway, f"the router of {machine.name}")
     if site.scraped_from:
         in_use.setdefault(IPv4Address(site.scraped_from), "that of the scraper (site.scraper)")
+    for host in site.hosts:
+        # Each gateway has SSH keys of its own, which a log-in through this address would not know.
+        for hop in (host.login.jump or "").split(","):
+            with contextlib.suppress(ValueError):  # a name, or none
+                jump = IPv4Address(hop.rpartition("@")[2].partition(":")[0])
+                in_use.setdefault(jump, f"that of a jump host of {host.name}")
     for host in site.guests:
         in_use |= {mount.server: "that of an NFS server" for mount in host.mounts
                   if mount.server not in in_use}  # fmt: skip

@@ -150,6 +150,14 @@ def test_clients_that_one_gateway_alone_lets_in_are_told(
     assert not [one for one in both if "lets in" in one.message]
 
 
+@pytest.mark.parametrize("jump", ["10.0.0.9", "root@10.0.0.9:2222", "root@bastion,ops@10.0.0.9"])
+def test_no_log_in_goes_through_it(tmp_path: Path, jump: str) -> None:
+    declaration = with_two()
+    declaration.vm["vms"][1]["login"] = {"jump": jump}
+    finding = problem(declaration.refused(tmp_path), LXC, PATH)
+    assert "10.0.0.9 is that of a jump host of worker" in finding.message
+
+
 def test_one_gateway_has_nobody_to_take_it_over(tmp_path: Path) -> None:
     declaration = minimal()
     declaration.lxc["site"] = {"virtual_address": "10.0.0.9"}
