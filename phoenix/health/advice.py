@@ -280,12 +280,14 @@ ADVICE: Mapping[str, _Template] = {
     ),
     "node_is": _Template(
         "a node was changed or stopped, or Docker there does not reach the managers: a sync puts "
-        "role, labels and availability back",
+        "role, labels and availability back; one that runs and stays down needs its Docker started "
+        "again, and its containers with it",
         (
             "$ssh docker node ls",
             "$ssh_target docker info --format '{{json .Swarm}}'",
             "phoenix plan swarm",
             "phoenix sync swarm",
+            "$ssh_target systemctl restart docker.service",
         ),
     ),
     "tasks_are_well": _Template(
