@@ -5,7 +5,8 @@
 # program was killed, or could not start, and that is a fault, as is a check that does not finish.
 # Every check has a deadline, says what it saw, and changes nothing.
 # WARNING and LEAST are percent of a file system: with less free comes a warning, then a fault.
-# `once` shares what several checks need: a TLS session, the answers of DNS, and so on.
+# `once` shares what several checks need: a TLS session, the answers of DNS, and so on. Checks that need the
+# same (`groups`) are run by one shell, which asks for it once (`hear`): a process of each program less.
 
 parallel=32
 retry=  # set when a check runs for the second time: it then shares nothing with others
@@ -33,6 +34,17 @@ once() { # KEY COMMAND...: prints the output of the command, which runs once for
         [ -e "$key.ended" ] || { "$@" >"$key" 2>&1; echo "$?" >"$key.ended"; }
     ) 8>"$key.lock"
     cat "$key" && read -r ended <"$key.ended" && return "$ended"
+}
+
+heard_of= heard= heard_status=
+
+hear() { # KEY COMMAND...: sets `heard` to what `once` prints and returns its status; a shell asks once
+    if [ -n "$retry" ] || [ "$1" != "$heard_of" ]; then
+        heard_of=$1
+        heard=$(once "$@")
+        heard_status=$?
+    fi
+    return "$heard_status"
 }
 
 words_of() { # FUNCTION: its arguments in each check of this run, a line each
@@ -70,7 +82,8 @@ units() { # "UNIT<tab>PROPERTIES" of each that a check asks about: systemd answe
 unit_properties_of() { # UNIT: sets what the shared answer has of it; nothing where the check runs again
     properties=
     [ -z "$retry" ] || return
-    properties=$newline$(once units units)
+    hear units units
+    properties=$newline$heard
     case "$properties" in
     *"$newline$1$tab"*) properties=${properties#*"$newline$1$tab"} properties=${properties%%"$newline"*} ;;
     *) properties= ;;
@@ -309,9 +322,9 @@ port_answers() { # ADDRESS PORT
         name=${checks#*"tls_verifies$tab$1$tab$2$tab"} name=${name%%"$tab"*} ;;
     esac
     if [ -n "$name" ]; then
-        output=$(session "$1" "$2" "$name")
+        session "$1" "$2" "$name"
         ended=$?
-        case "$output" in *CONNECTED*)
+        case "$heard" in *CONNECTED*)
             if [ "$ended" = 124 ]; then echo "$1 port $2 $hangs"; else well; fi
             return ;;
         esac
@@ -327,8 +340,8 @@ s_client() { # ADDRESS PORT NAME [options]: one TLS session that sends nothing
     timeout 8 openssl s_client -connect "$address:$port" -servername "$name" "$@" </dev/null 2>&1
 }
 
-session() { # ADDRESS PORT NAME: what a client of the site's root sees
-    once "tls.$1.$2.$3" s_client "$1" "$2" "$3" -verify_hostname "$3" -no-CApath -no-CAstore \
+session() { # ADDRESS PORT NAME: sets `heard` to what a client of the site's root sees
+    hear "tls.$1.$2.$3" s_client "$1" "$2" "$3" -verify_hostname "$3" -no-CApath -no-CAstore \
         -CAfile "$root"
 }
 
@@ -342,7 +355,8 @@ is_verified() { # SESSION: openssl says the same of a peer that has shown no cer
 
 tls_verifies() { # ADDRESS PORT NAME ROOT: chain to the root, and the name
     root=$4
-    output=$(session "$1" "$2" "$3")
+    session "$1" "$2" "$3"
+    output=$heard
     if is_verified "$output"; then well; return; fi
     why=$(printf '%s\n' "$output" | awk '/^depth=/ {at = $0} sub(/^verify error:num=[0-9]*:/, "") {
         print $0 (at ~ /^depth=[1-9]/ ? " (" at ")" : ""); exit}')
@@ -392,22 +406,19 @@ lifetime() { # reads "notBefore=..." and "notAfter=..."; sets start, end and now
 }
 
 leaf() { # ADDRESS PORT NAME: serial number and dates of what is served
-    session "$@" | openssl x509 -noout -serial -startdate -enddate 2>/dev/null
+    session "$@"
+    printf '%s\n' "$heard" | openssl x509 -noout -serial -startdate -enddate 2>/dev/null
 }
 
-served_dates() { # reads a session of OpenSSL 3: "notBefore=..." and "notAfter=..." of the leaf, as `openssl x509` has them
-    leaf= dates=
-    while IFS= read -r line; do
-        case "$leaf$line" in
-        ' 0 s:'*) leaf=+ ;;
-        '+   v:NotBefore: '*'; NotAfter: '*)
-            dates=${line#*: }
-            printf 'notBefore=%s\nnotAfter=%s\n' "${dates%%;*}" "${dates##*: }"
-            return ;;
-        '+ '[1-9]' s:'*) return 1 ;;
-        esac
-    done
-    return 1
+served_dates() { # of OpenSSL 3's session in `heard`; sets output to "notBefore=..." and "notAfter=..." of the leaf, as `openssl x509` has them
+    output=
+    case "$heard" in *"$newline 0 s:"*) output=${heard#*"$newline 0 s:"} ;; esac
+    output=${output%%"$newline "[1-9]" s:"*}
+    case "$output" in *"$newline   v:NotBefore: "*) ;; *) return 1 ;; esac
+    output=${output#*"$newline   v:NotBefore: "}
+    output=${output%%"$newline"*}
+    case "$output" in *'; NotAfter: '*) ;; *) return 1 ;; esac
+    output=notBefore=${output%%;*}${newline}notAfter=${output##*: }
 }
 
 first_certificate() { # reads text with certificates: the base64 of the first, in one line
@@ -424,7 +435,8 @@ first_certificate() { # reads text with certificates: the base64 of the first, i
 
 served_is_fresh() { # ADDRESS PORT NAME: at least a tenth of its life left, so renewal works
     # Where there is no session, tls_verifies says so.
-    output=$(session "$@" | served_dates) || output=$(once "leaf.$1.$2.$3" leaf "$@") || { well; return; }
+    session "$@"
+    served_dates || output=$(once "leaf.$1.$2.$3" leaf "$@") || { well; return; }
     lifetime <<EOT
 $output
 EOT
@@ -495,7 +507,8 @@ EOT
 
 pair_is_served() { # PAIR ADDRESS PORT NAME: the service has loaded what is on disk
     file=$(first_certificate <"$1/fullchain.pem") 2>/dev/null
-    served=$(session "$2" "$3" "$4" | first_certificate)
+    session "$2" "$3" "$4"
+    served=$(printf '%s\n' "$heard" | first_certificate)
     if [ -n "$file" ] && [ "$file" = "$served" ]; then well; return; fi
     file=$(openssl x509 -in "$1/fullchain.pem" -noout -serial 2>/dev/null)
     shift
@@ -507,7 +520,12 @@ pair_is_served() { # PAIR ADDRESS PORT NAME: the service has loaded what is on d
 
 router_is_enabled() { # URL
     if [ -n "$retry" ]; then output=$(curl -sSg --max-time 5 "$1" 2>&1); else
-        output=$(once routers routers | sed -n "s|^$1$tab||p")
+        hear routers routers
+        output=$newline$heard$newline
+        case "$output" in
+        *"$newline$1$tab"*) output=${output#*"$newline$1$tab"} output=${output%%"$newline"*} ;;
+        *) output= ;;
+        esac
     fi
     case "$output" in
     *'"status":"enabled"'*) well ;;
@@ -524,8 +542,8 @@ routers() { # "URL<tab>ANSWER" of each that a check asks about
 
 request_gives() { # STATUS URL ROOT [ADDRESS]: at that address, wherever the name leads
     if [ -z "$retry$4" ]; then
-        output=$(once requests requests | sed -n "s|^\([0-9]*\) $2\$|\1|p")
-        [ "$output" != "$1" ] || { well; return; }
+        hear requests requests
+        case "$newline$heard$newline" in *"$newline$1 $2$newline"*) well; return ;; esac
     fi
     output=$(curl -sSg -o /dev/null -w '%{http_code}' --max-time 15 --cacert "$3" \
         ${4:+--connect-to "::$4:"} "$2" 2>&1)
@@ -868,7 +886,43 @@ restarts_are_over() { # CONTAINER...
     if [ -z "$again" ]; then well; else printf '%s\n' "$again" | head -n 3; fi
 }
 
-run_check() { # NUMBER CHECK: writes its output, and "." as the last line when it has finished
+groups() { # a line each of the checks that one shell runs: `NUMBER "${PARAMETER}"...`; those that share an answer, eight at most
+    printf '%s' "$checks" | awk -F "$tab" -v expected="$count" '
+        $1 == "tls_verifies" && !(($2, $3) in name) { name[$2, $3] = $4 }
+        { check[NR] = $0 }
+        END { if (NR != expected) exit 1
+            for (i = 1; i <= NR; i++) { count = split(check[i], word); key = i
+                if (word[1] ~ /^(tls_verifies|served_is_fresh)$/) key = "tls " word[2] " " word[3] " " word[4]
+                else if (word[1] == "pair_is_served") key = "tls " word[3] " " word[4] " " word[5]
+                else if (word[1] == "port_answers" && ((word[2], word[3]) in name))
+                    key = "tls " word[2] " " word[3] " " name[word[2], word[3]]
+                else if (word[1] == "unit_runs" && count == 2 || word[1] == "router_is_enabled" ||
+                    word[1] == "request_gives" && count == 4) key = word[1]
+                if (!(key in group) || size[group[key]] == 8) group[key] = ++last
+                line[group[key]] = line[group[key]] " " (i - 1) " \"${" i "}\""; size[group[key]]++ }
+            for (i = 1; i <= last; i++) print line[i] }'
+}
+
+run_group() { # NUMBER CHECK...: one after the other until one fails: nobody waits for the deadlines of another
+    failed=
+    while [ $# -gt 0 ]; do
+        if [ -n "$failed" ]; then { run_check "$1" "$2" || run_again "$1" "$2"; } &
+        elif ! run_check "$1" "$2"; then
+            failed=+
+            run_again "$1" "$2" &
+        fi
+        shift 2
+    done
+    wait
+}
+
+run_again() { # NUMBER CHECK: a busy machine misses a deadline now and then, so a fault counts when it is seen twice
+    retry=1
+    sleep 1
+    run_check "$1" "$2"
+}
+
+run_check() { # NUMBER CHECK: writes its output, and "." as the last line when it has finished; fails where it is not well
     number=$1
     set -f
     IFS=$tab
@@ -876,12 +930,9 @@ run_check() { # NUMBER CHECK: writes its output, and "." as the last line when i
     unset IFS
     set +f
     { "$@"; echo .; } >"$work/$number" 2>&1
+    first=
     read -r first <"$work/$number"
-    [ "$first" != + ] || return
-    # A busy machine misses a deadline now and then: a fault counts when it is seen twice.
-    sleep 1
-    retry=1
-    { "$@"; echo .; } >"$work/$number" 2>&1
+    [ "$first" = + ]
 }
 
 print_fault() { # NUMBER: "NUMBER<tab>FAULT" of a check that ran
@@ -925,12 +976,19 @@ mkfifo "$work/turns" || none_made "no file can be created in $work"
 exec 3<>"$work/turns"
 turn=0
 while [ "$turn" -lt "$parallel" ]; do echo >&3; turn=$((turn + 1)); done
-number=0
-for check; do
+groups=$(groups) && [ -n "$groups" ] || {  # without awk each is run on its own
+    groups= number=0
+    while [ "$number" -lt "$count" ]; do
+        groups="$groups$number \"\${$((number + 1))}\"$newline"
+        number=$((number + 1))
+    done
+}
+while [ -n "$groups" ]; do
+    group=${groups%%"$newline"*}
+    case "$groups" in *"$newline"*) groups=${groups#*"$newline"} ;; *) groups= ;; esac
     read -r turn <&3
-    { run_check "$number" "$check"; echo >&3; } &
-    number=$((number + 1))
+    { eval "run_group $group"; echo >&3; } &
 done
 wait
 turn=0
-while [ "$turn" -lt "$number" ]; do print_fault "$turn"; turn=$((turn + 1)); done
+while [ "$turn" -lt "$count" ]; do print_fault "$turn"; turn=$((turn + 1)); done

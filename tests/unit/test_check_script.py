@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -727,3 +730,130 @@ def test_a_watcher_whose_looks_all_fail_is_told(tmp_path: Path) -> None:
         pytest.skip("this machine has just booted")
     looked.unlink()
     assert "has not looked for" in fault(tmp_path, *check, SINCE=str(int((up - 350) * 1e6)))
+
+
+def logged(folder: Path, name: str) -> Path:
+    """Has each call of a program of this machine logged, a line each."""
+    log = folder / f"{name}.log"
+    program = shutil.which(name)
+    assert program is not None
+    stand_in(folder, name, f'echo "$*" >>{log}; exec {program} "$@"')
+    return log
+
+
+@pytest.fixture(scope="module")
+def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The port of a TLS server named a.test and b.test, and the folder of its pair."""
+    pair = tmp_path_factory.mktemp("pair")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-keyout", pair / "privkey.pem", "-out", pair / "fullchain.pem", "-days", "9",
+         "-subj", "/CN=a.test", "-addext", "subjectAltName=DNS:a.test,DNS:b.test"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair / "fullchain.pem", pair / "privkey.pem")
+
+    def serve(listening: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        Thread(target=serve, args=(listening,), daemon=True).start()
+        yield str(listening.getsockname()[1]), pair
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_checks_of_one_server_share_a_session_and_are_told_apart(
+    tmp_path: Path, tls_server: tuple[str, Path]
+) -> None:
+    port, pair = tls_server
+    sessions, locks = logged(tmp_path, "openssl"), logged(tmp_path, "flock")
+    root = str(pair / "fullchain.pem")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "fullchain.pem").write_text("none")
+    end = ("127.0.0.1", port, "a.test")
+    assert faults(
+        tmp_path,
+        ("port_answers", *end[:2]),
+        ("tls_verifies", *end, root),
+        ("served_is_fresh", *end),
+        ("pair_is_served", str(pair), *end),
+    ) == ["", "", "", ""]
+    assert [line.split()[0] for line in sessions.read_text().splitlines()] == ["s_client"]
+    assert len(locks.read_text().splitlines()) == 1, "one shell asks for it"
+    answers = faults(
+        tmp_path,
+        ("tls_verifies", *end, root),
+        ("tls_verifies", "127.0.0.1", port, "c.test", root),
+        ("tls_verifies", "127.0.0.1", port, "b.test", root),
+        ("served_is_fresh", *end),
+        ("pair_is_served", str(other), *end),
+        ("pair_is_served", str(pair), *end),
+    )
+    assert [not answer for answer in answers] == [True, False, True, True, False, True], answers
+    assert "does not prove to be c.test" in answers[1]
+    assert answers[4].endswith("the file is missing")
+
+
+def test_a_session_that_fails_is_asked_for_again_by_each_check(
+    tmp_path: Path, tls_server: tuple[str, Path]
+) -> None:
+    """The first time is no proof: a busy machine misses a deadline."""
+    port, pair = tls_server
+    end = ("127.0.0.1", port, "a.test")
+    program, first = shutil.which("openssl"), tmp_path / "first"
+    stand_in(
+        tmp_path,
+        "openssl",
+        f'[ "$1" != s_client ] || mkdir {first} 2>/dev/null || exec {program} "$@"',
+    )
+    stand_in(tmp_path, "bash", "exit 1")
+    assert faults(
+        tmp_path,
+        ("port_answers", *end[:2]),
+        ("tls_verifies", *end, str(pair / "fullchain.pem")),
+        ("served_is_fresh", *end),
+    ) == ["", "", ""]
+
+
+def test_routers_are_asked_for_at_once_and_told_apart(tmp_path: Path) -> None:
+    locks = logged(tmp_path, "flock")
+    stand_in(
+        tmp_path,
+        "curl",
+        'for word; do case "$word" in http:*/bad) echo \'{"error":["no such service"]}\' ;; '
+        "http:*/gone) echo '404 page not found' ;; http:*) echo '{\"status\":\"enabled\"}' ;; "
+        '*) continue ;; esac; echo; echo "$word"; done',
+    )
+    names = ("shop", "bad", "gone", "shop-next")
+    assert faults(tmp_path, *(("router_is_enabled", f"http://t/{name}") for name in names)) == [
+        "",
+        '"error":["no such service"]',
+        "Traefik does not have this router",
+        "",
+    ]
+    assert len(locks.read_text().splitlines()) == 1
+
+
+def test_without_awk_each_check_is_run_on_its_own(tmp_path: Path) -> None:
+    stand_in(tmp_path, "awk", "exit 137")
+    stand_in(
+        tmp_path,
+        "systemctl",
+        "shift 9; case $1 in up*) state=active ;; *) state=inactive ;; esac\n"
+        "printf 'MainPID=0\\nLoadState=loaded\\nActiveState=%s\\n' $state",
+    )
+    stand_in(tmp_path, "journalctl", "echo its last words")
+    units = ("up.timer", "down.service", "up.service")
+    assert faults(tmp_path, *(("unit_runs", unit) for unit in units)) == [
+        "",
+        "is inactive: its last words",
+        "",
+    ]
