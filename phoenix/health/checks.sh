@@ -5,8 +5,8 @@
 # program was killed, or could not start, and that is a fault, as is a check that does not finish.
 # Every check has a deadline, says what it saw, and changes nothing.
 # WARNING and LEAST are percent of a file system: with less free comes a warning, then a fault.
-# `once` shares what several checks need: a TLS session, the answers of DNS, and so on. Checks that need the
-# same (`groups`) are run by one shell, which asks for it once (`hear`): a process of each program less.
+# `once` shares what several checks need: the answers of DNS, the states of units, and so on. Checks that need
+# the same, as the TLS session with a server, are run by one shell (`groups`), which keeps what it heard (`hear`).
 
 parallel=32
 retry=  # set when a check runs for the second time: it then shares nothing with others
@@ -38,10 +38,11 @@ once() { # KEY COMMAND...: prints the output of the command, which runs once for
 
 heard_of= heard= heard_status=
 
-hear() { # KEY COMMAND...: sets `heard` to what `once` prints and returns its status; a shell asks once
+hear() { # KEY COMMAND...: sets `heard` to what the command prints and returns its status; a shell asks once
     if [ -n "$retry" ] || [ "$1" != "$heard_of" ]; then
         heard_of=$1
-        heard=$(once "$@")
+        shift
+        heard=$("$@" 2>&1)
         heard_status=$?
     fi
     return "$heard_status"
@@ -82,7 +83,7 @@ units() { # "UNIT<tab>PROPERTIES" of each that a check asks about: systemd answe
 unit_properties_of() { # UNIT: sets what the shared answer has of it; nothing where the check runs again
     properties=
     [ -z "$retry" ] || return
-    hear units units
+    hear units once units units
     properties=$newline$heard
     case "$properties" in
     *"$newline$1$tab"*) properties=${properties#*"$newline$1$tab"} properties=${properties%%"$newline"*} ;;
@@ -520,7 +521,7 @@ pair_is_served() { # PAIR ADDRESS PORT NAME: the service has loaded what is on d
 
 router_is_enabled() { # URL
     if [ -n "$retry" ]; then output=$(curl -sSg --max-time 5 "$1" 2>&1); else
-        hear routers routers
+        hear routers once routers routers
         output=$newline$heard$newline
         case "$output" in
         *"$newline$1$tab"*) output=${output#*"$newline$1$tab"} output=${output%%"$newline"*} ;;
@@ -542,7 +543,7 @@ routers() { # "URL<tab>ANSWER" of each that a check asks about
 
 request_gives() { # STATUS URL ROOT [ADDRESS]: at that address, wherever the name leads
     if [ -z "$retry$4" ]; then
-        hear requests requests
+        hear requests once requests requests
         case "$newline$heard$newline" in *"$newline$1 $2$newline"*) well; return ;; esac
     fi
     output=$(curl -sSg -o /dev/null -w '%{http_code}' --max-time 15 --cacert "$3" \
