@@ -462,8 +462,12 @@ roots_are_there() { # FILE: what this host proves others' certificates by
 keys_are_private() {
     files=$(timeout 10 find "$1" -type f -printf '%m %p\n' 2>&1) && [ -n "$files" ] ||
         { echo "no key can be looked at: $files"; return; }
-    open=$(printf '%s\n' "$files" | sed -n '/^[0-7]*00 /!s/^[0-7]* //p' | head -n 1)
-    if [ -n "$open" ]; then echo "$open can be read by others"; else well; fi
+    while read -r mode open; do
+        case "$mode" in *00) ;; *) echo "$open can be read by others"; return ;; esac
+    done <<EOT
+$files
+EOT
+    well
 }
 
 pair_fits() { # PAIR CERTIFICATE NAME...: key and certificate belong together, and carry exactly these names
@@ -486,9 +490,14 @@ EOT
     [ -n "$cert" ] || { echo "$pair/fullchain.pem is missing or no certificate"; return; }
     [ "$cert" = "$(openssl pkey -in "$pair/privkey.pem" -pubout 2>/dev/null)" ] ||
         { echo "$pair/privkey.pem is not the key of the certificate"; return; }
-    names_in_it=$(printf '%s\n' "$names_in_it" | tr -d ' ' | tr , '\n' | sed 's/^[^:]*://' | sort)
-    [ "$names_in_it" = "$(printf '%s\n' "$@" | sort)" ] ||
-        { echo "the certificate is for $(echo $names_in_it), not $*"; return; }
+    listed= count=0
+    set -f
+    for word in $names_in_it; do  # "DNS:a.test, IP Address:10.0.0.1"
+        case "$word" in *:*) word=${word%,} listed="$listed ${word#*:}" count=$((count + 1)) ;; esac
+    done
+    set +f
+    for name; do case "$listed " in *" $name "*) ;; *) count= ;; esac; done
+    [ "$count" = $# ] || { echo "the certificate is for${listed:- nobody}, not $*"; return; }
     lifetime <<EOT
 $output
 EOT

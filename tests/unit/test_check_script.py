@@ -857,3 +857,42 @@ def test_without_awk_each_check_is_run_on_its_own(tmp_path: Path) -> None:
         "is inactive: its last words",
         "",
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("a.test", "*.b.test", "10.0.0.1"), ""),
+        (("10.0.0.1", "*.b.test", "a.test"), ""),
+        (("a.test", "*.b.test"), "for a.test *.b.test 10.0.0.1, not a.test *.b.test"),
+        (("a.test", "*.b.test", "10.0.0.1", "c.test"), ", not a.test *.b.test 10.0.0.1 c.test"),
+        (("a.test", "x.b.test", "10.0.0.1"), ", not a.test x.b.test 10.0.0.1"),
+        (("a.test", "b.test", "10.0.0.1"), ", not a.test b.test 10.0.0.1"),
+    ],
+)
+def test_a_certificate_carries_exactly_its_names(
+    tmp_path: Path, names: tuple[str, ...], words: str
+) -> None:
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "1", "-subj", "/", "-addext",
+         "subjectAltName=DNS:a.test,DNS:*.b.test,IP:10.0.0.1",
+         "-keyout", tmp_path / "privkey.pem", "-out", tmp_path / "fullchain.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    fault_text = fault(tmp_path, "pair_fits", str(tmp_path), "gateway", *names)
+    assert fault_text.startswith("the certificate is for " if words else "")
+    assert fault_text.endswith(words)
+    assert bool(fault_text) == bool(words)
+
+
+def test_a_key_that_others_can_read_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    for name, mode in (("a", 0o600), ("b c", 0o640), ("d", 0o400)):
+        (folder / name).touch()
+        (folder / name).chmod(mode)
+    check = ("keys_are_private", str(folder))
+    assert fault(tmp_path, *check) == f"{folder}/b c can be read by others"
+    (folder / "b c").chmod(0o600)
+    assert fault(tmp_path, *check) == ""
