@@ -7,23 +7,22 @@ Built on the lab's runtime image, no registry involved; tagged by a hash of ever
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass
 
 from docker import DockerClient  # type: ignore[import-untyped]
-from docker.errors import APIError, BuildError  # type: ignore[import-untyped]
 
+from lab import image
 from lab.image import exists, pack
 from lab.progress import timed
-from lab.settings import ROOT, LabError
+from lab.settings import ROOT
 
 _EMULATOR = ROOT / "portainer_emulator"
 
 # Flags follow the entry point as with the real images: `docker run IMAGE --sslcert ...`. The
 # deployment model is EMULATOR_MODE (sync or async), AGENT_SECRET as with the real ones.
 _DOCKERFILE = """\
-ARG BASE
-FROM $BASE AS common
+ARG ROOTFS
+FROM $ROOTFS AS common
 WORKDIR /opt/phoenix
 COPY portainer_emulator portainer_emulator
 ENV PYTHONUNBUFFERED=1
@@ -73,23 +72,5 @@ def build(client: DockerClient, base_tag: str) -> PortainerImages:
     for tag, target in ((images.server, "server"), (images.agent, "agent")):
         if not exists(client, tag):
             with timed(f"image {tag}"):
-                _build(client, context, tag, target, base_tag)
+                image.build(client, context, tag, target, base_tag)
     return images
-
-
-def _build(client: DockerClient, context: bytes, tag: str, target: str, base_tag: str) -> None:
-    try:
-        client.images.build(
-            fileobj=io.BytesIO(context),
-            custom_context=True,
-            tag=tag,
-            target=target,
-            buildargs={"BASE": base_tag},
-            rm=True,
-        )
-    except BuildError as error:
-        output = "".join(str(step.get("stream", "")) for step in error.build_log)
-        last = "\n".join(output.splitlines()[-15:])
-        raise LabError(f"image {tag} cannot be built: {error}\n{last}") from None
-    except APIError as error:
-        raise LabError(f"image {tag} cannot be built: {error}") from None
