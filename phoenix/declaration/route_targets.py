@@ -288,7 +288,7 @@ def _check_clients(service: Service, names: _Names, report: Report) -> None:
     if service.exposure != "gateway" or gateway is None or not gateway.firewall_enabled:
         return
     port = service.gateway_port or ports.HTTPS
-    each = " and ".join(one.name for one in names.site.gateways)
+    each = " and ".join(host.name for host in names.site.gateways)
     opened = [
         firewall.network_of(flow.source) for flow in names.flows if firewall.opens(flow, port)
     ]
@@ -310,9 +310,13 @@ def _check_clients(service: Service, names: _Names, report: Report) -> None:
 def _check_doors(site: Site, report: Report) -> None:
     """Tell of clients that a rule lets in at one gateway alone: the virtual address may move."""
     asked = dict.fromkeys(
-        (ports.HTTP, ports.HTTPS, *(one.gateway_port for one in site.services if one.gateway_port))
+        (
+            ports.HTTP,
+            ports.HTTPS,
+            *(service.gateway_port for service in site.services if service.gateway_port),
+        )
     )
-    for one, other in permutations(site.gateways, 2):
+    for gateway, other in permutations(site.gateways, 2):
         if not other.firewall_enabled:
             continue
         let_in = [
@@ -321,7 +325,7 @@ def _check_doors(site: Site, report: Report) -> None:
                 for flow in firewall.flows(site)
                 if flow.destination == host and not isinstance(flow.source, Host)
             ]
-            for host in (one, other)
+            for host in (gateway, other)
         ]
         for port in asked:
             here, there = (
@@ -329,16 +333,16 @@ def _check_doors(site: Site, report: Report) -> None:
                 for flows in let_in
             )
             for source in dict.fromkeys(here):
-                if source is None and any(card.address is None for card in one.interfaces):
+                if source is None and any(card.address is None for card in gateway.interfaces):
                     continue  # of a network without a declared subnet, where nothing moves
                 if not any(_within(source, wider) for wider in there):
                     report.warn(
                         other.source.file,
                         f"{other.source.path}.firewall.rules",
-                        f"{one.name} lets in {source or 'anyone'} on port {port}, and {other.name} "
-                        "does not: they are refused while it has the virtual address",
-                        f"write the rule in firewall.rules of both {one.name} and {other.name}, "
-                        "or of neither",
+                        f"{gateway.name} lets in {source or 'anyone'} on port {port}, and "
+                        f"{other.name} does not: they are refused while it has the virtual address",
+                        f"write the rule in firewall.rules of both {gateway.name} and "
+                        f"{other.name}, or of neither",
                     )
 
 
