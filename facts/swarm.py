@@ -11,12 +11,17 @@ from facts.host_fact import HostFact, marked
 from phoenix.components.swarm.cluster import Swarm, SwarmError, read
 from phoenix.shell import Script
 
+# A node is pending from the start of its Docker until it has met a manager (moby's LocalNodeState):
+# a few seconds, or for good where none is there.
 # A manager without enough others says so as an error, and lists no nodes.
 _SCRIPT = Script(
     "swarm",
     """command -v docker >/dev/null || { echo absent; exit 0; }
-info=$(timeout 60 docker info --format '{{json .Swarm}}' 2>&1) ||
- { printf 'silent %s\\n' "$(printf '%s' "$info" | tail -n 1)"; exit 0; }
+for look in $(seq 20); do
+ info=$(timeout 60 docker info --format '{{json .Swarm}}' 2>&1) ||
+  { printf 'silent %s\\n' "$(printf '%s' "$info" | tail -n 1)"; exit 0; }
+ case $info in *'"LocalNodeState":"pending"'*) sleep 1 ;; *) break ;; esac
+done
 printf 'info %s\\n' "$(printf '%s' "$info" | grep '^{')"
 case $info in *'"ControlAvailable":true'*'"Error":""'*) ;; *) exit 0 ;; esac
 ids=$(timeout 20 docker node ls --quiet 2>/dev/null) && [ -n "$ids" ] || exit 0

@@ -159,7 +159,7 @@ def test_a_new_stack_that_never_runs_says_why(site: Site) -> None:
 def test_a_task_that_finds_no_node_is_waited_for_and_told(site: Site) -> None:
     with pytest.raises(api.StackFailedError) as failed:
         converge(site, content("double/pending:1"), seconds=1.0)
-    assert "web.1 (pending: no suitable node)" in failed.value.reason
+    assert "web.1 (pending: no suitable node)" in str(failed.value)
 
 
 def test_a_file_of_other_content_is_a_new_version_and_the_old_one_goes(site: Site) -> None:

@@ -604,6 +604,15 @@ def sh(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+def asked(stand_ins: Path) -> Swarm:
+    """What the fact answers on a host with these stand-ins."""
+    answer = subprocess.run(
+        ["sh", "-c", SwarmNodeFact().command().get_raw_value()], capture_output=True,
+        text=True, check=True, env={"PATH": f"{stand_ins}:/usr/bin:/bin"},
+    )  # fmt: skip
+    return SwarmNodeFact().process(answer.stdout.splitlines())
+
+
 def test_networks_that_docker_does_not_list_are_not_taken_for_none(tmp_path: Path) -> None:
     """What was to be removed counted as gone, and what is there was made again."""
     told = json.dumps(overlay("apps"))
@@ -618,19 +627,28 @@ esac
 """
     stand_in(tmp_path, "docker", docker)
 
-    def ask() -> Swarm:
-        answer = subprocess.run(
-            ["sh", "-c", SwarmNodeFact().command().get_raw_value()], capture_output=True,
-            text=True, check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-        )  # fmt: skip
-        return SwarmNodeFact().process(answer.stdout.splitlines())
-
-    assert [one.name for one in ask().overlays] == ["apps"]
+    assert [network.name for network in asked(tmp_path).overlays] == ["apps"]
     (tmp_path / "docker.moves").touch()  # one that was listed has gone
-    assert [one.name for one in ask().overlays] == ["apps"]
+    assert [network.name for network in asked(tmp_path).overlays] == ["apps"]
     (tmp_path / "docker.fails").touch()
     with pytest.raises(FactError, match="Docker does not tell the swarm's networks"):
-        ask()
+        asked(tmp_path)
+
+
+@pytest.mark.parametrize(("looks", "state"), [(3, "active"), (1000, "pending")])
+def test_a_node_whose_docker_has_just_started_is_given_time(
+    tmp_path: Path, looks: int, state: str
+) -> None:
+    """A sync after a restart of Docker was refused with "wait, or docker swarm leave"."""
+    stand_in(tmp_path, "sleep", ":")
+    stand_in(
+        tmp_path,
+        "docker",
+        f"""echo >>{tmp_path}/looks
+state=active; [ "$(wc -l <{tmp_path}/looks)" -gt {looks} ] || state=pending
+printf '{{"LocalNodeState":"%s","NodeID":"a","ControlAvailable":false,"Error":""}}\\n' $state""",
+    )
+    assert asked(tmp_path).state == state
 
 
 TOKEN = "SWMTKN-1-planted"
