@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from phoenix.declaration.guests import Entry
@@ -676,6 +676,35 @@ def firewall_rules(site: Site, report: Report) -> None:
                         f"{', '.join(map(str, site.subnets))}",
                         "correct it, or keep it where that network reaches the site by a router",
                     )
+
+
+def senders(site: Site, report: Report) -> None:
+    """Warn of clients that are named by a virtual address: who holds it sends by its own."""
+    for file, path, peer in _named_clients(site):
+        address = peer.network_address
+        if peer.prefixlen == peer.max_prefixlen and address in site.virtual_addresses:
+            own = " and ".join(str(host.address) for host in site.gateways)
+            report.warn(
+                file,
+                path,
+                f"nothing comes from {address}: it is a virtual address (site.virtual_address), "
+                "and a gateway sends from its own",
+                f"write {own} where the gateways are meant, or remove it",
+            )
+
+
+def _named_clients(site: Site) -> Iterator[tuple[str, str, IPv4Network]]:
+    """The file, path and network of each client that a declaration lets in or refuses."""
+    for host in site.hosts:
+        for file, path, rule in _rules_of(host):
+            if rule.source is not None:
+                yield file, f"{path}.source", rule.source
+        for share in host.exports:
+            for client in share.clients:
+                yield share.source.file, f"{share.source.path}.clients", client
+    for service in site.services:
+        for network in service.options.allowed_networks:
+            yield service.source.file, f"{service.source.path}.allowed_networks", network
 
 
 def _refusals(host: Host, needed: Sequence[firewall.Flow], report: Report) -> None:

@@ -241,6 +241,7 @@ def load_site(
     conflicts.resolvers(site, report)
     conflicts.forwarding(site, report)
     conflicts.firewall_rules(site, report)
+    conflicts.senders(site, report)
     networks.outer_names(site, report)
     swarm.check(site, LXC_FILE, report)
     swarm_stacks.check(site, report)

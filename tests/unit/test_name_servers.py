@@ -78,6 +78,8 @@ def test_both_have_the_same_zone_and_their_own_address(site: Site) -> None:
     assert set(first) ^ set(second) == {f"listen-address={FIRST}", f"listen-address={SECOND}"}
     with pytest.raises(dnsmasq.DnsmasqError, match=f"{SECOND} is this server: a loop"):
         dnsmasq.config(site, dns.records(site), [str(SECOND)], on=site.host("names"))
+    with pytest.raises(dnsmasq.DnsmasqError, match=f"{SECOND} is names, a name server of this"):
+        dnsmasq.config(site, dns.records(site), [str(SECOND)])
     (finding,) = [
         found
         for found in setting_values.check(
@@ -85,7 +87,7 @@ def test_both_have_the_same_zone_and_their_own_address(site: Site) -> None:
         )
         if found.path == "dns_upstreams"
     ]
-    assert "a loop" in finding.message
+    assert f"{SECOND} is names, a name server of this site as well" in finding.message
 
 
 def test_port_53_of_both_is_open_to_the_site_alone(site: Site) -> None:

@@ -26,7 +26,7 @@ from phoenix.health.paths import paths
 from phoenix.proxmox.firewall import scopes
 from phoenix.site.model import Site
 from phoenix.watch.causes import Findings, Outcome, causes, walk
-from tests.unit.site_builder import LXC, Declaration, lxc, minimal, problem
+from tests.unit.site_builder import LXC, VM, Declaration, lxc, minimal, problem
 from tests.unit.test_check_faults import Guest
 
 VIRTUAL = IPv4Address("10.0.0.9")
@@ -148,6 +148,27 @@ def test_clients_that_one_gateway_alone_lets_in_are_told(
     guests[lacks]["firewall"] = {"rules": [CLIENTS]}
     both = declaration.load(tmp_path).warnings
     assert not [one for one in both if "lets in" in one.message]
+
+
+def test_clients_named_by_it_are_told(tmp_path: Path) -> None:
+    declaration = with_two()
+    guests = declaration.lxc["lxc_configs"]
+    guests["102"]["firewall"] = {"rules": [CLIENTS | {"source": "10.0.0.9"}]}
+    service = declaration.vm["vms"][0]["traefik_service"]
+    service["allowed_networks"] = ["10.0.0.9", "10.0.0.8/31", "site"]
+    share = {"path": "/srv/share", "clients": ["10.0.0.9", "10.0.0.24"]}
+    declaration.hypervisor = {"nfs": {"exports": [share]}}
+    places = {
+        (finding.file, finding.path)
+        for finding in declaration.load(tmp_path).warnings
+        if finding.message.startswith("nothing comes from 10.0.0.9")
+        and finding.fix.startswith("write 10.0.0.20 and 10.0.0.30 where")
+    }
+    assert places == {
+        (LXC, "lxc_configs.102.firewall.rules[0].source"),
+        (VM, "vms[0].traefik_service.allowed_networks"),
+        ("phoenix_hypervisor_config.json", "nfs.exports[0].clients"),
+    }
 
 
 @pytest.mark.parametrize("jump", ["10.0.0.9", "root@10.0.0.9:2222", "root@bastion,ops@10.0.0.9"])

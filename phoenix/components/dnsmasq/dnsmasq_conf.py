@@ -37,8 +37,8 @@ def config(
         behind_another: another resolver has port 53 of the host, and forwards the zone.
 
     Raises:
-        DnsmasqError: no upstream, one that is no address, or one that is this server itself or a
-            virtual address of the gateways; or another resolver forwards the zone of a site
+        DnsmasqError: no upstream, one that is no address, or one that is a name server of the site
+            or a virtual address of the gateways; or another resolver forwards the zone of a site
             whose answers depend on the network.
     """
     own = addresses(on or site.hypervisor)
@@ -60,6 +60,12 @@ def config(
             ) from error
         if address in own:
             raise DnsmasqError(f"setting dns_upstreams: {upstream} is this server: a loop")
+        for server in site.name_servers:
+            if address in addresses(server):
+                raise DnsmasqError(
+                    f"setting dns_upstreams: {upstream} is {server.name}, a name server of this "
+                    "site as well: they would wait for each other: name another resolver"
+                )
         if address in site.virtual_addresses:
             raise DnsmasqError(
                 f"setting dns_upstreams: {upstream} is a virtual address of the gateways "
