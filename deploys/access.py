@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra import host
 
 from deploys.context import secrets, settings, site
-from deploys.given import given
+from deploys.given_secrets import given_secret
 from facts.proxmox import ApiFingerprint, NodeFingerprints
 from operations.host_state import question, read_or
 from operations.portainer import PortainerAccess
@@ -34,7 +34,7 @@ def portainer() -> PortainerAccess:
             url=elsewhere.url,
             ca_pem=elsewhere.ca or None,
             fingerprint=elsewhere.fingerprint,
-            api_key=given(API_KEY),
+            api_key=given_secret(API_KEY),
         )
     server = guest_with(site(), "portainer")
     return PortainerAccess(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploys.context import settings, site, site_host
-from deploys.given import given
+from deploys.given_secrets import given_secret
 from deploys.site_secrets import secret
 from operations import moves
 from phoenix.components.config_tree.tree import Tree, TreeFile
@@ -47,7 +47,7 @@ def shared_secret() -> TreeFile:
 
     That of a Portainer elsewhere is given: it knows no other.
     """
-    known = given(AGENT_SECRET) if site().portainer_elsewhere else secret(AGENT_SECRET)
+    known = given_secret(AGENT_SECRET) if site().portainer_elsewhere else secret(AGENT_SECRET)
     value = known.get_secret_value()
     return TreeFile(f"AGENT_SECRET={value}\n", mode="0600", secret=True)
 

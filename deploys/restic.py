@@ -5,9 +5,8 @@ have it, it is updated with the system, and it writes folders, SFTP and S3 by it
 needs itself on the other end.
 """
 
-from pydantic import SecretStr
-
 from deploys.context import secrets, setting_errors, site, site_host
+from deploys.given_secrets import given_secret
 from deploys.site_secrets import secret
 from operations import restic as operations
 from operations.config_tree import config_tree
@@ -17,8 +16,7 @@ from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.restic import files as restic
 from phoenix.derived.backups import of_host
 from phoenix.files import render
-from phoenix.secrets import backup_password, catalog
-from phoenix.secrets.errors import SecretError
+from phoenix.secrets import backup_password
 from phoenix.shell import fill
 from phoenix.site.model import Backups, BackupTarget
 from phoenix.site.secret_names import (
@@ -32,28 +30,14 @@ FOLDER = "components/restic"
 UNITS = "/etc/systemd/system"
 
 
-def given(name: str) -> SecretStr:
-    """A secret of the target, which Phoenix does not make.
-
-    Raises:
-        SecretError: nobody has given it, or it cannot be used.
-    """
-    value = secrets().find(name)
-    if value is None:
-        raise SecretError(
-            f"secret {name} is missing: site.backups.target needs it. Give it as the file that "
-            f"PHOENIX_SECRET_{name.upper()}_FILE names (docs/secrets.md)"
-        )
-    catalog.check(name, value)
-    return value
-
-
 def credentials(target: BackupTarget) -> dict[str, str]:
     """Path to content of what logs in to a target."""
     if target.kind == "sftp":
-        return {restic.SSH_KEY: given(BACKUP_SSH_KEY).get_secret_value().strip() + "\n"}
+        return {restic.SSH_KEY: given_secret(BACKUP_SSH_KEY).get_secret_value().strip() + "\n"}
     if target.kind == "s3":
-        return {restic.S3: restic.s3_file(given(BACKUP_S3_ID), given(BACKUP_S3_SECRET))}
+        return {
+            restic.S3: restic.s3_file(given_secret(BACKUP_S3_ID), given_secret(BACKUP_S3_SECRET))
+        }
     return {}
 
 

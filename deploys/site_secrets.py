@@ -57,7 +57,7 @@ def secret(name: str) -> SecretStr:
     held = _held(ctx_state.get())  # type: ignore[no-untyped-call]
     if held:
         raise held_secrets.refusal(held)
-    operations.kept(name=f"Secrets: {name}", secret=name, store=secrets())
+    operations.stored(name=f"Secrets: {name}", secret=name, store=secrets())
     value = secrets().get(name, catalog.generator(name))
     operations.remember(name, value)
     return value

@@ -12,9 +12,9 @@ from phoenix.components.swarm import address_pool
 if site_host().swarm is not None:
     with setting_errors():
         pools = [str(pool) for pool in address_pool.pools(site(), settings())]
-        taken = address_pool.taken(site(), settings())
+        taken = address_pool.ranges_in_use(site(), settings())
     if site_host() == site().swarm_nodes[0]:
-        swarm.made(name="Swarm: made", site=site(), pools=pools)
+        swarm.initialized(name="Swarm: made", site=site(), pools=pools)
     swarm.joined(name="Swarm: joined", site=site())
     # Both on every node: pyinfra keeps the order of one host's steps alone.
     swarm.node(name="Swarm: managers", site=site(), taken=taken, role="manager")

@@ -27,7 +27,7 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
     moves.refuse_ahead(site())
     with setting_errors():
         program = pinned_program("traefik")
-        own = traefik_tree.kept()
+        own = traefik_tree.own_traefik()
         static = traefik.static_config(
             site(), on=site_host(), metrics=settings().traefik_metrics, entry_points=own.used
         )

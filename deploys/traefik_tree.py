@@ -17,7 +17,7 @@ from phoenix.shell import fill, in_turn
 COMPONENT = "traefik"
 
 
-def kept() -> OwnTraefik:
+def own_traefik() -> OwnTraefik:
     """A person's own files that Traefik goes on to read beside the site's; empty where none is."""
     none = OwnTraefik()
     if settings().taking_over.traefik != "keep":

@@ -104,11 +104,10 @@ def waiting(access: ProxmoxAccess, desired: Plan) -> dict[int, str]:
     """
     client = _reader(access)
     try:
-        lines = nodes.told(client, desired.guests, desired.settings)
+        lines = nodes.warnings(client, desired.guests, desired.settings)
         reasons = nodes.out_of_reach(client, desired.guests) if lines else {}
-        lines += (
-            *placement.told(client, desired.guests), *availability.told(client, desired.guests)
-        )  # fmt: skip
+        lines += placement.warnings(client, desired.guests)
+        lines += availability.warnings(client, desired.guests)
     except ProxmoxError:
         return {}
     for line in (*lines, *reasons.values()):

@@ -54,7 +54,7 @@ def _remember(hypervisor: Host) -> None:
 
 
 @operation()
-def kept(secret: str, store: SecretStore) -> Generator[FunctionCommand, None, None]:
+def stored(secret: str, store: SecretStore) -> Generator[FunctionCommand, None, None]:
     """Keep the value that was generated for `secret`, on the control machine.
 
     Args:

@@ -49,7 +49,7 @@ class _Manager(NamedTuple):
 
 
 @operation(reads=lambda *_, **__: [question(SwarmNode)])
-def made(site: Site, pools: Iterable[str]) -> Commands:
+def initialized(site: Site, pools: Iterable[str]) -> Commands:
     """Make the site's swarm on this host, unless another node has it.
 
     Args:

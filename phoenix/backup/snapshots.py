@@ -152,7 +152,7 @@ def newest(snapshots: Iterable[Snapshot], part: str, at: datetime) -> Snapshot:
     raise BackupError(f"no backup of {part}{old}: {have}")
 
 
-def wanted(parts: Sequence[Part], word: str | None) -> tuple[Part, ...]:
+def parts_named(parts: Sequence[Part], word: str | None) -> tuple[Part, ...]:
     """The parts that an operator means.
 
     Args:

@@ -223,7 +223,7 @@ def _restore_at(
     what: str | None, at: str, inventory: Path, identity: Path | None, *, replace: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    from phoenix.backup.snapshots import moment, wanted
+    from phoenix.backup.snapshots import moment, parts_named
     from phoenix.cli import project
     from phoenix.cli.converge import converge, finish
     from phoenix.cli.targets import Work
@@ -232,7 +232,7 @@ def _restore_at(
     site = project.load(inventory)
     _having(site)
     when = moment(at, datetime.now().astimezone(), datetime.astimezone)
-    chosen = wanted(parts(site.site), what)
+    chosen = parts_named(parts(site.site), what)
     if what is None and identity is None:  # nobody could open them
         chosen = tuple(part for part in chosen if part.name != SECRETS)
     data: dict[str, object] = {

@@ -37,9 +37,9 @@ def seen_of(site: project.Project, observed: observation.Observed) -> Seen:
     firewall = config.firewall and config.api != "off"
     try:
         stored = site.secrets.kept_names()
-        return observation.seen(site.site, observed, stored, used, firewall=firewall)
+        return observation.sightings(site.site, observed, stored, used, firewall=firewall)
     except SecretError as error:
-        seen = observation.seen(site.site, observed, frozenset(), used, firewall=firewall)
+        seen = observation.sightings(site.site, observed, frozenset(), used, firewall=firewall)
         return replace(seen, unknown=(*seen.unknown, f"kept secrets: {error}"))
 
 

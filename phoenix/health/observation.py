@@ -138,7 +138,7 @@ def projects(observed: Observed, host: str) -> tuple[ComposeProject, ...] | None
     return None if answer is None else from_json(answer)
 
 
-def seen(
+def sightings(
     site: Site, observed: Observed, stored: Set[str], used: Set[str], *, firewall: bool = True
 ) -> Seen:
     """What was seen of things that may not be declared; a host that told nothing is in `unknown`.

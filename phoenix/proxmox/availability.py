@@ -270,7 +270,7 @@ def _schedule(
             yield Write("PUT", f"cluster/replication/{job['id']}", data, summary)
 
 
-def told(client: Client, guests: Sequence[DesiredGuest]) -> tuple[str, ...]:
+def warnings(client: Client, guests: Sequence[DesiredGuest]) -> tuple[str, ...]:
     """Replication jobs of guests that are declared to be replicated, to nodes that are not.
 
     Raises:

@@ -59,7 +59,7 @@ def out_of_reach(client: Client, guests: Sequence[DesiredGuest]) -> dict[int, st
     return reasons
 
 
-def told(
+def warnings(
     client: Client, guests: Iterable[DesiredGuest], settings: ProxmoxSettings
 ) -> tuple[str, ...]:
     """Each node that is down and what waits for it beside its guests, a sentence each.

@@ -118,7 +118,7 @@ def asked_for(client: Client, guests: Iterable[DesiredGuest]) -> tuple[str, ...]
     return tuple(lines)
 
 
-def told(client: Client, guests: Iterable[DesiredGuest]) -> tuple[str, ...]:
+def warnings(client: Client, guests: Iterable[DesiredGuest]) -> tuple[str, ...]:
     """Guests that stay on another node than the declared one though nothing is down, and why.
 
     Raises:

@@ -23,10 +23,10 @@ def once_per_site(function: Callable[[Site], T]) -> Callable[[Site], T]:
     key = f"{function.__module__}.{function.__qualname__}"
 
     @wraps(function)
-    def kept(site: Site) -> T:
+    def memoized(site: Site) -> T:
         known = site.__dict__
         if key not in known:
             known[key] = function(site)
         return cast(T, known[key])
 
-    return kept
+    return memoized

@@ -100,7 +100,7 @@ def look(
     now = time.time()
     arrivals = _arrivals(run / "reports")
     observed = judge.observe(site, arrivals, state, now)
-    messages = judge.told(site, observed, state, now)
+    messages = judge.messages_of(site, observed, state, now)
     for message in messages:
         print(f"{message.kind}: {message.title}\n{message.body}", flush=True)  # noqa: T201 - the journal
     urls = _urls(etc)
@@ -127,7 +127,7 @@ def _show(
     working = state.locked_since is not None
     history = History(var / "history")
     patience, least = judge.patience(site.interval), min(_HISTORY_SECONDS, site.interval)
-    _written("the services' history", lambda: history.seen(states, now, patience, least))
+    _written("the services' history", lambda: history.add(states, now, patience, least))
     page = live.page(site, observed, walked=walked, history=history, working=working, now=now)
     reported = {
         "home.json": json.dumps(page) + "\n",

@@ -51,7 +51,7 @@ class History:
         days = [_read(path) for path in sorted(folder.glob("????-??-??.json"))]
         self.days = [day for day in days if day is not None]
 
-    def seen(self, states: Mapping[str, State], now: float, longest: float, least: float) -> bool:
+    def add(self, states: Mapping[str, State], now: float, longest: float, least: float) -> bool:
         """Add what a look saw; what it did not see is not known, and counts as neither.
 
         Args:

@@ -190,7 +190,7 @@ def look(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: float) 
         state: what was known before; it is changed.
         now: seconds since 1970.
     """
-    return told(plan, observe(plan, arrivals, state, now), state, now)
+    return messages_of(plan, observe(plan, arrivals, state, now), state, now)
 
 
 def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: float) -> Observed:
@@ -246,7 +246,7 @@ def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: floa
     )
 
 
-def told(plan: Plan, observed: Observed, state: State, now: float) -> list[Message]:
+def messages_of(plan: Plan, observed: Observed, state: State, now: float) -> list[Message]:
     """What is to be told of it; `state` goes on.
 
     Args:

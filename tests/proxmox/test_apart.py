@@ -194,8 +194,8 @@ def test_a_job_to_a_node_that_left_the_declaration_is_told(
     run(client, planned())
     both = planned(proxmox_guests={103: {"replicate_to": (SECOND, "third")}})
     available(client, both)
-    assert availability.told(client, both.guests) == ()
+    assert availability.warnings(client, both.guests) == ()
     one = planned(proxmox_guests={103: {"replicate_to": ("third",)}})
-    (line,) = availability.told(client, one.guests)
+    (line,) = availability.warnings(client, one.guests)
     assert f"is replicated to {SECOND} as well" in line
     assert "`pvesr delete 103-0`" in line

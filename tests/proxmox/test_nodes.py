@@ -61,7 +61,7 @@ def test_a_node_that_is_down_is_named_with_its_guests_and_the_rest_goes_on(
     cluster.forget()
     more = changed_site(changed_site(site, 103, memory_mb=2048), 102, memory_mb=3072)
     plan = planned(more, **on(103))
-    (line,) = nodes.told(client, plan.guests, plan.settings)
+    (line,) = nodes.warnings(client, plan.guests, plan.settings)
     assert line.startswith(f"node {SECOND} is down: ")
     assert "is not moved there" not in line, "its guest is there, as the cluster knows it"
     waiting = nodes.out_of_reach(client, plan.guests)

@@ -261,7 +261,7 @@ def test_high_availability_decides_about_its_guests(
     plan = planned(**on(103))
     assert faults(client, plan) == ()
     assert not make(client, plan, 103)
-    (line,) = placement.told(client, plan.guests)
+    (line,) = placement.warnings(client, plan.guests)
     assert "stays on node" in line
     assert f"`ha-manager migrate ct:103 {SECOND}`" in line
     assert cluster.writes() == []
@@ -271,7 +271,7 @@ def test_a_template_stays_and_is_told(cluster: Pve, client: Client, planned: Pla
     plan = planned(**on(900))
     assert faults(client, plan) == ()
     assert not make(client, plan, 900)
-    (line,) = placement.told(client, plan.guests)
+    (line,) = placement.warnings(client, plan.guests)
     assert line.endswith("a template is not moved")
 
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from phoenix.backup import BackupError
-from phoenix.backup.snapshots import Snapshot, moment, newest, parse, wanted
+from phoenix.backup.snapshots import Snapshot, moment, newest, parse, parts_named
 from phoenix.components.restic import files as restic
 from phoenix.derived import backups
 from phoenix.derived.components import trees_of
@@ -271,11 +271,11 @@ def test_what_a_host_tells_is_read_and_another_form_is_refused() -> None:
 def test_a_part_is_named_by_its_stack_or_project(tmp_path: Path) -> None:
     parts = backups.parts(declared({}).load(tmp_path))
     for word in ("stack:shop", "stack:shop-production"):
-        assert [one.name for one in wanted(parts, word)] == ["stack:shop-production"]
-    assert wanted(parts, None) == parts
+        assert [one.name for one in parts_named(parts, word)] == ["stack:shop-production"]
+    assert parts_named(parts, None) == parts
     for word in ("stack:blog", "shop", "phoenix.age"):
         with pytest.raises(BackupError, match="are: ca, portainer, stack:shop-production"):
-            wanted(parts, word)
+            parts_named(parts, word)
 
 
 def test_an_sftp_server_is_known_by_its_pinned_key_alone(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from facts.swarm import SwarmNode as SwarmNodeFact
 from phoenix.components.docker import daemon_json
 from phoenix.components.guard.ruleset import ruleset
 from phoenix.components.swarm import cluster
-from phoenix.components.swarm.address_pool import clash, pools, taken
+from phoenix.components.swarm.address_pool import clash, pools, ranges_in_use
 from phoenix.components.swarm.cluster import (
     Swarm,
     SwarmError,
@@ -248,7 +248,7 @@ def test_a_range_that_clashes_is_refused_offline(
 
 
 def test_what_a_swarm_was_made_with_may_clash_later(tmp_path: Path) -> None:
-    known = taken(site(tmp_path), settings())
+    known = ranges_in_use(site(tmp_path), settings())
     assert clash([IPv4Network("10.0.0.0/8")], known)
     assert not clash([IPv4Network("10.200.0.0/16")], known)
 
@@ -379,7 +379,7 @@ def test_docker_hosts_are_asked_for_their_swarm(tmp_path: Path) -> None:
     asked = {host.name for host in loaded.hosts if observation.request(loaded, host).swarm}
     assert asked == {"control", "worker", "second"}
     told = {"state": "active", "node": "idworker"}
-    seen = observation.seen(
+    seen = observation.sightings(
         loaded, Observed({observation.SWARM: {"worker": told, "second": None}}, {}),
         frozenset(), frozenset(),
     )  # fmt: skip

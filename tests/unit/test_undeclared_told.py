@@ -122,7 +122,7 @@ def test_what_hosts_tell_is_read_and_who_does_not_tell_is_named(site: Site) -> N
     values[observation.CONTAINERS]["worker"] = None
     values[observation.CONTAINERS]["control"] = to_json([project("x")])
     del values[observation.PLACED]["proxy"]
-    seen = observation.seen(
+    seen = observation.sightings(
         site, Observed(values, {"proxy": "timed out"}), frozenset(), frozenset()
     )
     assert list(seen.unknown) == [
@@ -131,7 +131,7 @@ def test_what_hosts_tell_is_read_and_who_does_not_tell_is_named(site: Site) -> N
     assert [one.name for one in seen.projects["control"]] == ["x"]
     assert not seen.unlisted
     values[observation.GUESTS] = {site.hypervisor.name: observation.NO_LIST}
-    without = observation.seen(site, Observed(values, {}), frozenset(), frozenset())
+    without = observation.sightings(site, Observed(values, {}), frozenset(), frozenset())
     leftovers = undeclared(site, without)
     assert (list(without.guests), leftovers.items) == ([], undeclared(site, seen).items)
     (line,) = leftovers.unlisted
@@ -144,9 +144,9 @@ def test_what_hosts_tell_is_read_and_who_does_not_tell_is_named(site: Site) -> N
     for kind, host in ((observation.SWARM, "worker"), (observation.RULES, site.hypervisor.name)):
         values[kind] = {host: None}
         values[observation.UNREAD] = {host: "it hangs"}
-        told = observation.seen(site, Observed(values, {}), frozenset(), frozenset())
+        told = observation.sightings(site, Observed(values, {}), frozenset(), frozenset())
         assert f"{host}: it hangs" in told.unknown, kind
         values[kind] = {host: {}} if kind == observation.RULES else {}
     values[observation.REGISTER] = {site.hypervisor.name: []}
-    new = observation.seen(site, Observed(values, {}), frozenset(), frozenset())
+    new = observation.sightings(site, Observed(values, {}), frozenset(), frozenset())
     assert "Portainer's API gives no answer" not in new.unknown, "a new site has none yet"

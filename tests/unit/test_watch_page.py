@@ -73,7 +73,7 @@ class Watched:
         observed = observe(known, arrivals, self.state, now)
         history = History(self.folder)
         walked = walk(known.paths, observed.findings)
-        history.seen(live.service_states(known, walked), now, 160, 60)
+        history.add(live.service_states(known, walked), now, 160, 60)
         data = live.page(known, observed, walked=walked, history=history, working=False, now=now)
         return Page.model_validate_json(json.dumps(data))
 
@@ -178,7 +178,7 @@ def test_the_reader_s_time_decides_how_old_it_is(watched: Watched) -> None:
 
 def looks(folder: Path, start: float, seconds: int, state: str, step: int = 60) -> None:
     for at in range(0, seconds, step):
-        History(folder).seen({"app": state}, start + at, 160, step)  # type: ignore[dict-item]
+        History(folder).add({"app": state}, start + at, 160, step)  # type: ignore[dict-item]
 
 
 def test_a_day_has_how_long_a_service_was_well_and_broken(tmp_path: Path) -> None:
@@ -199,9 +199,9 @@ def test_the_time_in_which_nobody_looked_is_not_known(tmp_path: Path) -> None:
 
 def test_looks_that_come_sooner_write_nothing(tmp_path: Path) -> None:
     history = History(tmp_path)
-    assert history.seen({"app": "ok"}, NOW, 160, 60)
-    assert not history.seen({"app": "ok"}, NOW + 15, 160, 60)
-    assert history.seen({"app": "ok"}, NOW + 60, 160, 60)
+    assert history.add({"app": "ok"}, NOW, 160, 60)
+    assert not history.add({"app": "ok"}, NOW + 15, 160, 60)
+    assert history.add({"app": "ok"}, NOW + 60, 160, 60)
     assert history.of("app", NOW)[0]["ok"] == 60
 
 
@@ -243,7 +243,7 @@ def test_the_history_is_shown_as_bars_and_in_words(watched: Watched) -> None:
     for day in range(5, 0, -1):
         state = "broken" if day == 3 else "ok"
         for at in (0, 60, 120):
-            History(watched.folder).seen({"shop": state}, NOW - day * DAY + at, 160, 60)  # type: ignore[dict-item]
+            History(watched.folder).add({"shop": state}, NOW - day * DAY + at, 160, 60)  # type: ignore[dict-item]
     shown = text(watched.page())
     card = shown[shown.index(">shop</a>") :]
     card = card[: card.index("</li>")]

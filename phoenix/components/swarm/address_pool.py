@@ -39,7 +39,7 @@ def pools(site: Site, settings: Settings) -> tuple[IPv4Network, ...]:
     Raises:
         SettingError: a range overlaps a network of the site, or one that Docker's bridges take.
     """
-    known = taken(site, settings)
+    known = ranges_in_use(site, settings)
     if not settings.swarm_address_pools:
         for choice in _CHOICES:
             if not clash([choice], known):
@@ -60,7 +60,7 @@ def check_networks(site: Site, settings: Settings) -> None:
         SettingError: names both.
     """
     for network in site.swarm_networks:
-        if network.subnet and (overlap := clash([network.subnet], taken(site, settings))):
+        if network.subnet and (overlap := clash([network.subnet], ranges_in_use(site, settings))):
             raise SettingError(f"network {network.name}: {overlap}")
 
 
@@ -71,7 +71,7 @@ class Taken(NamedTuple):
     what: str
 
 
-def taken(site: Site, settings: Settings) -> tuple[Taken, ...]:
+def ranges_in_use(site: Site, settings: Settings) -> tuple[Taken, ...]:
     """What the swarm's networks must not overlap."""
     ranges = [
         Taken(network.subnet, f"the network {network.name}")
