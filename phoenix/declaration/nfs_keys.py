@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 from typing import Literal
 
@@ -104,6 +104,11 @@ def exports(shares: Iterable[RawExport], file: str, report: Report) -> tuple[Nfs
                 file, f"{path}.clients", "the whole world may mount it",
                 "write the addresses or networks of the clients",
             )  # fmt: skip
+        for first, second in _contradictions(raw.options):
+            report.error(
+                file, f"{path}.options", f"{first} and {second} contradict each other",
+                "keep one of the two",
+            )  # fmt: skip
         exported.append(
             NfsExport(
                 path=raw.path,
@@ -120,6 +125,24 @@ def exports(shares: Iterable[RawExport], file: str, report: Report) -> tuple[Nfs
             "share what you may lose, in a network that you trust",
         )  # fmt: skip
     return tuple(exported)
+
+
+_OPPOSITES = {
+    "ro": "rw", "async": "sync", "insecure": "secure", "insecure_locks": "secure_locks",
+    "nohide": "hide", "nordirplus": "rdirplus",
+}  # fmt: skip
+"""Options of exports(5) whose opposite is not `no_` and the other."""
+
+
+def _contradictions(options: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of options of which exportfs(8) takes the last without a word."""
+    by_subject: dict[str, str] = {}
+    for option in options:
+        name = option.partition("=")[0]
+        subject = _OPPOSITES.get(name, name.removeprefix("no_"))
+        first = by_subject.setdefault(subject, option)
+        if first != option:
+            yield first, option
 
 
 def check(site: Site, report: Report) -> None:

@@ -193,6 +193,24 @@ def test_a_folder_for_the_whole_world_is_refused(tmp_path: Path) -> None:
     assert "whole world" in problem(findings, HYPERVISOR, "nfs.exports[0].clients").message
 
 
+@pytest.mark.parametrize(
+    ("options", "pair"),
+    [
+        ("rw,sync,ro", ("rw", "ro")), ("no_wdelay,wdelay", ("no_wdelay", "wdelay")),
+        ("async,no_subtree_check,sync", ("async", "sync")), ("nohide,hide", ("nohide", "hide")),
+        ("insecure,secure", ("insecure", "secure")), ("fsid=1,fsid=2", ("fsid=1", "fsid=2")),
+    ],
+)  # fmt: skip
+def test_export_options_of_which_the_last_would_hold_are_refused(
+    tmp_path: Path, options: str, pair: tuple[str, str]
+) -> None:
+    share = {"path": "/tank/media", "clients": ["10.0.0.24"], "options": options}
+    finding = problem(
+        hypervisor(nfs={"exports": [share]}).refused(tmp_path), HYPERVISOR, "nfs.exports[0].options"
+    )
+    assert finding.message == f"{pair[0]} and {pair[1]} contradict each other"
+
+
 def test_a_client_that_is_written_twice_is_one(tmp_path: Path) -> None:
     share = {"path": "/tank", "clients": ["10.0.0.24", "10.0.0.24/32"]}
     (export,) = hypervisor(nfs={"exports": [share]}).load(tmp_path).hypervisor.exports
