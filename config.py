@@ -1,11 +1,14 @@
 """pyinfra's settings for every run of this project."""
 
 import gc
+import sys
 
 from pyinfra import config
 
 # A run keeps what it makes to its end: hardly ever is there anything to collect (phoenix/cli).
 gc.set_threshold(100_000)
+# pyinfra has Python keep nothing of what it compiles, and each run would compile this project anew.
+sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 config.REQUIRE_PYINFRA_VERSION = ">=3.10,<4"
 # A host that does not answer is left out and the run exits with 1. The others go on: what they need
