@@ -2,8 +2,8 @@
 
 Two gateways have one certificate: who holds it may do the same at either.
 
-A change of the certificate loses no request: Traefik knows both, the gateway presents the new one,
-Traefik forgets the former one.
+A change of the certificate loses no request: Traefik knows both, each gateway presents the new one,
+Traefik forgets the former one. While a gateway does not answer, Traefik knows both.
 """
 
 from deploys import acme, gateway_tree, traefik_tree
@@ -17,14 +17,21 @@ from phoenix.secrets.client_certificate import certificate_in, fingerprint
 from phoenix.site.secret_names import GATEWAY_CERTIFICATE
 
 
-def admit(step: str, pems: list[str]) -> None:
-    """Have Traefik let in who presents a certificate of `pems`; the gateway must present one."""
+def admit(step: str, pems: list[str], *, former: bool = False) -> None:
+    """Have Traefik let in who presents a certificate of `pems`; the gateway must present one.
+
+    Args:
+        step: what they are, for the steps' names.
+        pems: each a certificate and its key.
+        former: whether Traefik lets in one more until then.
+    """
     with setting_errors():
         known = list(dict.fromkeys(certificate_in(pem) for pem in pems))
     gateway.presents(
         name=f"Admission: the gateway presents {step}",
         gateways=[proxy.name for proxy in site().gateways],
         fingerprints=[fingerprint(certificate) for certificate in known],
+        former=former,
     )
     if site_host() not in site().traefiks:
         return
@@ -64,7 +71,7 @@ if site().traefiks and site().gateways and site_host() in taking_part:
             with setting_errors():
                 tree = gateway_tree.tree(new)
             config_tree(name="Admission: the gateway presents the new certificate", tree=tree)
-        admit("the new certificate alone", [new])
+        admit("the new certificate alone", [new], former=former is not None)
         secret_rotation.promoted(
             name="Admission: the former certificate is forgotten",
             store=store,

@@ -20,11 +20,12 @@ from phoenix.components.trust import ROOTS
     reads=lambda gateways, **_: [question(ClientCertificate)] if host.name in gateways else []
 )
 def presents(
-    *, gateways: Sequence[str], fingerprints: Sequence[str]
+    *, gateways: Sequence[str], fingerprints: Sequence[str], former: bool = False
 ) -> Generator[FunctionCommand, None, None]:
     """Refuse what follows on this host unless each gateway presents a certificate that is known.
 
-    Of several, one that is down holds nothing up.
+    Of several, one that is down holds nothing up, unless it may have a certificate that Traefik is
+    about to forget: it would come back and take over, and each of its requests would be refused.
 
     Put it on the gateways and on Traefik's guests: an operation waits for all that take part, so
     the gateways have by then what this run gives them.
@@ -32,9 +33,9 @@ def presents(
     Args:
         gateways: the gateways' names in the inventory.
         fingerprints: SHA-256 in hex of each certificate that Traefik is about to know.
-        alone: whether it is the only one; of two, one that is down holds nothing up.
+        former: whether Traefik knows one more now, which a gateway that is down may have.
     """
-    if host.name in gateways:
+    if host.name in gateways and not former:
         host.noop("the gateway itself")
         return
     if not host.state.is_executing:
@@ -44,6 +45,13 @@ def presents(
         try:
             presented = read_of(inventory.get_host(gateway), question(ClientCertificate))
         except (ConnectError, FactError) as error:
+            if gateways[1:] and former:
+                yield from refuse(
+                    f"{gateway} does not answer, and may have the former certificate: Traefik goes "
+                    "on to let in both. `phoenix sync` ends the change when it answers; where it "
+                    "is gone for good, take it out of the declaration before"
+                )
+                return
             if gateways[1:]:
                 continue  # it is down, and asks Traefik for nothing
             presented, why = "", f": {error}"

@@ -162,7 +162,9 @@ def switched(site: Site, *, unit: str, stop: str, health: str) -> Commands:
         host.noop("the CA signs with the newest keys that it has")
         return
     if ca.phase == "prepared" and (missing := unproven(site, _trusting)):
-        yield from refuse(_stopped(ca.rotation, f"not proven to trust the next root: {missing}"))
+        yield from refuse(
+            _stopped(ca.rotation, f"not proven to trust the next root: {', '.join(missing)}")
+        )
         return
     yield _run("switch", DIRECTORY, unit, stop, health)
     forget()
@@ -265,7 +267,9 @@ def finished(site: Site) -> Commands:
     missing = dict.fromkeys(unproven(site, _trusting) + unproven(site, _serving, serving=True))
     if missing:
         yield from refuse(
-            _stopped(ca.rotation, f"not proven to trust and serve the new chain: {list(missing)}")
+            _stopped(
+                ca.rotation, f"not proven to trust and serve the new chain: {', '.join(missing)}"
+            )
         )
         return
     yield _run("finish", DIRECTORY)
@@ -277,7 +281,7 @@ def _stopped(rotation: str, why: str) -> str:
     both = "both roots stay trusted everywhere" if rotation == "root" else "nothing is lost"
     return (
         f"the rotation of the {rotation} stops here, and {both}; {why}. When they can be reached, "
-        "run this again with --data certs_rotate=continue"
+        "`phoenix certs rotate continue` goes on (by pyinfra: --data certs_rotate=continue)"
     )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phoenix.cli import complete, options
+
+if TYPE_CHECKING:
+    from phoenix.cli.converge import Summary
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -140,4 +144,16 @@ def rotate(
     data |= {"secrets_lost": "true"} if lost else {}
     work = Work(("deploys/secrets_rotate.py",), (), data)
     summary = converge(site, [work], f"secrets rotate {' '.join(name)}", quiet=as_json, notes=True)
-    finish(summary, as_json)
+    finish(
+        summary.model_copy(update={"notes": [*summary.notes, *not_reached(summary, name)]}), as_json
+    )
+
+
+def not_reached(summary: Summary, names: Sequence[str]) -> list[str]:
+    """Which hosts were not reached, and so have the former values of secrets, a line each."""
+    return [
+        f"{host.host} was not reached: what it had of {', '.join(names)} is as before. `phoenix "
+        "sync` gives it the new value when it answers"
+        for host in summary.hosts
+        if host.outcome == "failed" and not host.steps
+    ]

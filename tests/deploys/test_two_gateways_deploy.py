@@ -6,14 +6,19 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from facts.host_fact import END
 from phoenix.components.keepalived.keepalived_conf import CONFIG, KILLED
 from phoenix.components.nginx.nginx_conf import CONFIG as NGINX
+from phoenix.components.traefik.traefik_yml import ADMISSION
+from phoenix.secrets import client_certificate
 from tests.deploys.recorder import ROOT, Run, run
 
 ONE, TWO, VIRTUAL = "nginx-phoenix", "gateway-two", "10.0.0.152"
+TRAEFIK = "traefik-internal"
 OWN = {ONE: "10.0.0.153", TWO: "10.0.0.154"}
 PROOF = "Nginx: proof, before the next gateway"
 ISSUED = json.dumps({
@@ -88,6 +93,35 @@ def test_one_at_work_has_it_before_names_lead_there(inventories: Path) -> None:
     lines = (ROOT / "deploys/all.py").read_text().splitlines()
     included = [line.split('"')[1] for line in lines if "local.include" in line]
     assert included.index("deploys/keepalived.py") < included.index("deploys/dns.py")
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_gateway_that_is_down_keeps_the_certificate_that_it_has(
+    inventories: Path, monkeypatch: pytest.MonkeyPatch, silent: bool
+) -> None:
+    """It was forgotten: what came back and took over was refused by Traefik."""
+    former, new = client_certificate.generate(), client_certificate.generate()
+    monkeypatch.setenv("PHOENIX_SECRET_GATEWAY_CLIENT_CERTIFICATE_NEW", new)
+    store = inventories.parent / "secrets.json"
+    store.write_text(json.dumps({"gateway_client_certificate": former}))
+    store.chmod(0o600)
+    presents = client_certificate.fingerprint(client_certificate.certificate_in(new))
+    answers: dict[str | re.Pattern[str], Any] = {"client-certificate": presents}
+    done = deployed(
+        "secrets_rotate", inventories, responses=answers,
+        of_host={TWO: {re.compile("client-certificate"): f"{END} 255"}} if silent else {},
+        secrets_rotate="gateway_client_certificate",
+    )  # fmt: skip
+    let_in = done.files(TRAEFIK)[ADMISSION].split()
+    kept = json.loads(store.read_text())
+    if silent:
+        assert {ONE, TRAEFIK} <= done.failed
+        assert kept["gateway_client_certificate"] == former
+    else:
+        assert done.failed == set()
+        assert kept["gateway_client_certificate"] == new
+    lines = [client_certificate.certificate_in(pem).splitlines()[1] for pem in (former, new)]
+    assert [line in let_in for line in lines] == [silent, True]
 
 
 def test_a_site_with_one_has_no_keepalived(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from phoenix.cli import converge, output
+from phoenix.cli import secrets as secrets_verbs
 from phoenix.cli.reports import plan, secrets
 from phoenix.runs.process import Finished
 from phoenix.runs.results import PROVEN, Course, Failure, TakenOver
@@ -48,6 +49,15 @@ def test_a_summary_is_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     on_one_line = " ".join(text.split())
     assert "Nginx: a step with a long name, number 1, " in on_one_line, text
     assert on_one_line.count("a step with a long name") == 2
+
+
+def test_a_host_that_a_rotation_did_not_reach_is_told() -> None:
+    silent = converge.HostSummary(host="worker", outcome="failed", steps=0, changed=[])
+    begun = converge.HostSummary(host="proxy", outcome="failed", steps=3, changed=[])
+    done = summary("Traefik: renewal")
+    done = done.model_copy(update={"hosts": [*done.hosts, silent, begun]})
+    (line,) = secrets_verbs.not_reached(done, ["one", "two"])
+    assert line.startswith("worker was not reached: what it had of one, two is as before. `phoenix")
 
 
 def test_a_fingerprint_is_written_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
