@@ -86,7 +86,10 @@ def as_json(kind: str, fact_value: Any) -> Any:
     if kind in (observation.ISSUED, observation.ASKED):
         return [item.model_dump(mode="json") for item in fact_value]
     if kind == observation.AUTHORITY:
-        return {"root": fact_value.root, "key": ROOT_KEY in fact_value.modes}
+        return {
+            "root": fact_value.root, "key": ROOT_KEY in fact_value.modes,
+            "rotation": fact_value.rotation, "phase": fact_value.phase,
+        }  # fmt: skip
     if kind == observation.CONTAINERS:
         return to_json(fact_value)
     if kind in (observation.CHECKS, observation.RULES):

@@ -13,6 +13,7 @@ from typing import Any
 
 from phoenix.components.acme.phoenix_acme_conf import RENEW_FRACTION, TIMER
 from phoenix.components.docker.projects import Container
+from phoenix.components.step_ca.authority import Rotation
 from phoenix.components.x509 import parse_chain, permitted
 from phoenix.derived import deployments
 from phoenix.derived.certificates import certificates
@@ -68,13 +69,16 @@ class CertificateStatus(Served):
 class RootStatus(Frozen):
     """The CA's root. `limits`: all that it may vouch for, empty where nothing limits it.
 
-    `key_on`: the host that has its key; empty where it is offline.
+    `key_on`: the host that has its key; empty where it is offline. `replacing`: what of the CA is
+    being replaced, by a rotation that has not ended; `switched`: the CA signs with the new one.
     """
 
     name: str
     not_after: datetime
     limits: tuple[str, ...]
     key_on: str
+    replacing: Rotation = ""
+    switched: bool = False
 
 
 class EndpointStatus(Frozen):
@@ -252,6 +256,8 @@ def _root(site: Site, observed: Observed) -> RootStatus | None:
         not_after=root.not_after,
         limits=limits.of_site if limits else (),
         key_on=site.ca.name if authority["key"] else "",
+        replacing=authority["rotation"],
+        switched=authority["phase"] == "switched",
     )
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from phoenix.cli.reports.status import rotation_words
 from phoenix.derived.endpoints import Endpoint
 from phoenix.health import observation
 from phoenix.health.diagnosis import diagnose
@@ -19,6 +21,7 @@ from phoenix.health.status import CertificateStatus, Drift, Status, build
 from phoenix.site.model import Site
 from phoenix.watch.causes import Check, Findings
 from tests.unit.site_builder import minimal, stack, vm
+from tests.unit.test_x509 import Authority
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 START, END = NOW - timedelta(hours=4), NOW + timedelta(hours=20)
@@ -260,3 +263,23 @@ def test_json_has_no_secret_and_utc_times(site: Site) -> None:
     text = status(site, answers_of(site, well)).model_dump_json()
     assert '"not_after":"2026-11-25T08:00:00Z"' in text
     assert "X-API-Key" not in text
+
+
+@pytest.mark.parametrize(
+    ("rotation", "phase", "words"),
+    [
+        ("", "", ""),
+        ("intermediate", "prepared", "a new intermediate was begun, and nothing uses it yet"),
+        ("root", "switched", "the root is replaced, and not yet on every host"),
+    ],
+)
+def test_a_rotation_that_stopped_is_told(site: Site, rotation: str, phase: str, words: str) -> None:
+    pem = Authority("Lab").root.public_bytes(Encoding.PEM).decode()
+    answer = {"root": pem, "key": True, "rotation": rotation, "phase": phase}
+    values = {**answers_of(site, well), observation.AUTHORITY: {"authority": answer}}
+    known = status(site, values).root
+    assert known is not None
+    told = rotation_words(known)
+    assert told.startswith(words)
+    assert bool(told) == bool(rotation)
+    assert ("`phoenix certs rotate abandon`" in told) == (phase == "prepared")

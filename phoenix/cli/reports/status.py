@@ -86,6 +86,8 @@ def print_status(console: Console, result: Status) -> None:
     print_certificates(console, result)
     if result.root is not None:
         console.print(Text(root_words(result.root)), soft_wrap=True)
+        if unfinished := rotation_words(result.root):
+            console.print(Text(unfinished, style="yellow"), soft_wrap=True)
         console.print()
     if result.endpoints:
         tables.show(
@@ -118,6 +120,19 @@ def root_words(root: RootStatus) -> str:
     )
     key = f"on {root.key_on}" if root.key_on else "offline"
     return f"{root.name}, until {root.not_after:%Y-%m-%d}, {limits}; its key is {key}"
+
+
+def rotation_words(root: RootStatus) -> str:
+    """That a rotation of the CA's keys has not ended, and what ends it; empty where none is."""
+    if not root.replacing:
+        return ""
+    command = "`phoenix certs rotate continue` ends it"
+    if root.switched:
+        return f"the {root.replacing} is replaced, and not yet on every host: {command}"
+    return (
+        f"a new {root.replacing} was begun, and nothing uses it yet: {command}, "
+        "`phoenix certs rotate abandon` drops it"
+    )
 
 
 def watch_lines(result: Status) -> list[str]:
