@@ -3,7 +3,8 @@
 Two gateways have one certificate: who holds it may do the same at either.
 
 A change of the certificate loses no request: Traefik knows both, each gateway presents the new one,
-Traefik forgets the former one. While a gateway does not answer, Traefik knows both.
+Traefik forgets the former one. While a gateway does not answer, Traefik knows both; while a Traefik
+does not, the gateways present the former one.
 """
 
 from deploys import acme, gateway_tree, traefik_tree
@@ -67,6 +68,13 @@ if site().traefiks and site().gateways and site_host() in taking_part:
         )
         if former is not None:  # else it is lost: the gateway's requests fail for a moment
             admit("the former certificate or the new one", [former.get_secret_value(), new])
+            with setting_errors():
+                next_one = fingerprint(certificate_in(new))
+            gateway.admitted(
+                name="Admission: each Traefik lets in the new certificate",
+                traefiks=[proxy.name for proxy in site().traefiks],
+                certificate=next_one,
+            )
         if site_host() in site().gateways and acme.of_the_gateway():
             with setting_errors():
                 tree = gateway_tree.tree(new)

@@ -1,6 +1,10 @@
-"""A person's own Traefik on a host."""
+"""What a host's Traefik reads: a person's own files, and whose certificate it lets in."""
 
 from __future__ import annotations
+
+import base64
+import hashlib
+import re
 
 from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
@@ -9,10 +13,12 @@ from typing_extensions import override
 from facts.command import script
 from facts.host_fact import HostFact, marked
 from phoenix.components.traefik.own_files import OwnFilesError, OwnTraefik, parse
-from phoenix.components.traefik.traefik_yml import DYNAMIC, STATIC
+from phoenix.components.traefik.traefik_yml import ADMISSION, DYNAMIC, STATIC
 from phoenix.files import text
 from phoenix.shell import Script
 
+_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
+_ADMISSION = Script("admitted-certificates", '[ ! -e "$1" ] || cat "$1"')
 _FILES = Script("traefik-files", text("components/traefik/own_files.sh"))
 
 
@@ -33,3 +39,24 @@ class OwnTraefikFiles(HostFact[OwnTraefik]):
             return parse(lines)
         except OwnFilesError as error:
             raise FactProcessError(str(error)) from error
+
+
+class AdmittedCertificates(HostFact[tuple[str, ...]]):
+    """SHA-256 in hex of each client certificate that Traefik lets in; its tree has loaded them."""
+
+    @override
+    def command(self) -> StringCommand:
+        return marked(script(_ADMISSION, ADMISSION))
+
+    @override
+    def parse(self, lines: list[str]) -> tuple[str, ...]:
+        """The certificates in the file.
+
+        Raises:
+            FactProcessError: one of them is no base64.
+        """
+        try:
+            ders = [base64.b64decode(pem) for pem in _CERTIFICATE.findall("\n".join(lines))]
+        except ValueError as error:
+            raise FactProcessError(f"{ADMISSION} holds what is no certificate") from error
+        return tuple(hashlib.sha256(der).hexdigest() for der in ders)

@@ -1,4 +1,4 @@
-"""What must hold at the gateway before Traefik may rely on it."""
+"""What must hold at the gateway before Traefik may rely on it, and the other way round."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pyinfra.api.exceptions import ConnectError
 
 from facts.gateway import ClientCertificate, OwnAnswer
 from facts.host_fact import FactError
+from facts.traefik import AdmittedCertificates
 from operations.failure import refuse
 from operations.host_state import question, read, read_of
 from operations.operation import operation
@@ -65,6 +66,40 @@ def presents(
             )
             return
     host.noop("the gateway presents its certificate")
+
+
+@operation(
+    reads=lambda traefiks, **_: [question(AdmittedCertificates)] if host.name in traefiks else []
+)
+def admitted(
+    *, traefiks: Sequence[str], certificate: str
+) -> Generator[FunctionCommand, None, None]:
+    """Refuse what follows on this host unless each Traefik lets in a gateway's next certificate.
+
+    One that is down would come back, and refuse each request of a gateway that presents it.
+
+    Args:
+        traefiks: their names in the inventory.
+        certificate: SHA-256 in hex of the certificate that the gateways are about to present.
+    """
+    if not host.state.is_executing:
+        host.noop("Traefik is asked when the run comes to it")
+        return
+    for traefik in traefiks:
+        try:
+            known = read_of(inventory.get_host(traefik), question(AdmittedCertificates))
+        except (ConnectError, FactError) as error:
+            known, why = (), f": {error}"
+        else:
+            why = ""
+        if certificate not in known:
+            yield from refuse(
+                f"{traefik} does not let in the new certificate{why}. The gateways go on to "
+                "present the former one. `phoenix sync` goes on with the change when it does; "
+                f"where {traefik} is gone for good, take it out of the declaration before"
+            )
+            return
+    host.noop("Traefik lets in the new certificate")
 
 
 @operation(reads=lambda **asked: [question(OwnAnswer, root=ROOTS, **asked)])

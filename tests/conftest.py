@@ -8,12 +8,16 @@ import pytest
 from hypothesis import settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
+from phoenix.secrets import client_certificate
 from tests import scheduling
 
 # pyinfra's command line makes greenlets of all threads when it is imported, for the whole process
 # and for good; servers that tests run in threads would stand still. Nothing here needs that.
 with patch("gevent.monkey.patch_all"):
     import pyinfra_cli  # noqa: F401
+
+# cryptography keeps the class `datetime` that it meets first, and pyinfra-testing stands another in.
+client_certificate.generate()
 
 _DEADLINE = re.compile(r"DeadlineError: (.+)|Failed: (Timeout \(.+)")
 # No test times anything: a busy machine makes no example wrong.

@@ -272,6 +272,7 @@ def test_gateway_s_certificate_is_known_before_it_is_presented(tmp_path: Path, l
     both = [
         "Admission: the gateway presents the former certificate or the new one",
         "Admission: Traefik lets in the former certificate or the new one",
+        "Admission: each Traefik lets in the new certificate",
     ]
     steps = [name.rpartition("| ")[2] for name in result.operations]
     assert [step for step in steps if step.startswith("Admission: ")] == [

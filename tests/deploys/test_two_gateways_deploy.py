@@ -95,33 +95,35 @@ def test_one_at_work_has_it_before_names_lead_there(inventories: Path) -> None:
     assert included.index("deploys/keepalived.py") < included.index("deploys/dns.py")
 
 
-@pytest.mark.parametrize("silent", [True, False])
-def test_a_gateway_that_is_down_keeps_the_certificate_that_it_has(
-    inventories: Path, monkeypatch: pytest.MonkeyPatch, silent: bool
+@pytest.mark.parametrize("silent", ["", TWO, TRAEFIK])
+def test_who_is_down_keeps_the_certificate_that_it_has(
+    inventories: Path, monkeypatch: pytest.MonkeyPatch, silent: str
 ) -> None:
-    """It was forgotten: what came back and took over was refused by Traefik."""
+    """It was forgotten: what came back and took over was refused by Traefik, or refused by it."""
     former, new = client_certificate.generate(), client_certificate.generate()
     monkeypatch.setenv("PHOENIX_SECRET_GATEWAY_CLIENT_CERTIFICATE_NEW", new)
     store = inventories.parent / "secrets.json"
     store.write_text(json.dumps({"gateway_client_certificate": former}))
     store.chmod(0o600)
-    presents = client_certificate.fingerprint(client_certificate.certificate_in(new))
-    answers: dict[str | re.Pattern[str], Any] = {"client-certificate": presents}
+    certificate = client_certificate.certificate_in(new)
+    answers: dict[str | re.Pattern[str], Any] = {
+        "client-certificate": client_certificate.fingerprint(certificate),
+        "admitted-certificates": lambda _: [f"  {line}" for line in certificate.splitlines()],
+    }
+    fails = {re.compile("client-certificate|admitted-certificates"): f"{END} 255"}
     done = deployed(
-        "secrets_rotate", inventories, responses=answers,
-        of_host={TWO: {re.compile("client-certificate"): f"{END} 255"}} if silent else {},
+        "secrets_rotate", inventories, responses=answers, of_host={silent: fails},
         secrets_rotate="gateway_client_certificate",
     )  # fmt: skip
-    let_in = done.files(TRAEFIK)[ADMISSION].split()
     kept = json.loads(store.read_text())
-    if silent:
-        assert {ONE, TRAEFIK} <= done.failed
-        assert kept["gateway_client_certificate"] == former
-    else:
-        assert done.failed == set()
-        assert kept["gateway_client_certificate"] == new
+    assert ({ONE, TRAEFIK} <= done.failed, kept["gateway_client_certificate"] == former) == (
+        bool(silent), bool(silent)
+    )  # fmt: skip
+    presented = done.files(ONE).get("/etc/phoenix/gateway/client.pem", former)
+    assert presented == (former if silent == TRAEFIK else new)
+    let_in = done.files(TRAEFIK)[ADMISSION].split()
     lines = [client_certificate.certificate_in(pem).splitlines()[1] for pem in (former, new)]
-    assert [line in let_in for line in lines] == [silent, True]
+    assert [line in let_in for line in lines] == [bool(silent), True]
 
 
 def test_a_site_with_one_has_no_keepalived(tmp_path: Path) -> None:
