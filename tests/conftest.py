@@ -16,7 +16,7 @@ from tests import scheduling
 with patch("gevent.monkey.patch_all"):
     import pyinfra_cli  # noqa: F401
 
-# cryptography keeps the class `datetime` that it meets first, and pyinfra-testing stands another in.
+# cryptography keeps the class `datetime` that it meets first; pyinfra-testing stands another in.
 client_certificate.generate()
 
 _DEADLINE = re.compile(r"DeadlineError: (.+)|Failed: (Timeout \(.+)")
