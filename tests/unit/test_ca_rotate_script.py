@@ -195,6 +195,32 @@ def test_exchange_that_was_killed_half_way_is_finished(ca: Path) -> None:
     assert (state(ca).phase, faults(state(ca))) == ("switched", [])
 
 
+@pytest.mark.parametrize("well", [True, False])
+def test_a_disk_that_fills_stops_no_exchange(ca: Path, well: bool) -> None:
+    """The CA stood still until the next run: it is stopped for the exchange."""
+    before = state(ca)
+    assert prepare(ca, "root").returncode == 0
+    full = ca.parent / "bin/cp"
+    full.write_text("""#!/bin/sh
+case $* in *.new) echo "cp: No space left on device" >&2; exit 1 ;; esac
+exec /bin/cp "$@"
+""")
+    full.chmod(0o755)
+    clock = ca.parent / "bin/date"
+    clock.write_text(HURRYING_CLOCK)
+    clock.chmod(0o755)
+    present = f"openssl x509 -in {ca}/certs/root_ca.crt -noout -subject | grep -v 'CA 2'"
+    assert switch(ca, health="true" if well else present) == (0 if well else 5)
+    after = state(ca)
+    assert (after.intermediate != before.intermediate) == well
+    assert faults(after) == []
+    assert not list(ca.rglob("*.new"))
+    assert {path.stat().st_nlink for path in ca.glob("*/*_key")} == {1}
+    calls = (ca.parent / "calls").read_text().splitlines()
+    acts = [line for line in calls if line.startswith(("systemctl stop", "systemctl start"))]
+    assert acts[-1].startswith("systemctl start"), calls
+
+
 def test_the_next_intermediate_vouches_for_every_domain_and_network(ca: Path) -> None:
     words = ("intermediate", "Example", "Example Internal Root CA 2", "An Intermediate 2")
     domains = "new.example.net internal.example.org"

@@ -61,15 +61,17 @@ prepare() { # KIND ORGANISATION ROOTNAME INTERMEDIATENAME DOMAINS NETWORKS YEARS
     mv -T "$new" "$state"
 }
 
-put() { # FROM PATH: one file appears at its place, whole
+put() { # FROM PATH: one file appears at its place, whole, also on a full disk: the CA is stopped
     if [ ! -e "$1/$2" ]; then return; fi
-    cp "$1/$2" "$2.new"
+    rm -f "$2.new"
+    ln "$1/$2" "$2.new" 2>/dev/null || cp "$1/$2" "$2.new"
     case $2 in
     certs/*) chmod 644 "$2.new" ;;
     secrets/root_ca_key) chmod 600 "$2.new" ;;
     *) chmod 600 "$2.new" && chown step:step "$2.new" ;;
     esac
     mv -f "$2.new" "$2"
+    rm -f "$2.new" # rename(2) leaves both names of one file
 }
 
 exchange() { # FROM
@@ -132,11 +134,13 @@ switch() { # UNIT STOP HEALTH
 }
 
 put_back() { # UNIT HEALTH: the files as they were before the exchange
+    before=$(cat "$state/switching")
     systemctl stop "$1" || true
-    exchange "$(cat "$state/switching")"
+    exchange "$before"
     rm -f "$state/switching" "$state/earlier_root_ca.crt"
     why=
     healthy "$1" "$2" || { echo "phoenix: NOR WITH THOSE BEFORE: $why" >&2; exit 5; }
+    rm -rf "$before" # they are the present ones again
 }
 
 abandon() { # UNIT HEALTH
