@@ -66,8 +66,8 @@ def _container(project: str, name: str, what: str, verb: str, back: str) -> Faul
 
 
 def _moved(role: str, path: str, name: str, cause: str) -> Fault:
-    kept = shlex.quote(f"{path}.kept-by-a-benchmark")
-    return Fault(name, role, f"mv {path} {kept}", f"mv {kept} {path}", cause)
+    copy = shlex.quote(f"{path}.kept-by-a-benchmark")
+    return Fault(name, role, f"mv {path} {copy}", f"mv {copy} {path}", cause)
 
 
 def _mounted(role: str, at: str, options: str, name: str) -> Fault:

@@ -220,8 +220,8 @@ def _watcher(*, volumes: bool) -> Commands:
         yield script(_UNIT, unit)
     if not volumes:
         log_reasons(f"{VAR} stays: what the watcher remembers, and 90 days of each service")
-    kept = (VAR,) if volumes else ()
-    yield script(Script("made", 'rm -rf -- "$@"'), *RUN, *kept)
+    preserved = (VAR,) if volumes else ()
+    yield script(Script("made", 'rm -rf -- "$@"'), *RUN, *preserved)
 
 
 @operation()

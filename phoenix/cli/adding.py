@@ -244,11 +244,11 @@ class Draft:
         folder = self.declared.stacks / name
         manifest, file = folder / "phoenix.json", folder / "docker-compose.yml"
         where = environment or self.site.environment
-        given = compose is not None or image is not None
-        if given and folder.exists():
+        has_source = compose is not None or image is not None
+        if has_source and folder.exists():
             raise CommandError(f"{folder} is there already: leave --compose and --image out")
         if name not in self._places().names():
-            if not given:
+            if not has_source:
                 raise CommandError(
                     f"there is no stack {name}: give its --compose FILE, or its --image"
                 )

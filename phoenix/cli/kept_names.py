@@ -44,11 +44,11 @@ def names(inventory: Path, load: Callable[[], Names]) -> Names:
     key = _key(inventory)
     file = _folder() / f"names-{zlib.crc32(key.encode()):08x}.json"
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        kept = json.loads(file.read_text())
-        if kept["key"] == key and all(
-            _stamp(path) == (tuple(stamp) if stamp else None) for path, stamp in kept["files"]
+        stored = json.loads(file.read_text())
+        if stored["key"] == key and all(
+            _stamp(path) == (tuple(stamp) if stamp else None) for path, stamp in stored["files"]
         ):
-            by_kind: Names = kept["names"]
+            by_kind: Names = stored["names"]
             return by_kind
     with suppress(OSError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from phoenix.cli.exits import CommandError
 from phoenix.cli.observe_hosts import observe
 from phoenix.cli.reports.plan import Change, cause_of, changes_of, print_changes
 from phoenix.cli.targets import Work
-from phoenix.cli.undeclared import of_observed, remember, seen_of, word
+from phoenix.cli.undeclared import of_observed, remember, sightings_of, word
 from phoenix.declaration.inventory import LEFT as LEFT_HOST
 from phoenix.derived.find import Stack, choose, find, kind_of
 from phoenix.health.observation import LEFT
@@ -47,7 +47,7 @@ def remove_one(
     if item.kind == "guest" and not destroy and item.kept:
         _nothing(undeclared, name, item, as_json=as_json)
         return
-    asked = removal(site.site, seen_of(site, observed), item, volumes=volumes, destroy=destroy)
+    asked = removal(site.site, sightings_of(site, observed), item, volumes=volumes, destroy=destroy)
     work = _work(site.site, asked, reachable=True)
     planned = _plan(site, work)
     silent = planned.course.unreachable.get(asked.target, "") if item.kind == "host" else ""

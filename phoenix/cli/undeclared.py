@@ -10,7 +10,7 @@ from rich.text import Text
 
 from phoenix.cli import output, project
 from phoenix.health import observation
-from phoenix.health.undeclared import KINDS, Item, Seen, Undeclared, undeclared
+from phoenix.health.undeclared import KINDS, Item, Sightings, Undeclared, undeclared
 from phoenix.runs.process import Finished
 from phoenix.secrets import catalog
 from phoenix.secrets.errors import SecretError
@@ -27,10 +27,10 @@ def of_run(site: project.Project, finished: Finished) -> Undeclared:
 
 def of_observed(site: project.Project, observed: observation.Observed) -> Undeclared:
     """What hosts told of things that are not declared; they were asked for `LEFT`."""
-    return undeclared(site.site, seen_of(site, observed))
+    return undeclared(site.site, sightings_of(site, observed))
 
 
-def seen_of(site: project.Project, observed: observation.Observed) -> Seen:
+def sightings_of(site: project.Project, observed: observation.Observed) -> Sightings:
     """What hosts told, and the names of the secrets that are kept here."""
     used = frozenset(use.name for use in catalog.uses(site.site, site.settings.registries))
     config = site.settings.proxmox
@@ -39,8 +39,8 @@ def seen_of(site: project.Project, observed: observation.Observed) -> Seen:
         stored = site.secrets.kept_names()
         return observation.sightings(site.site, observed, stored, used, firewall=firewall)
     except SecretError as error:
-        seen = observation.sightings(site.site, observed, frozenset(), used, firewall=firewall)
-        return replace(seen, unknown=(*seen.unknown, f"kept secrets: {error}"))
+        sightings = observation.sightings(site.site, observed, frozenset(), used, firewall=firewall)
+        return replace(sightings, unknown=(*sightings.unknown, f"kept secrets: {error}"))
 
 
 def remember(site: project.Project, leftovers: Undeclared) -> None:

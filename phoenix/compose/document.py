@@ -127,12 +127,12 @@ def merge_tags(text: str) -> tuple[tuple[str, str], ...]:
         text: the file's content.
     """
     places: list[tuple[str, str]] = []
-    seen: set[int] = set()
+    visited: set[int] = set()
 
     def look(node: yaml.Node, path: str) -> None:
-        if id(node) in seen:
+        if id(node) in visited:
             return
-        seen.add(id(node))
+        visited.add(id(node))
         if node.tag in _MERGE_TAGS:
             places.append((path, node.tag))
         for inner, child in _children(node, path):

@@ -153,15 +153,15 @@ def _volumes(
 def _check_host_key(
     target: BackupTarget, raw: RawBackups | None, file: str, report: Report
 ) -> None:
-    given = raw is not None and raw.sftp_host_key is not None
-    if target.kind == "sftp" and not given:
+    has_key = raw is not None and raw.sftp_host_key is not None
+    if target.kind == "sftp" and not has_key:
         report.error(
             file, "site.backups.sftp_host_key", f"is missing, so no host would know {target.host} "
             "from another that answers in its place",
             f"write what `ssh-keyscan -t ed25519 -p {target.port} {target.host}` shows behind the "
             "name, compared with /etc/ssh/ssh_host_ed25519_key.pub on the server itself",
         )  # fmt: skip
-    elif target.kind != "sftp" and given:
+    elif target.kind != "sftp" and has_key:
         report.error(
             file, "site.backups.sftp_host_key", "is of an SFTP server, and the target is none",
             "remove it, or write the target as sftp://USER@HOST/FOLDER",

@@ -307,9 +307,9 @@ def _docker_name(
     external = body.get("external") if isinstance(body, dict) else None
     if external and kind == "network":
         return None
-    given = external.get("name") if isinstance(external, dict) else None
+    external_name = external.get("name") if isinstance(external, dict) else None
     own = body.get("name") if isinstance(body, dict) else None
-    return filled(own or given or (key if external else f"{project}_{key}"), values)
+    return filled(own or external_name or (key if external else f"{project}_{key}"), values)
 
 
 def check_files(

@@ -99,8 +99,8 @@ def outside(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[O
         for key, body in _items(compose.get(f"{kind}s")):
             external = body.get("external") if isinstance(body, Mapping) else None
             if external:
-                given = external.get("name") if isinstance(external, Mapping) else None
-                if name := filled(body.get("name") or given or key, values):
+                external_name = external.get("name") if isinstance(external, Mapping) else None
+                if name := filled(body.get("name") or external_name or key, values):
                     yield Outside(kind, name, key in names)
 
 

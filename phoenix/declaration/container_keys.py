@@ -142,7 +142,7 @@ def hidden(paths: Sequence[str]) -> Iterator[tuple[int, str]]:
 def _check_paths(raw: RawLxc, source: Source, report: Report) -> None:
     """Refuse two mounts at one place; tell of one that another one hides."""
     _check_order(raw, source, report)
-    seen: set[str] = set()
+    earlier: set[str] = set()
     places = [
         *((f"mount_points[{i}].container_path", m.container_path)
           for i, m in enumerate(raw.mount_points)),
@@ -150,12 +150,12 @@ def _check_paths(raw: RawLxc, source: Source, report: Report) -> None:
           for i, v in enumerate(raw.zfs_volumes)),
     ]  # fmt: skip
     for where, path in places:
-        if path in seen:
+        if path in earlier:
             report.error(
                 source.file, f"{source.path}.{where}", f"something else is mounted at {path}",
                 "write another path, or keep one of the two",
             )  # fmt: skip
-        seen.add(path)
+        earlier.add(path)
         if hides_own(path):
             report.error(
                 source.file, f"{source.path}.{where}", f"{path} of the guest itself would be "

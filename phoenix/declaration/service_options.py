@@ -86,7 +86,7 @@ def _check_headers(raw: RawOptions, source: Source, report: Report) -> None:
         ("request_headers", raw.request_headers, refused),
         ("response_headers", raw.response_headers, _OF_THE_PROXIES | _OF_THE_GATEWAY),
     ):
-        seen: dict[str, str] = {}
+        first: dict[str, str] = {}
         for name in headers:
             place = f"{source.path}.{key}.{name}"
             if name.lower() in taken:
@@ -94,9 +94,13 @@ def _check_headers(raw: RawOptions, source: Source, report: Report) -> None:
                     *(source.file, place, f"{name} is a header that the proxies set or remove"),
                     "remove it; who a user is, forward_auth tells the service",
                 )
-            elif seen.setdefault(name.lower(), name) != name:
+            elif first.setdefault(name.lower(), name) != name:
                 report.error(
-                    *(source.file, place, f"{name} and {seen[name.lower()]} are the same header"),
+                    *(
+                        source.file,
+                        place,
+                        f"{name} and {first[name.lower()]} are the same header",
+                    ),
                     "keep one of the two",
                 )
     for position, name in enumerate(raw.forward_auth.headers if raw.forward_auth else ()):

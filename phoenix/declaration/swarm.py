@@ -75,7 +75,9 @@ def networks(
         file: where they are declared.
         report: takes addresses that overlap or are too few.
     """
-    taken = [(network.subnet, f"the network {network.name}") for network in known if network.subnet]
+    in_use = [
+        (network.subnet, f"the network {network.name}") for network in known if network.subnet
+    ]
     for name, raw in sorted(declared.items()):
         if raw.subnet is None:
             continue
@@ -86,13 +88,13 @@ def networks(
                 f"{raw.subnet} has no room: a task, and each node, takes an address",
                 f"write a network of prefix length {_SMALLEST} or less, as /24",
             )  # fmt: skip
-        for other, what in taken:
+        for other, what in in_use:
             if raw.subnet.overlaps(other):
                 report.error(
                     file, where, f"{raw.subnet} overlaps {other}: {what}",
                     "write addresses that nothing else uses, or leave subnet out",
                 )  # fmt: skip
-        taken.append((raw.subnet, f"the network {name} of the swarm"))
+        in_use.append((raw.subnet, f"the network {name} of the swarm"))
     return tuple(
         SwarmNetwork(name=name, **raw.model_dump(include={"encrypted", "attachable", "subnet"}))
         for name, raw in sorted(declared.items())

@@ -18,7 +18,7 @@ from phoenix.derived.endpoints import Endpoint, endpoints
 from phoenix.health import issued, undeclared
 from phoenix.health.checks import checks, made_on
 from phoenix.health.served import Served, askers
-from phoenix.health.undeclared import Seen
+from phoenix.health.undeclared import Sightings
 from phoenix.health.watched import WATCHED, Watched
 from phoenix.site.model import Host, Site
 from phoenix.site.roles import guest_with
@@ -140,7 +140,7 @@ def projects(observed: Observed, host: str) -> tuple[ComposeProject, ...] | None
 
 def sightings(
     site: Site, observed: Observed, stored: Set[str], used: Set[str], *, firewall: bool = True
-) -> Seen:
+) -> Sightings:
     """What was seen of things that may not be declared; a host that told nothing is in `unknown`.
 
     Args:
@@ -169,7 +169,7 @@ def sightings(
     silent = site.portainer is not None and site.portainer.name in observed.silent
     if site.portainer and portainer is None and deployed and not silent:
         unknown.append("Portainer's API gives no answer")
-    return Seen(
+    return Sightings(
         projects={
             host: of_host for host, of_host in projects_by_host.items() if of_host is not None
         },

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from phoenix.components.docker.projects import ComposeProject
 from phoenix.derived.certificates import stack_certificate
 from phoenix.derived.components import CERTIFICATE, stack_tree, trees_of
-from phoenix.health.undeclared import Item, Placed, Seen, is_ours, volumes_of_declared
+from phoenix.health.undeclared import Item, Placed, Sightings, is_ours, volumes_of_declared
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Frozen, Site
 from phoenix.site.names import normalise_name
@@ -83,12 +83,14 @@ class Removal(Frozen):
             raise SettingError(f"{item.kind} {item.name}{where} is declared: it is not removed")
 
 
-def removal(site: Site, seen: Seen, item: Item, *, volumes: bool, destroy: bool) -> Removal:
+def removal(
+    site: Site, sightings: Sightings, item: Item, *, volumes: bool, destroy: bool
+) -> Removal:
     """The removal of one thing.
 
     Args:
         site: the site.
-        seen: what was seen of it.
+        sightings: what was seen of it.
         item: one of `undeclared`.
         volumes, destroy: as the operator wants it.
     """
@@ -96,7 +98,7 @@ def removal(site: Site, seen: Seen, item: Item, *, volumes: bool, destroy: bool)
     keeps = volumes_of_declared(host) if host and item.kind in ("stack", "volumes") else {}
     keeps = {
         volume.name: keeps[volume.name]
-        for project in seen.projects.get(item.host, ())
+        for project in sightings.projects.get(item.host, ())
         for volume in project.volumes
         if project.name == item.name and volume.name in keeps
     }
@@ -108,9 +110,9 @@ def removal(site: Site, seen: Seen, item: Item, *, volumes: bool, destroy: bool)
         target=target,
         environment=host.portainer_environment if host in site.docker_hosts and host else "",
         projects=tuple(
-            sorted({normalise_name(e.name) for e in seen.register if e.kind == "stack"})
+            sorted({normalise_name(e.name) for e in sightings.register if e.kind == "stack"})
         ),
-        lines=tuple(_lines(site, seen, item, volumes=volumes and not keeps)),
+        lines=tuple(_lines(site, sightings, item, volumes=volumes and not keeps)),
         keeps=tuple(keeps.items()),
     )
 
@@ -145,18 +147,18 @@ def stacks_on(projects: Iterable[ComposeProject], ours: Iterable[str]) -> tuple[
     return tuple(project.name for project in projects if is_ours(project, known))
 
 
-def _lines(site: Site, seen: Seen, item: Item, *, volumes: bool) -> Iterator[str]:
+def _lines(site: Site, sightings: Sightings, item: Item, *, volumes: bool) -> Iterator[str]:
     """Lines of the register that mean nothing once the thing is gone.
 
     A stack stays in it as long as its volumes are kept: by it they are told from a person's.
     """
     held = any(
         project.name == item.name and project.volumes
-        for of_host in seen.projects.values()
+        for of_host in sightings.projects.values()
         for project in of_host
     )
     declared = {s.project for host in site.hosts for s in host.docker_stacks}
-    for entry in seen.register:
+    for entry in sightings.register:
         name = normalise_name(entry.name) if entry.kind == "stack" else entry.name
         of_stack = (
             entry.kind == "stack"

@@ -161,7 +161,7 @@ class TaggedGuest:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Sightings:
     """What was seen of a site.
 
     Attributes:
@@ -200,31 +200,31 @@ REGISTER = TypeAdapter(tuple[Entry, ...])
 GUESTS = TypeAdapter(tuple[TaggedGuest, ...])
 
 
-def undeclared(site: Site, seen: Seen) -> Undeclared:
+def undeclared(site: Site, sightings: Sightings) -> Undeclared:
     """What is there and not declared, by kind, host and name, each with its command."""
-    stacks = list(_stacks(site, seen))
+    stacks = list(_stacks(site, sightings))
     items = [
         *stacks,
-        *_placed(site, seen, stacks),
-        *(hosts := list(_hosts(site, seen))),
-        *_endpoints(site, seen),
-        *_nodes(site, seen),
-        *_overlays(site, seen),
-        *_guests(site, seen, {host.vmid for host in hosts}),
-        *_rules(site, seen),
+        *_placed(site, sightings, stacks),
+        *(hosts := list(_hosts(site, sightings))),
+        *_endpoints(site, sightings),
+        *_nodes(site, sightings),
+        *_overlays(site, sightings),
+        *_guests(site, sightings, {host.vmid for host in hosts}),
+        *_rules(site, sightings),
         *(
             Item(kind="secret", name=name, host="", kept=True)
-            for name in sorted(_registered(seen, "secret"))
-            if name in seen.stored and name not in seen.used
+            for name in sorted(_registered(sightings, "secret"))
+            if name in sightings.stored and name not in sightings.used
         ),
     ]
     order = list(KINDS)
     items.sort(key=lambda item: (order.index(item.kind), item.host, item.name))
     return Undeclared(
         items=tuple(_with_commands(site, items)),
-        foreign=tuple(_foreign(site, seen)),
-        unknown=tuple(seen.unknown),
-        unlisted=_unlisted(site) if seen.unlisted else (),
+        foreign=tuple(_foreign(site, sightings)),
+        unknown=tuple(sightings.unknown),
+        unlisted=_unlisted(site) if sightings.unlisted else (),
     )
 
 
@@ -233,13 +233,13 @@ def _unlisted(site: Site) -> tuple[str, ...]:
     return (f"guests with Phoenix' tag that left the declaration cannot be known: {why}",)
 
 
-def moves(site: Site, seen: Seen) -> tuple[Move, ...]:
+def moves(site: Site, sightings: Sightings) -> tuple[Move, ...]:
     """The stacks that move to another host, as a sync decides it (`components.move.decision`).
 
     A stack that runs where it is declared does not move: another copy of it is undeclared.
     """
     places: dict[str, set[str]] = {}
-    for host, projects in seen.projects.items():
+    for host, projects in sightings.projects.items():
         for project in projects:
             places.setdefault(project.name, set()).add(host)
     pending: list[Move] = []
@@ -247,18 +247,20 @@ def moves(site: Site, seen: Seen) -> tuple[Move, ...]:
         for name in sorted({stack.project for stack in target.docker_stacks}):
             if not places.get(name, set()) - {target.name}:
                 continue
-            decision = decide(name, target.name, _states(site, seen, target, name))
+            decision = decide(name, target.name, _states(site, sightings, target, name))
             if isinstance(decision, Moves):
                 pending.append(Move(name, site.host(decision.source), target))
     return tuple(pending)
 
 
-def _states(site: Site, seen: Seen, target: Host, project: str) -> dict[str, HostState | str]:
+def _states(
+    site: Site, sightings: Sightings, target: Host, project: str
+) -> dict[str, HostState | str]:
     """What a stack's host has, and every other one that does not declare it."""
     asked = [host for host in site.hosts if host == target or not _declares(host, project)]
     return {
-        host.name: HostState({project.name: project for project in seen.projects[host.name]})
-        if host.name in seen.projects
+        host.name: HostState({project.name: project for project in sightings.projects[host.name]})
+        if host.name in sightings.projects
         else "it told nothing"
         for host in asked
     }
@@ -308,47 +310,47 @@ def is_ours(project: ComposeProject, registered: Set[str]) -> bool:
     )
 
 
-def _is_ours(project: ComposeProject, seen: Seen) -> bool:
-    return is_ours(project, _registered(seen, "stack").keys())
+def _is_ours(project: ComposeProject, sightings: Sightings) -> bool:
+    return is_ours(project, _registered(sightings, "stack").keys())
 
 
-def _registered(seen: Seen, kind: str) -> dict[str, Entry]:
+def _registered(sightings: Sightings, kind: str) -> dict[str, Entry]:
     """The entries of a kind by their name as Portainer and Docker have it."""
     return {
         normalise_name(entry.name) if kind == "stack" else entry.name: entry
-        for entry in seen.register
+        for entry in sightings.register
         if entry.kind == kind
     }
 
 
-def _stacks(site: Site, seen: Seen) -> Iterator[Item]:
-    moving = {(move.project, move.source.name) for move in moves(site, seen)}
-    running = [item for item in _running(site, seen) if (item.name, item.host) not in moving]
+def _stacks(site: Site, sightings: Sightings) -> Iterator[Item]:
+    moving = {(move.project, move.source.name) for move in moves(site, sightings)}
+    running = [item for item in _running(site, sightings) if (item.name, item.host) not in moving]
     places = moving | {(item.name, item.host) for item in running if item.kind == "stack"}
     yield from running
-    in_portainer = list(_in_portainer(site, seen, places))
+    in_portainer = list(_in_portainer(site, sightings, places))
     yield from in_portainer
     places |= {(item.name, item.host) for item in in_portainer}
     for host in site.hosts:
-        for name in seen.placed.get(host.name, Placed()).stacks:
+        for name in sightings.placed.get(host.name, Placed()).stacks:
             if not _declares(host, name) and (name, host.name) not in places:
                 places.add((name, host.name))
                 yield Item(kind="stack", name=name, host=host.name, holds=("its directory",))
     trees = {(stack_tree(name), host) for name, host in places}
     for host in site.hosts:
-        for tree in seen.placed.get(host.name, Placed()).trees:
+        for tree in sightings.placed.get(host.name, Placed()).trees:
             declared = tree in trees_of(site, host) or (tree, host.name) in trees
             if tree.startswith(STACK) and not declared:
                 name = tree.removeprefix(STACK)
                 yield Item(kind="stack", name=name, host=host.name, holds=("its files",))
 
 
-def _running(site: Site, seen: Seen) -> Iterator[Item]:
+def _running(site: Site, sightings: Sightings) -> Iterator[Item]:
     """Projects of ours with containers, or with volumes that an earlier removal kept."""
     for host in site.hosts:
-        trees = seen.placed.get(host.name, Placed()).trees
-        for project in seen.projects.get(host.name, ()):
-            if _declares(host, project.name) or not _is_ours(project, seen):
+        trees = sightings.placed.get(host.name, Placed()).trees
+        for project in sightings.projects.get(host.name, ()):
+            if _declares(host, project.name) or not _is_ours(project, sightings):
                 continue
             if project.containers:
                 files = ("its files",) if stack_tree(project.name) in trees else ()
@@ -383,32 +385,32 @@ def volumes_of_declared(host: Host) -> dict[str, str]:
     }
 
 
-def _in_portainer(site: Site, seen: Seen, places: Set[tuple[str, str]]) -> Iterator[Item]:
+def _in_portainer(site: Site, sightings: Sightings, places: Set[tuple[str, str]]) -> Iterator[Item]:
     """Stacks of ours that only Portainer still knows; `places` are told already.
 
     One that is declared, and that Portainer has on no endpoint, is none: a sync associates it.
     """
     owners = {host.portainer_environment: host for host in site.docker_hosts}
-    projects = _registered(seen, "stack")
-    for name, endpoint in seen.stacks:
+    projects = _registered(sightings, "stack")
+    for name, endpoint in sightings.stacks:
         if name not in projects:
             continue
         owner = owners.get(endpoint)
-        if owner is None and endpoint not in (seen.endpoints or ()):
-            if _comes_back(site, seen, name, owners):
+        if owner is None and endpoint not in (sightings.endpoints or ()):
+            if _comes_back(site, sightings, name, owners):
                 continue
             yield Item(kind="stack", name=name, host="", holds=("in Portainer, on no endpoint",))
         elif (
             owner
             and not _declares(owner, name)
             and (name, owner.name) not in places
-            and not _is_renamed(site, seen, name)
+            and not _is_renamed(site, sightings, name)
         ):
             holds = ("in Portainer, without containers",)
             yield Item(kind="stack", name=name, host=owner.name, holds=holds)
 
 
-def _is_renamed(site: Site, seen: Seen, name: str) -> bool:
+def _is_renamed(site: Site, sightings: Sightings, name: str) -> bool:
     """Whether a stack runs where it is declared and Portainer has it under no name of that host.
 
     Until the sync that follows a new name of its host, the former one's endpoint leads there: what
@@ -416,20 +418,20 @@ def _is_renamed(site: Site, seen: Seen, name: str) -> bool:
     """
     return any(
         _declares(host, name)
-        and (name, host.portainer_environment) not in seen.stacks
+        and (name, host.portainer_environment) not in sightings.stacks
         and any(
             project.name == name and project.containers
-            for project in seen.projects.get(host.name, ())
+            for project in sightings.projects.get(host.name, ())
         )
         for host in environments(site)
     )
 
 
-def _comes_back(site: Site, seen: Seen, name: str, owners: Mapping[str, Host]) -> bool:
+def _comes_back(site: Site, sightings: Sightings, name: str, owners: Mapping[str, Host]) -> bool:
     """Whether a stack on a deleted endpoint is declared on a host that has none of it."""
     holders = {
         owners[endpoint].name
-        for stack, endpoint in seen.stacks
+        for stack, endpoint in sightings.stacks
         if stack == name and endpoint in owners
     }
     return any(_declares(host, name) and host.name not in holders for host in site.docker_hosts)
@@ -447,18 +449,18 @@ def _holds(project: ComposeProject) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _placed(site: Site, seen: Seen, stacks: Iterable[Item]) -> Iterator[Item]:
+def _placed(site: Site, sightings: Sightings, stacks: Iterable[Item]) -> Iterator[Item]:
     """Components and certificates whose host should not have them (any more).
 
     The certificate of one of the undeclared `stacks` is told, and goes, with that.
     """
     of_stacks = {(stack.host, f"{CERTIFICATE}{stack_certificate(stack.name)}") for stack in stacks}
     for host in site.hosts:
-        placed = seen.placed.get(host.name, Placed())
+        placed = sightings.placed.get(host.name, Placed())
         declared = trees_of(site, host)
         running = {
             _PLATFORM[project.name]: project
-            for project in seen.projects.get(host.name, ())
+            for project in sightings.projects.get(host.name, ())
             if project.name in _PLATFORM and project.containers
         }
         certificates = [f"{CERTIFICATE}{name}" for name in placed.certificates]
@@ -483,20 +485,20 @@ def _is_declared(site: Site, entry: Entry) -> bool:
     )
 
 
-def _hosts(site: Site, seen: Seen) -> Iterator[Item]:
+def _hosts(site: Site, sightings: Sightings) -> Iterator[Item]:
     """Hosts of earlier declarations; a host that got a new id or address before is told once."""
-    tagged = {guest.vmid: guest for guest in seen.guests}
+    tagged = {guest.vmid: guest for guest in sightings.guests}
     declared = {host.portainer_environment for host in environments(site)}
     gone: dict[object, Entry] = {}
-    for entry in seen.register:
+    for entry in sightings.register:
         if entry.kind == "host" and not _is_declared(site, entry):
             gone[entry.address if entry.vmid is None else entry.vmid] = entry
     for entry in gone.values():
         guest = tagged.get(entry.vmid) if entry.vmid is not None else None
         # One that another host is called by now is that host's: a sync moves it there.
-        endpoints = [name for name in _endpoints_of(entry, seen) if name not in declared]
+        endpoints = [name for name in _endpoints_of(entry, sightings) if name not in declared]
         holds = [f"endpoint {name} in Portainer" for name in endpoints]
-        holds += [f"stack {name}" for name, endpoint in seen.stacks if endpoint in endpoints]
+        holds += [f"stack {name}" for name, endpoint in sightings.stacks if endpoint in endpoints]
         if guest is not None:
             holds.append(_guest_words(guest))
         yield Item(
@@ -510,40 +512,40 @@ def _hosts(site: Site, seen: Seen) -> Iterator[Item]:
         )
 
 
-def _endpoints_of(host: Entry, seen: Seen) -> list[str]:
+def _endpoints_of(host: Entry, sightings: Sightings) -> list[str]:
     """The endpoints that Portainer still has of a registered host."""
     names = {
         entry.name
-        for entry in seen.register
+        for entry in sightings.register
         if entry.kind == "endpoint"
         and (entry.address == host.address or (host.vmid is not None and entry.vmid == host.vmid))
     }
-    return [name for name in seen.endpoints or () if name in names]
+    return [name for name in sightings.endpoints or () if name in names]
 
 
-def _manager(site: Site, seen: Seen) -> Host | None:
+def _manager(site: Site, sightings: Sightings) -> Host | None:
     """A host that told as a manager of the site's swarm."""
-    hosts = [host for host in managers_first(site.docker_hosts) if host.name in seen.swarms]
-    return next((host for host in hosts if seen.swarms[host.name].is_ours), None)
+    hosts = [host for host in managers_first(site.docker_hosts) if host.name in sightings.swarms]
+    return next((host for host in hosts if sightings.swarms[host.name].is_ours), None)
 
 
-def _overlays(site: Site, seen: Seen) -> Iterator[Item]:
+def _overlays(site: Site, sightings: Sightings) -> Iterator[Item]:
     """Overlay networks of ours that are not declared."""
-    manager = _manager(site, seen)
+    manager = _manager(site, sightings)
     if manager is None:
         return
-    for network in overlays_left(seen.swarms[manager.name], site.swarm_networks):
+    for network in overlays_left(sightings.swarms[manager.name], site.swarm_networks):
         holds = ("encrypted" if network.encrypted else "not encrypted", *network.subnets)
         yield Item(kind="overlay", name=network.name, host=manager.name, holds=holds)
 
 
-def _nodes(site: Site, seen: Seen) -> Iterator[Item]:
+def _nodes(site: Site, sightings: Sightings) -> Iterator[Item]:
     """Nodes of ours that the swarm has and no guest is; a person's are none of them."""
-    manager = _manager(site, seen)
+    manager = _manager(site, sightings)
     if manager is None:
         return
-    own = {name: swarm.node for name, swarm in seen.swarms.items()}
-    for node in left(seen.swarms[manager.name], site.swarm_nodes, own):
+    own = {name: swarm.node for name, swarm in sightings.swarms.items()}
+    for node in left(sightings.swarms[manager.name], site.swarm_nodes, own):
         here = node.id == own.get(node.name)
         holds = [f"{node.role} at {node.address}, {node.state}, {node.availability}"]
         holds.append(f"id {node.id}")
@@ -556,21 +558,21 @@ def _nodes(site: Site, seen: Seen) -> Iterator[Item]:
         )
 
 
-def _endpoints(site: Site, seen: Seen) -> Iterator[Item]:
+def _endpoints(site: Site, sightings: Sightings) -> Iterator[Item]:
     """Endpoints that we registered of hosts that are declared without them."""
     declared = {host.portainer_environment for host in environments(site)}
-    registered = _registered(seen, "endpoint")
-    for name in seen.endpoints or ():
+    registered = _registered(sightings, "endpoint")
+    for name in sightings.endpoints or ():
         entry = registered.get(name)
         if entry is None or name in declared or not _is_declared(site, entry):
             continue
-        holds = tuple(f"stack {stack}" for stack, endpoint in seen.stacks if endpoint == name)
+        holds = tuple(f"stack {stack}" for stack, endpoint in sightings.stacks if endpoint == name)
         yield Item(kind="endpoint", name=name, host="", endpoints=(name,), holds=holds)
 
 
-def _guests(site: Site, seen: Seen, reported: Set[int | None]) -> Iterator[Item]:
+def _guests(site: Site, sightings: Sightings, reported: Set[int | None]) -> Iterator[Item]:
     declared = {guest.vmid for guest in (*site.guests, *site.templates)}
-    for guest in seen.guests:
+    for guest in sightings.guests:
         if guest.vmid in declared or guest.vmid in reported:
             continue
         yield Item(
@@ -583,7 +585,7 @@ def _guests(site: Site, seen: Seen, reported: Set[int | None]) -> Iterator[Item]
         )
 
 
-def _rules(site: Site, seen: Seen) -> Iterator[Item]:
+def _rules(site: Site, sightings: Sightings) -> Iterator[Item]:
     """Rules with our mark that no sync keeps: the firewall is off, as a whole or for a guest.
 
     Those of a guest that is not declared go with it.
@@ -591,10 +593,10 @@ def _rules(site: Site, seen: Seen) -> Iterator[Item]:
     off = {
         f"{guest.vmid}.fw"
         for guest in site.guests
-        if not (seen.firewall and guest.firewall_enabled)
+        if not (sightings.firewall and guest.firewall_enabled)
     }
-    off |= set() if seen.firewall else {"host.fw"}
-    files = {path: n for path, n in seen.rules.items() if path.rpartition("/")[2] in off}
+    off |= set() if sightings.firewall else {"host.fw"}
+    files = {path: n for path, n in sightings.rules.items() if path.rpartition("/")[2] in off}
     if files:
         holds = tuple(f"{count} in {path}" for path, count in sorted(files.items()))
         yield Item(kind="firewall", name="rules", host=site.hypervisor.name, holds=holds)
@@ -605,14 +607,14 @@ def _guest_words(guest: TaggedGuest) -> str:
     return f"{kind} {guest.vmid} on {guest.node}, {'running' if guest.running else 'stopped'}"
 
 
-def _foreign(site: Site, seen: Seen) -> Iterator[Foreign]:
+def _foreign(site: Site, sightings: Sightings) -> Iterator[Foreign]:
     for host in site.hosts:
-        for project in seen.projects.get(host.name, ()):
+        for project in sightings.projects.get(host.name, ()):
             if (
                 not project.containers
                 or project.name in _PLATFORM
                 or _declares(host, project.name)
-                or _is_ours(project, seen)
+                or _is_ours(project, sightings)
             ):
                 continue
             yield Foreign(

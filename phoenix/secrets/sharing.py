@@ -153,9 +153,9 @@ def import_(values: dict[str, str], store: SecretStore, *, replace: bool) -> Imp
             f"{store.place} has other values of {', '.join(other)}, and nothing was changed: find "
             "out which the site has, and give --replace to take those of the file"
         )
-    taken = (*added, *other)
-    aside = store.merge({name: values[name] for name in taken}) if taken else None
-    return Imported(taken, aside)
+    imported = (*added, *other)
+    aside = store.merge({name: values[name] for name in imported}) if imported else None
+    return Imported(imported, aside)
 
 
 def write_private(file: Path, data: bytes) -> None:

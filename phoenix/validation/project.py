@@ -58,9 +58,9 @@ def settings(
         for finding in findings:
             report.add(host.place(finding) if finding.file == FOLDER else finding)
     if site is not None:
-        told = {(finding.file, model.name_of(finding.path)) for finding in report.errors}
+        reported = {(finding.file, model.name_of(finding.path)) for finding in report.errors}
         for finding in setting_readers.findings(site, files, inventory, data, hosts):
-            if (finding.file, model.name_of(finding.path)) not in told:
+            if (finding.file, model.name_of(finding.path)) not in reported:
                 report.add(finding)
     return tuple(report.findings)
 
@@ -75,13 +75,13 @@ def _different(
     """Groups and data of hosts, once for those that have the same settings."""
     known = model.fields()
     groups_with_file = {file.group for file in files}
-    seen: set[tuple[tuple[str, ...], str]] = set()
+    earlier: set[tuple[tuple[str, ...], str]] = set()
     each = [(host.groups, hosts.get(host.name, data)) for host in site.hosts] if site else []
     for names, own in each or [((), data)]:
         groups = tuple(group for group in names if group in groups_with_file)
         key = (groups, repr({name: own[name] for name in sorted(own) if name in known}))
-        if key not in seen:
-            seen.add(key)
+        if key not in earlier:
+            earlier.add(key)
             yield groups, own
 
 

@@ -15,7 +15,7 @@ from phoenix.components.networks import bridges
 from phoenix.components.networks.bridges import MAIN_FILE, Device, Found
 from phoenix.derived.components import component_hosts, trees_of
 from phoenix.health.checks import checks
-from phoenix.health.undeclared import Placed, Seen, undeclared
+from phoenix.health.undeclared import Placed, Sightings, undeclared
 from phoenix.site.model import Site
 from phoenix.site.ways import routed
 from tests.unit.site_builder import minimal
@@ -153,7 +153,7 @@ def test_the_answer_of_the_host_is_read() -> None:
 
 def test_a_network_that_leaves_is_told_with_the_command_that_removes_it(tmp_path: Path) -> None:
     site = minimal().load(tmp_path)
-    seen = Seen(placed={site.hypervisor.name: Placed(("base", "networks"))})
+    seen = Sightings(placed={site.hypervisor.name: Placed(("base", "networks"))})
     (item,) = undeclared(site, seen).items
     assert (item.kind, item.command) == ("component", "phoenix remove networks@phoenix")
 

@@ -214,7 +214,7 @@ def test_it_is_written_anew_when_half_of_its_time_is_over() -> None:
     assert at(0, lasts=48).follows(STAMP), "the setting was changed"
 
 
-class Seen(HTMLParser):
+class Sightings(HTMLParser):
     """Tags and attributes of a page, and that its elements are closed in order."""
 
     VOID = ("meta", "link", "img", "br", "wbr", "circle", "path")
@@ -237,7 +237,7 @@ class Seen(HTMLParser):
 
 
 def test_page_needs_nothing_that_its_policy_forbids(site: Site) -> None:
-    parsed = Seen(render(checked_page(site)))
+    parsed = Sightings(render(checked_page(site)))
     names = {name for name, _ in parsed.tags}
     assert not names & {"script", "style", "iframe", "form", "object", "base"}, names
     attributes = {key for _, attrs in parsed.tags for key in attrs}
@@ -272,7 +272,7 @@ def test_nasty_names_stay_text(site: Site) -> None:
     text = render(page)
     assert "<script" not in text
     assert "alert" in text, "the names are shown"
-    Seen(text)
+    Sightings(text)
 
 
 def test_style_is_asked_for_by_its_content(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ from phoenix.health.advice import likely_fix
 from phoenix.health.checks import checks
 from phoenix.health.observation import Observed
 from phoenix.health.paths import paths
-from phoenix.health.undeclared import Seen, undeclared
+from phoenix.health.undeclared import Sightings, undeclared
 from phoenix.site.findings import ConfigError, Finding, SettingError
 from phoenix.site.model import Site, SwarmNetwork, SwarmNode
 from phoenix.validation.setting_values import check as check_settings
@@ -342,7 +342,7 @@ def test_nodes_of_ours_that_no_guest_is_are_told_with_their_command(tmp_path: Pa
     loaded = made.load(tmp_path)
     nodes = [*settled(), node("gone", state="down", labels={"gpu": "true"}),
              node("worker", id="old", state="down"), node("guest", ours=False)]  # fmt: skip
-    seen = Seen(
+    seen = Sightings(
         swarms={
             "control": manager_of(nodes), "worker": worker_of("worker"),
             "second": worker_of("second"),
@@ -366,7 +366,7 @@ def test_a_persons_swarm_is_nobodys_business(tmp_path: Path) -> None:
         one["swarm_role"] = None
     loaded = made.load(tmp_path)
     theirs = manager_of([node("control", "manager", ours=False), node("worker", ours=False)])
-    assert undeclared(loaded, Seen(swarms={"control": theirs})).items == ()
+    assert undeclared(loaded, Sightings(swarms={"control": theirs})).items == ()
 
 
 def test_a_silent_host_is_no_node_that_left(tmp_path: Path) -> None:
@@ -453,11 +453,11 @@ def test_what_differs_of_a_network(has: dict[str, Any], words: tuple[str, ...]) 
 def test_networks_of_ours_that_are_not_declared_are_told(tmp_path: Path) -> None:
     loaded = with_networks(mesh={}).load(tmp_path)
     told = manager_of(settled(), [overlay("mesh"), overlay("old"), overlay("theirs", ours=False)])
-    items = undeclared(loaded, Seen(swarms={"control": told})).items
+    items = undeclared(loaded, Sightings(swarms={"control": told})).items
     assert [(i.kind, i.name, i.host, i.command) for i in items] == [
         ("overlay", "old", "control", "phoenix remove old")
     ]
-    asked = removal.removal(loaded, Seen(), items[0], volumes=False, destroy=False)
+    asked = removal.removal(loaded, Sightings(), items[0], volumes=False, destroy=False)
     assert asked.target == "control"
     declared = items[0].model_copy(update={"name": "mesh"})
     with pytest.raises(SettingError, match="overlay mesh on control is declared"):

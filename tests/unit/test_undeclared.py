@@ -23,7 +23,7 @@ from phoenix.health.removal import removal
 from phoenix.health.undeclared import (
     Item,
     Placed,
-    Seen,
+    Sightings,
     TaggedGuest,
     Undeclared,
     moves,
@@ -68,12 +68,12 @@ def project(
     )
 
 
-def seen(site: Site, former: Site | None = None, **more: object) -> Seen:
+def seen(site: Site, former: Site | None = None, **more: object) -> Sightings:
     """Of a site whose register has what it and `former` declare."""
     entries = dict.fromkeys(
         (*register.entries(site), *(register.entries(former) if former else ()))
     )
-    everything = Seen(
+    everything = Sightings(
         projects={host.name: () for host in site.hosts},
         placed={host.name: Placed() for host in site.hosts},
         register=tuple(entries),
@@ -82,11 +82,11 @@ def seen(site: Site, former: Site | None = None, **more: object) -> Seen:
     return replace(everything, **more)  # type: ignore[arg-type]
 
 
-def with_projects(of: Seen, **projects: Sequence[ComposeProject]) -> Seen:
+def with_projects(of: Sightings, **projects: Sequence[ComposeProject]) -> Sightings:
     return replace(of, projects={**of.projects, **projects})
 
 
-def told(site: Site, of: Seen) -> dict[str, Item]:
+def told(site: Site, of: Sightings) -> dict[str, Item]:
     return {item.command: item for item in undeclared(site, of).items}
 
 

@@ -78,7 +78,7 @@ def _meant(text: str) -> str:
 
 
 def guests(
-    words: Sequence[str], network: IPv4Network, taken: Iterable[IPv4Address]
+    words: Sequence[str], network: IPv4Network, in_use: Iterable[IPv4Address]
 ) -> tuple[Guest, ...]:
     """Guests by `NAME[:ROLE][@ADDRESS]`, with ids, and addresses where none is given.
 
@@ -87,13 +87,13 @@ def guests(
     Args:
         words: one for each guest.
         network: where addresses are chosen, in order from the tenth on.
-        taken: addresses that others have.
+        in_use: addresses that others have.
 
     Raises:
         CommandError: a word of another form, or the network is full.
     """
     split = [_split(word) for word in words]
-    used = {*taken, *(chosen for _, _, chosen in split if chosen)}
+    used = {*in_use, *(chosen for _, _, chosen in split if chosen)}
     free = (candidate for candidate in _hosts(network) if candidate not in used)
     ids = {"lxc": iter(range(_FIRST_LXC, 1000)), "vm": iter(range(_FIRST_VM, 9000))}
     declared = []
@@ -147,10 +147,10 @@ def role_of(name: str) -> Role | None:
 
 def once(candidates: Iterable[Guest]) -> tuple[Guest, ...]:
     """Guests of which one alone has each role that is proposed once: the first by id."""
-    seen: set[str] = set()
+    answered: set[str] = set()
     unique = []
     for guest in sorted(candidates, key=lambda guest: guest.vmid):
-        twice = guest.role in PROPOSED_ONCE and guest.role in seen
+        twice = guest.role in PROPOSED_ONCE and guest.role in answered
         unique.append(replace(guest, role=None) if twice else guest)
-        seen.add(guest.role or "")
+        answered.add(guest.role or "")
     return tuple(unique)

@@ -239,9 +239,9 @@ def _own(sections: Mapping[str, str]) -> tuple[IPv4Interface, IPv4Address]:
 def _new(role: Role, ids: Iterable[int], used: Iterable[IPv4Address], own: IPv4Interface) -> Guest:
     vmid = next(number for number in range(101, 1_000_000) if number not in set(ids))
     first = int(own.network.network_address) + 10
-    taken = set(used)
+    in_use = set(used)
     for number in range(first, int(own.network.broadcast_address)):
-        if IPv4Address(number) not in taken:
+        if IPv4Address(number) not in in_use:
             address = IPv4Interface((number, own.network.prefixlen))
             return Guest(vmid, role.replace("_", "-"), "lxc", role, address)
     raise CommandError(f"{own.network} has no address left for a guest that is the {_WORDS[role]}")

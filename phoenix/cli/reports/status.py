@@ -145,13 +145,13 @@ def watch_lines(result: Status) -> list[str]:
         f"watched: the last look was {ago} ago"
         + (", while a run was at work" if watched.working else "")
     ]
-    seen = [
+    reports = [
         f"{host.name} {duration.words(result.at - host.seen)} ago"
         if host.seen is not None and host.seen < result.at
         else f"{host.name} {'now' if host.seen else 'never'}"
         for host in watched.hosts
     ]
-    lines.append(f"  last reports: {', '.join(seen)}")
+    lines.append(f"  last reports: {', '.join(reports)}")
     lines += [
         f"  {cause.severity} since {cause.since:%Y-%m-%d %H:%M} UTC: {cause.host}: "
         f"{cause.hop}: {cause.text}"

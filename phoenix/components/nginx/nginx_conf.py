@@ -120,10 +120,10 @@ def _streams(site: Site, gateway: Host) -> list[_Stream]:
 
 def _proving(site: Site, gateway: Host) -> Iterator[tuple[list[str], IPv4Address]]:
     """The names whose certificates others have, each once, and where the CA's question goes."""
-    seen: set[str] = set()
+    listed: set[str] = set()
     for service in tcp_services(site):
-        names = [name for name in service.names if service.has_tls and name not in seen]
-        seen.update(names)
+        names = [name for name in service.names if service.has_tls and name not in listed]
+        listed.update(names)
         if names:
             yield names, address(gateway, service.owner)
 

@@ -190,11 +190,11 @@ def _asked(place: Place, who: Iterable[str], choices: TakingOver) -> list[str]:
     lines.append(
         "nothing was touched on this host: say what becomes of it, in group_data/all.py, by one of"
     )
-    given = choices.model_dump(exclude_none=True)
+    written = choices.model_dump(exclude_none=True)
     for choice, does in WAYS[kind].items():
         if choice == "keep" and not place.shared:
             continue
-        lines += [f"    taking_over = {given | {kind: choice}}", f"        {does}"]
+        lines += [f"    taking_over = {written | {kind: choice}}", f"        {does}"]
     return lines
 
 

@@ -126,12 +126,12 @@ def considered(own: OwnTraefik, *, kept: bool) -> OwnTraefik | None:
     return own if own.dynamic or (own.static and own.entry_points) else None
 
 
-def faults(own: OwnTraefik, taken: Collection[str]) -> Iterator[str]:
+def faults(own: OwnTraefik, in_use: Collection[str]) -> Iterator[str]:
     """Why their files cannot be read beside the site's own, each with the fix.
 
     Args:
         own: theirs.
-        taken: names of the site's own routers, services and middlewares.
+        in_use: names of the site's own routers, services and middlewares.
     """
     where = visible(own.static.path) if own.static else STATIC
     if own.static and own.static.data is None:
@@ -147,7 +147,7 @@ def faults(own: OwnTraefik, taken: Collection[str]) -> Iterator[str]:
                 f"{here} cannot be read by the user {USER}, which Phoenix's Traefik runs as: run "
                 f"chmod o+r, or chgrp {USER} and chmod g+r, on it, and run again"
             )
-        for fault in _file_faults(file, own, where, taken):
+        for fault in _file_faults(file, own, where, in_use):
             yield f"{here}: {fault}, and run again"
 
 
@@ -181,12 +181,12 @@ def _provider_faults(own: OwnTraefik, where: str) -> Iterator[str]:
 
 
 def _file_faults(
-    file: OwnFile, own: OwnTraefik, where: str, taken: Collection[str]
+    file: OwnFile, own: OwnTraefik, where: str, in_use: Collection[str]
 ) -> Iterator[str]:
     for kind, name, router in _routers(file):
         yield from _router_faults(f"{kind} router {visible(name)}", router, own, where)
     for section in ("routers", "services", "middlewares", "serversTransports"):
-        if claimed := sorted(set(taken) & set(file.section("http", section))):
+        if claimed := sorted(set(in_use) & set(file.section("http", section))):
             yield (
                 f"{', '.join(map(visible, claimed))} among its {section} is a name that the site "
                 "has itself: give it another one"
