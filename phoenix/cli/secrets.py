@@ -121,16 +121,17 @@ def rotate(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Change secrets everywhere at once; the new ones are proven before the old are forgotten.
+    """Change secrets everywhere at once.
 
-    The new value is generated, or taken from the secret NAME_new where that is given. A run that
-    died is finished by the next. One that this machine does not have is refused.
+    Portainer's password, the agents' secret and the gateways' certificate are proven before the old
+    ones are forgotten. The new value is generated, or taken from the secret NAME_new where that is
+    given. A run that died is finished by the next. One that this machine does not have is refused.
 
     Examples:
       phoenix secrets rotate portainer_admin_password
       phoenix secrets rotate portainer_agent_secret traefik_dashboard_password
 
-    Exit code: 0 changed and proven, 1 not: the old ones are in force, or the next run finishes.
+    Exit code: 0 changed, 1 not everywhere: the old ones are in force, or the next run finishes.
     """
     from phoenix.cli import project
     from phoenix.cli.converge import converge, finish
