@@ -9,7 +9,7 @@ from hypothesis import settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
 from phoenix.secrets import client_certificate
-from tests import scheduling
+from tests import examples, scheduling
 
 # pyinfra's command line makes greenlets of all threads when it is imported, for the whole process
 # and for good; servers that tests run in threads would stand still. Nothing here needs that.
@@ -21,8 +21,9 @@ client_certificate.generate()
 
 _DEADLINE = re.compile(r"DeadlineError: (.+)|Failed: (Timeout \(.+)")
 # No test times anything: a busy machine makes no example wrong.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+settings.register_profile("untimed", deadline=None, max_examples=examples.WHOLE)
+settings.register_profile("fast", settings.get_profile("untimed"), max_examples=examples.FAST)
+settings.load_profile("untimed")  # `--hypothesis-profile=fast` is for the fast lane
 
 _DIFFERS_BY_PROCESS = re.compile(r"set\(\{| at 0x[0-9a-f]+")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
+from functools import cache
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
@@ -879,6 +880,11 @@ def near(name: str, names: Iterable[str]) -> str:
     Names are compared word by word as well, so that a word left out makes little difference. Case
     makes none.
     """
+    return _near(name, frozenset(names))
+
+
+@cache
+def _near(name: str, names: frozenset[str]) -> str:
     lower = name.lower()
     score, closest = max(
         ((_likeness(lower, candidate.lower()), candidate) for candidate in sorted(names)),

@@ -59,6 +59,9 @@ def _strict(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def pve(_strict: None, fakepve: Any) -> Pve:
     furnish(fakepve, SETTINGS)
+    for storage in fakepve.storages.values():
+        for volume in storage.get("volumes", {}).values():
+            volume["ctime"] = 0  # two fakes begin alike: `converged`
     return Pve(fakepve)
 
 

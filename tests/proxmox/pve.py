@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -40,6 +41,15 @@ class Pve:
     def guest(self, vmid: int | None) -> Any:
         return self.fake.guest(vmid)
 
+    @property
+    def state(self) -> dict[str, Any]:
+        """All that the fake holds but its server."""
+        return {
+            name: value
+            for name, value in vars(self.fake).items()
+            if name not in ("runner", "host", "port", "_random")
+        }
+
 
 def _body(body: Any) -> dict[str, str]:
     if isinstance(body, dict):
@@ -70,6 +80,21 @@ def run(client: Client, plan: Plan, log: Callable[[str], None] = lambda _line: N
         client.write(write.method, write.path, write.data)
         changed = True
     return changed
+
+
+_ENDS: dict[tuple[str, ...], bytes] = {}
+"""Where `run` ended, by the plan and each attribute of the fake that it began with."""
+
+
+def converged(pve: Pve, client: Client, plan: Plan) -> None:
+    """The fake as `run` leaves it: hundreds of requests, sent once for each beginning."""
+    held = sorted(pve.state.items())
+    start = (repr(plan), *(f"{name}: {pickle.dumps(value)!r}" for name, value in held))
+    if start in _ENDS:
+        vars(pve.fake).update(pickle.loads(_ENDS[start]))  # noqa: S301 - made here
+        return
+    run(client, plan)
+    _ENDS[start] = pickle.dumps(pve.state)
 
 
 def shut_down(client: Client, vmid: int) -> None:

@@ -14,7 +14,7 @@ from phoenix.proxmox.errors import RefusedError
 from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.preflight import preflight
 from phoenix.site.findings import ConfigError
-from tests.proxmox.pve import NODE, Pve, run
+from tests.proxmox.pve import NODE, Pve, converged, run
 from tests.proxmox.test_cluster import available
 
 Planned = Callable[..., Plan]
@@ -109,7 +109,7 @@ def test_beside_a_group_of_all_guests(
 def test_guests_that_share_a_node_are_refused_before_the_rule_would_move_one(
     cluster: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(cluster, client, planned())
     cluster.forget()
     (fault,) = faults(client, planned(**APART))
     assert "container 103 (step-ca) and VM 1001 (portainer) are to be on different nodes" in fault
@@ -177,7 +177,7 @@ def test_one_guest_alone_is_not_apart(planned: Planned) -> None:
 def test_a_schedule_that_is_declared_is_that_of_each_job(
     cluster: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(cluster, client, planned())
     replicated: dict[str, Any] = {"proxmox_guests": {103: {"replicate_to": (SECOND,)}}}
     available(client, planned(**replicated))
     cluster.fake.replication["103-0"]["schedule"] = "*/5"
@@ -191,7 +191,7 @@ def test_a_job_to_a_node_that_left_the_declaration_is_told(
     cluster: Pve, client: Client, planned: Planned
 ) -> None:
     cluster.fake.add_node("third")
-    run(client, planned())
+    converged(cluster, client, planned())
     both = planned(proxmox_guests={103: {"replicate_to": (SECOND, "third")}})
     available(client, both)
     assert availability.warnings(client, both.guests) == ()

@@ -13,7 +13,7 @@ from phoenix.proxmox.client import Client
 from phoenix.proxmox.errors import RefusedError
 from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.preflight import preflight, privileges
-from tests.proxmox.pve import NODE, Pve, run, shut_down
+from tests.proxmox.pve import NODE, Pve, converged, run, shut_down
 
 Planned = Callable[..., Plan]
 FILE = "ubuntu-24.04-standard_24.04-2_amd64.tar.zst"
@@ -132,7 +132,7 @@ def test_high_availability_by_groups_and_by_rules(
 ) -> None:
     pve.fake.version = version
     pve.fake.add_node("second")
-    run(client, planned())
+    converged(pve, client, planned())
     pve.only(*PRIVILEGES, "Sys.Console", "VM.Replicate", "Datastore.Allocate")
     nodes = (f"{NODE}:2", "second")
     settings = {"proxmox_ha_group": "main", "proxmox_ha_nodes": nodes}
@@ -152,7 +152,7 @@ def test_high_availability_by_groups_and_by_rules(
 def test_a_rule_of_9_takes_the_guests_that_it_lacks(
     pve: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     pve.only(*PRIVILEGES, "Sys.Console")
     plan = planned(proxmox_ha_group="main")
     with pytest.raises(RefusedError, match=r"no node affinity rule 'main'.*proxmox_ha_nodes"):
@@ -171,7 +171,7 @@ def test_further_replication_jobs_get_further_numbers(
 ) -> None:
     for node in ("second", "third"):
         pve.fake.add_node(node)
-    run(client, planned())
+    converged(pve, client, planned())
     pve.only(*PRIVILEGES, "VM.Replicate")
     available(client, planned(proxmox_guests={103: {"replicate_to": ("second",)}}))
     available(client, planned(proxmox_guests={103: {"replicate_to": ("second", "third")}}))
@@ -181,7 +181,7 @@ def test_further_replication_jobs_get_further_numbers(
 
 
 def test_firewall_rules_of_a_person_stay(pve: Pve, client: Client, planned: Planned) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     path = f"nodes/{NODE}/lxc/101/firewall/rules"
     mine = {"type": "in", "action": "ACCEPT", "macro": "Ping", "enable": 1, "comment": "mine"}
     client.write("POST", path, mine)
@@ -203,7 +203,7 @@ def test_firewall_rules_of_a_person_stay(pve: Pve, client: Client, planned: Plan
 def test_the_firewall_is_complete_before_it_is_switched_on(
     pve: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     order = [path for _, path, _ in pve.writes() if "firewall" in path or path.endswith("start")]
     assert order.index("cluster/firewall/options") == next(
         i for i, path in enumerate(order) if path.endswith("start")

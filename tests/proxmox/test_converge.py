@@ -16,7 +16,7 @@ from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.preflight import preflight
 from phoenix.site.model import FirewallRule, Site
 from tests.proxmox.conftest import KEY
-from tests.proxmox.pve import NODE, Pve, run
+from tests.proxmox.pve import NODE, Pve, converged, run
 
 Planned = Callable[..., Plan]
 
@@ -72,7 +72,7 @@ def test_from_nothing_to_five_guests_and_then_no_write(
 def test_keys_are_encoded_once_for_the_form_and_once_for_the_api(
     pve: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     sent = [body["sshkeys"] for _, _, body in pve.writes() if "sshkeys" in body]
     assert sent
     assert all(text.startswith("ssh-ed25519%20AAAA") for text in sent), sent
@@ -100,7 +100,7 @@ def test_one_change_is_the_smallest_write(
     update: dict[str, Any],
     expected: tuple[str, str, dict[str, str]],
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     pve.forget()
     after = planned(changed_site(site, vmid, **update))
     assert run(client, after)
@@ -121,7 +121,7 @@ def test_one_change_is_the_smallest_write(
 def test_one_tag_and_one_rule_are_one_write_each(
     site: Site, pve: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     pve.forget()
     run(client, planned(proxmox_guests={"101": {"tags": ("edge",)}}))
     assert [(m, p, b["tags"]) for m, p, b in pve.writes()] == [
@@ -141,7 +141,7 @@ def test_one_tag_and_one_rule_are_one_write_each(
 
 
 def test_what_a_person_set_elsewhere_stays(pve: Pve, client: Client, planned: Planned) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     config = pve.guest(101).config
     config["net0"] += ",rate=20"
     config["tags"] += ";important"
@@ -162,7 +162,7 @@ def test_what_a_person_set_elsewhere_stays(pve: Pve, client: Client, planned: Pl
 
 
 def test_a_disk_never_shrinks(site: Site, pve: Pve, client: Client, planned: Planned) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     pve.forget()
     assert not run(client, planned(changed_site(site, 101, disk_gb=20)))
     assert pve.writes() == []
@@ -229,7 +229,7 @@ def test_a_guest_on_another_node_is_managed_there(
     site: Site, pve: Pve, client: Client, planned: Planned
 ) -> None:
     pve.fake.add_node("second")
-    run(client, planned())
+    converged(pve, client, planned())
     pve.guest(102).node = "second"
     pve.forget()
     assert not run(client, planned()), pve.writes()
@@ -237,6 +237,7 @@ def test_a_guest_on_another_node_is_managed_there(
     assert [path for _, path, _ in pve.writes()] == ["nodes/second/lxc/102/config"]
 
 
+@pytest.mark.long
 def test_a_run_that_died_between_any_two_writes_is_finished(
     pve: Pve, client: Client, planned: Planned
 ) -> None:
@@ -264,6 +265,7 @@ def test_a_run_that_died_between_any_two_writes_is_finished(
     assert {guest.vmid for guest in plan.guests} == {900, 9000, 101, 102, 103, 1001, 1002}
 
 
+@pytest.mark.long
 def test_a_run_that_died_after_any_request_was_sent_is_finished(
     pve: Pve, client: Client, planned: Planned
 ) -> None:
@@ -322,7 +324,7 @@ def test_a_guest_that_is_still_being_created_is_waited_for(
 def test_a_failed_change_goes_back_to_the_snapshot(
     pve: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     before = dict(pve.guest(103).config)
 
     def change_and_fail() -> None:
@@ -418,7 +420,7 @@ def test_one_guest_gets_a_first_snapshot_by_its_own_entry(
 def test_a_smaller_disk_is_told_and_nothing_is_written(
     site: Site, pve: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     pve.forget()
     smaller = planned(changed_site(site, 101, disk_gb=8))
     (guest,) = [one for one in smaller.guests if one.vmid == 101]

@@ -28,7 +28,7 @@ from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.preflight import preflight
 from phoenix.proxmox.transport import Trust
 from tests.proxmox.conftest import make_client
-from tests.proxmox.pve import NODE, Pve, run, shut_down
+from tests.proxmox.pve import NODE, Pve, converged, run, shut_down
 
 Planned = Callable[..., Plan]
 
@@ -36,7 +36,7 @@ Planned = Callable[..., Plan]
 def finishes(pve: Pve, client: Client, planned: Planned) -> None:
     """The next run, the fault gone, is as declared, and the one after writes nothing."""
     pve.fake.failures.clear()
-    run(client, planned())
+    converged(pve, client, planned())
     pve.forget()
     assert not run(client, planned())
     assert pve.writes() == []
@@ -69,7 +69,7 @@ def test_a_guest_that_does_not_start(pve: Pve, client: Client, planned: Planned)
 def test_a_busy_lock_is_waited_for_then_explained(
     site: Any, pve: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     pve.fake.snapshot_lock(101, "backup")
     more = planned(proxmox_guests={101: {"tags": ("edge",)}})
     with pytest.raises(LockedError, match="backup") as caught:

@@ -18,7 +18,7 @@ from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.preflight import firewall, preflight
 from phoenix.site.findings import ConfigError
 from phoenix.site.model import FirewallRule, Site
-from tests.proxmox.pve import NODE, Pve, listening, run
+from tests.proxmox.pve import NODE, Pve, converged, listening, run
 from tests.proxmox.test_converge import changed_site
 
 Planned = Callable[..., Plan]
@@ -202,7 +202,7 @@ def test_a_rule_of_a_person_that_lets_it_in_is_enough(
 def test_a_node_whose_firewall_is_on_already_loses_nothing(
     pve: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     assert faults(client, planned(), listening(client, NFS)) == ()
     client.write("PUT", "cluster/firewall/options", {"policy_in": "ACCEPT"})
     assert len(faults(client, planned(), listening(client, NFS))) == 1

@@ -12,7 +12,7 @@ from phoenix.proxmox.client import Client
 from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.preflight import firewall, preflight
 from phoenix.site.model import Site
-from tests.proxmox.pve import NODE, Pve, listening, run
+from tests.proxmox.pve import NODE, Pve, converged, listening, run
 from tests.proxmox.test_converge import changed_site
 
 Planned = Callable[..., Plan]
@@ -78,7 +78,7 @@ def test_a_node_that_is_down_is_named_with_its_guests_and_the_rest_goes_on(
 def test_a_guest_that_is_to_be_made_on_a_node_that_is_down_waits(
     cluster: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(cluster, client, planned())
     for vmid in (103, 1001):
         kind = "cts" if vmid == 103 else "vms"
         getattr(cluster.fake, kind).remove(cluster.guest(vmid))
@@ -112,7 +112,7 @@ def test_what_is_cloned_from_a_guest_of_a_node_that_is_down_waits(
 def test_rules_of_a_node_that_is_down_wait_and_those_of_the_others_do_not(
     cluster: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(cluster, client, planned())
     cluster.fake.set_node_offline(SECOND)
     flow = {"node": SECOND, "port": "2049", "comment": "NFS"}
     scopes = apply.placed(client, planned(proxmox_node_flows=[flow]).scopes)

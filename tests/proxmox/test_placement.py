@@ -15,7 +15,7 @@ from phoenix.proxmox.moving import STOPPING
 from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.preflight import preflight
 from phoenix.site.model import Site
-from tests.proxmox.pve import NODE, Pve, run, shut_down
+from tests.proxmox.pve import NODE, Pve, converged, run, shut_down
 from tests.proxmox.test_converge import changed_site
 
 Planned = Callable[..., Plan]
@@ -27,7 +27,7 @@ def cluster(pve: Pve, client: Client, planned: Planned) -> Pve:
     """Two nodes with storages of their own; all guests are on the first one, and run."""
     pve.fake.add_node(SECOND)
     pve.only(*PRIVILEGES, "VM.Migrate", "Sys.Console", "VM.Replicate")
-    run(client, planned())
+    converged(pve, client, planned())
     pve.forget()
     return pve
 

@@ -11,7 +11,7 @@ from phoenix.proxmox import observe, power, removal
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.errors import LostAnswerError, RefusedError, TaskFailedError
 from phoenix.proxmox.plan import Plan
-from tests.proxmox.pve import NODE, Pve, run, shut_down
+from tests.proxmox.pve import NODE, Pve, converged, run, shut_down
 
 Planned = Callable[..., Plan]
 
@@ -62,7 +62,7 @@ def test_a_conversion_that_fails_shows_its_log(pve: Pve, client: Client, planned
 def test_a_guest_that_was_stopped_is_started_whatever_the_list_says(
     pve: Pve, client: Client, planned: Planned, vmid: int
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     assert client.get("cluster/resources", type="vm")  # the list now tells what is now, for ever
     pve.guest(vmid).status = "stopped"
     assert power.start(client, vmid)
@@ -75,7 +75,7 @@ def test_a_guest_that_runs_is_started_whatever_the_answer_was(
     pve: Pve, client: Client, planned: Planned, vmid: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its start's answer was lost, or another started it between our look and our request."""
-    run(client, planned())
+    converged(pve, client, planned())
     looks = iter([False])
     real = observe.state
 
@@ -90,7 +90,7 @@ def test_a_guest_that_runs_is_started_whatever_the_answer_was(
 def test_a_lost_answer_of_a_start_that_happened_is_no_failure(
     pve: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     shut_down(client, 103)
     real = client.write
 
@@ -107,7 +107,7 @@ def test_a_lost_answer_of_a_start_that_happened_is_no_failure(
 def test_a_running_guest_that_is_rolled_back_runs_again(
     pve: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     assert client.get("cluster/resources", type="vm")
 
     def fail() -> None:
@@ -122,7 +122,7 @@ def test_a_running_guest_that_is_rolled_back_runs_again(
 def test_a_guest_that_stops_by_itself_is_removed_without_an_error(
     pve: Pve, client: Client, planned: Planned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     real = client.write
 
     def stops(method: str, path: str, data: Mapping[str, Any] | None = None) -> None:
@@ -138,7 +138,7 @@ def test_a_guest_that_stops_by_itself_is_removed_without_an_error(
 def test_a_remade_guest_does_not_inherit_the_state_of_the_old_one(
     pve: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     client.get("cluster/resources", type="vm")
     removal.remove(client, 103, destroy=True, log=lambda _line: None)
     run(client, planned())
@@ -149,7 +149,7 @@ def test_a_guest_of_high_availability_is_waited_for(
     pve: Pve, client: Client, planned: Planned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its start's task ends when the request is noted, not when the guest runs."""
-    run(client, planned())
+    converged(pve, client, planned())
     guest = pve.guest(1001)
     guest.status, guest.ha_state = "stopped", "stopped"
 

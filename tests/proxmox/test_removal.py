@@ -13,7 +13,7 @@ from phoenix.proxmox.errors import RefusedError
 from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.removal import pending, remove, remove_rules, rules_left, unkept
 from phoenix.site.model import Site
-from tests.proxmox.pve import NODE, Pve, run
+from tests.proxmox.pve import NODE, Pve, converged, run
 
 Planned = Callable[..., Plan]
 
@@ -22,7 +22,7 @@ Planned = Callable[..., Plan]
 def test_shut_down_and_kept_then_destroyed(
     site: Site, pve: Pve, client: Client, planned: Planned, kind: str
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     guest = next(one for one in site.guests if one.kind == kind and one.start_at_boot)
     vmid, api = guest.vmid or 0, "lxc" if kind == "lxc" else "qemu"
     lines: list[str] = []
@@ -46,7 +46,7 @@ def test_shut_down_and_kept_then_destroyed(
 def test_a_guest_of_high_availability_is_asked_once_and_waited_for(
     pve: Pve, client: Client, planned: Planned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     guest = pve.guest(1001)
     guest.ha_state = "started"
 
@@ -76,7 +76,7 @@ def test_a_guest_of_high_availability_is_asked_once_and_waited_for(
 def test_a_guest_without_our_tag_is_refused(
     site: Site, pve: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned())
+    converged(pve, client, planned())
     vmid = site.guests[0].vmid or 0
     pve.guest(vmid).config["tags"] = "mine"
     pve.forget()

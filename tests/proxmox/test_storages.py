@@ -14,7 +14,7 @@ from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.preflight import preflight
 from phoenix.site.model import Site
 from tests.proxmox.conftest import SETTINGS
-from tests.proxmox.pve import NODE, Pve, run
+from tests.proxmox.pve import NODE, Pve, converged, run
 
 Planned = Callable[..., Plan]
 DISKS = ("quickOS-lxc-disks", "quickOS-vm-disks")
@@ -136,7 +136,7 @@ def test_a_raw_disk_on_a_directory_has_no_snapshot(
 ) -> None:
     for name in DISKS:
         pve.fake.storages[name].update(type="dir", **TYPES["dir"])
-    run(client, planned())
+    converged(pve, client, planned())
     pve.fake.storages["quickOS-lxc-disks"].update(type="zfspool", **TYPES["zfspool"])
     before = planned(proxmox_snapshot_before_change=True)
     assert faults(client, before) == ()
@@ -154,7 +154,7 @@ def test_guests_are_made_on_every_kind_of_storage(
 ) -> None:
     for name in DISKS:
         pve.fake.storages[name].update(type=kind, **TYPES[kind])
-    run(client, planned())
+    converged(pve, client, planned())
     pve.forget()
     assert not run(client, planned())
     assert pve.writes() == []
@@ -262,7 +262,7 @@ def test_the_double_replicates_nothing_but_zfs_and_not_to_the_same_node(
 ) -> None:
     pve.fake.add_node("second")
     pve.fake.grant("phoenix@pve", "/", "VM.Replicate")
-    run(client, planned())
+    converged(pve, client, planned())
     job = {"id": "103-0", "target": NODE, "type": "local"}
     with pytest.raises(ProxmoxError, match="must not be identical"):
         client.write("POST", "cluster/replication", job)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from phoenix.components.guard.ruleset import admitted, ruleset, ssh_from
@@ -18,6 +18,7 @@ from phoenix.derived import firewall
 from phoenix.derived.firewall import Flow
 from phoenix.files import render
 from phoenix.site.model import Host, Site
+from tests.examples import examples
 from tests.unit.nft_rules import Packet, chains, passes
 from tests.unit.site_builder import minimal
 
@@ -71,7 +72,7 @@ ports = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     host=st.sampled_from(SITE.hosts),
     source=addresses,
@@ -87,7 +88,7 @@ def test_a_packet_is_let_in_if_a_flow_says_so_and_only_then(
     assert passes(text, Packet(source, proto, port, target=host.address, state="established"))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(host=st.sampled_from(SITE.hosts), proto=st.sampled_from(["tcp", "udp"]), port=ports)
 def test_by_ipv6_nothing_is_open_that_is_not_open_to_anyone(
     host: Host, proto: str, port: int

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from phoenix.declaration.settings import NodeFlow, ProxmoxSettings
@@ -20,6 +20,7 @@ from phoenix.proxmox.connections import Connection, allowed, refused
 from phoenix.proxmox.firewall import FirewallRule, Identity, Scope, next_write, operator_networks
 from phoenix.site.model import FirewallRule as DeclaredRule
 from phoenix.site.model import Host
+from tests.examples import examples
 from tests.proxmox.test_converge import changed_site
 from tests.unit.site_builder import Declaration, minimal
 from tests.unit.test_site_properties import declarations, loaded
@@ -108,7 +109,7 @@ def settle(rows: list[dict[str, Any]], wanted: Scope) -> list[list[tuple[bool, b
     raise AssertionError(f"does not settle: {rows} to {wanted.rules}")
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(before=RULES, after=RULES)
 def test_no_moment_is_open_or_cut_off(
     before: dict[Identity, str], after: dict[Identity, str]
@@ -128,7 +129,7 @@ def test_no_moment_is_open_or_cut_off(
     assert (observed, len(placed)) == (after, len(after))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(before=RULES, after=RULES, chance=st.randoms(use_true_random=False))
 def test_rules_of_others_stay_and_any_disorder_is_fixed(
     before: dict[Identity, str], after: dict[Identity, str], chance: random.Random
@@ -151,7 +152,7 @@ def test_rules_of_others_stay_and_any_disorder_is_fixed(
     assert all(p.enabled for p in ours_now)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(before=RULES, after=RULES)
 def test_a_plan_names_every_rule_that_is_added_or_removed(
     before: dict[Identity, str], after: dict[Identity, str]
@@ -167,7 +168,7 @@ def test_a_plan_names_every_rule_that_is_added_or_removed(
     assert (lines == []) == (next_write(scope(after), rows) is None)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(declared=declarations())
 def test_scopes_hold_exactly_the_sites_flows(declared: Declaration) -> None:
     site = loaded(declared)

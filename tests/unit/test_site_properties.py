@@ -8,12 +8,13 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from phoenix.derived import dns, firewall, routes
 from phoenix.derived.certificates import certificates
 from phoenix.site.model import Host, Site
+from tests.examples import examples
 from tests.unit.site_builder import Declaration, lxc, stack, vm
 
 LABELS = st.from_regex(r"[a-z][a-z0-9]{0,6}(-[a-z0-9]{1,4})?", fullmatch=True).filter(
@@ -93,7 +94,7 @@ def loaded(declared: Declaration, **options: Any) -> Site:
         return declared.load(Path(folder), **options)
 
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = examples(60)
 
 
 @FEW
