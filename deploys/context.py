@@ -48,10 +48,15 @@ def stack() -> list[tuple[FrameType]]:
     return frames
 
 
+def place(frame: FrameType) -> Frame:
+    """Where a frame is: what pyinfra takes of `inspect.getframeinfo`."""
+    return Frame(frame.f_code.co_filename, frame.f_lineno)
+
+
 # pyinfra tells operations apart by file and line of each frame. inspect looks for the file of each
 # and through all loaded modules where there is none: up to half of a run's CPU time.
-pyinfra_util.stack = stack
-pyinfra_util.getframeinfo = lambda frame: Frame(frame.f_code.co_filename, frame.f_lineno)
+pyinfra_util.stack = stack  # type: ignore[assignment]  # of both pyinfra takes no more than these
+pyinfra_util.getframeinfo = place  # type: ignore[assignment]
 # Of each operation and fact it works out anew which arguments every operation has.
 pyinfra_arguments.all_global_arguments = pyinfra_facts.all_global_arguments = cache(
     pyinfra_arguments.all_global_arguments

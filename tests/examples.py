@@ -8,4 +8,5 @@ WHOLE, FAST = 100, 20
 
 def examples(number: int) -> settings:
     """The settings of a test with so many in a whole run; another profile has its own share."""
+    assert settings.default is not None
     return settings(max_examples=-(-number * settings.default.max_examples // WHOLE))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import yaml
@@ -34,6 +34,16 @@ def given(monkeypatch: pytest.MonkeyPatch) -> None:
         "DB_PASS",
     ):
         monkeypatch.setenv(f"PHOENIX_SECRET_{name}", SECRET)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Portainer elsewhere refuses connections at once; no packet leaves this machine."""
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("urllib3.util.connection.create_connection", refuse)
 
 
 def deployed(folder: Path, change: Callable[[Declaration], None], deploy: str) -> Run:
