@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -110,26 +111,33 @@ def run() -> int:
 
 def test(arguments: Sequence[str]) -> int:
     """The second README command. Returns the first failing checker's status; pytest speaks last."""
-    checks = (
-        [_tool("ruff"), "check", "."],
-        [_tool("ruff"), "format", "--check", "."],
-        [_tool("mypy")],
-    )
+    ruff = _tool("ruff")
     failed = 0
-    for command in checks:
-        say(f"{Path(command[0]).name} {' '.join(command[1:])}")
+    for command in ([ruff, "check", "."], [ruff, "format", "--check", "."]):
+        say(f"ruff {' '.join(command[1:])}")
         failed = failed or _run(command)
     fast, arguments = "--fast" in arguments, [word for word in arguments if word != "--fast"]
     if fast:
-        arguments = ["-m", "not lab and not long", *arguments]
+        few = ["--ignore", "tests/integration", "-m", "not lab and not long"]
+        arguments = [*few, "--hypothesis-profile", "fast", *arguments]
     else:
         os.environ[pace.VARIABLE] = str(pace.deadline_factor())
         say(f"deadlines of the lab's tests: {os.environ[pace.VARIABLE]} times a quiet machine's")
-    # Two labs side by side wait more than they compute: a third worker has the other tests.
-    workers = "2" if fast else "3"
-    pytest = [sys.executable, "-m", "pytest", "-n", workers, "--dist", "loadfile"]
+    # Two labs side by side wait more than they compute: a third worker has the other tests. Without
+    # a lab the tests of two wait as well, for processes that they started.
+    pytest = [sys.executable, "-m", "pytest", "-n", "3", "--dist", "loadfile"]
     pytest += ["--no-loadscope-reorder"]  # tests/scheduling.py has the order
-    result = _run([*pytest, *arguments])
+    say("mypy, beside the tests")
+    with tempfile.TemporaryFile("w+") as told:
+        types = subprocess.Popen([_tool("mypy")], cwd=ROOT, stdout=told, stderr=subprocess.STDOUT)
+        try:
+            result = _run([*pytest, *arguments])
+            failed = failed or types.wait()
+        finally:
+            types.kill()
+            types.wait()
+        told.seek(0)
+        say(f"mypy: {told.read().strip()}")
     return failed or result
 
 

@@ -30,7 +30,10 @@ FIRST = (
     )),
     "unit/test_injection.py", "unit/test_portainer_database.py", "proxmox/test_converge.py",
     "unit/test_root_key.py", "unit/test_apply_script.py", "proxmox/test_deploy.py",
-    "proxmox/test_cut.py", "proxmox/test_whole_site.py",
+    "proxmox/test_cut.py", "proxmox/test_whole_site.py", "contract/test_swarm_stacks.py",
+    "contract/test_client.py", "unit/test_acme_script.py", "proxmox/test_placement.py",
+    "unit/test_wheel.py", "contract/test_operations.py", "unit/test_cli_start.py",
+    "unit/test_check_script.py",
 )  # fmt: skip
 """Files that take longest, in this order: a long one at the end keeps one worker waiting for the
 other."""

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from portainer_emulator import agent
 from tests.contract.harness import REAL, Portainer, emulator, real
 
 Start = Callable[..., Portainer]
@@ -22,6 +25,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that does not answer is not waited for: here it never comes back."""
     monkeypatch.setattr("phoenix.portainer_api.client.AGENT_SECONDS", 0.0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_certificate_of_agents() -> Iterator[None]:
+    """Its RSA key takes longer than most of the tests."""
+    with patch.object(agent, "self_signed_context", cache(agent.self_signed_context)):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -255,6 +255,7 @@ def test_saved_file_opens_with_each_recipients_identity_alone(
         backup.save(given, tmp_path / "new", lock, proven.append)
 
 
+@pytest.mark.long
 def test_passphrase_opens_and_another_does_not(site: Site, tmp_path: Path) -> None:
     given = made(site, secrets=b"{}")
     path = backup.save(given, tmp_path, backup.cipher([], SecretStr(PLANTED)), lambda _: None)

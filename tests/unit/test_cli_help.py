@@ -164,7 +164,10 @@ def completed(words: str, cwd: Path) -> tuple[list[str], str]:
     return process.stdout.split(), process.stderr
 
 
-@pytest.mark.parametrize("verb", ["plan", "sync", "doctor", "explain"])
+@pytest.mark.parametrize(
+    "verb", ["plan", "doctor", *(pytest.param(one, marks=pytest.mark.long)
+                                 for one in ("sync", "explain"))]
+)  # fmt: skip
 def test_completion_knows_the_names_of_the_site(project: Path, verb: str) -> None:
     zone = "internal.thinkheads.ai"
     assert completed(f"phoenix {verb} qd", project) == (

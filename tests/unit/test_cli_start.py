@@ -82,7 +82,10 @@ def test_completion_of_options_imports_no_site(tmp_path: Path, verb: str) -> Non
     assert of(modules, *SLOW, *SITE, "rich") == []
 
 
-@pytest.mark.parametrize("verb", ["plan", "sync", "doctor", "explain"])
+@pytest.mark.parametrize(
+    "verb",
+    ["plan", *(pytest.param(one, marks=pytest.mark.long) for one in ("sync", "doctor", "explain"))],
+)
 def test_completion_of_names_loads_the_site_and_nothing_slow(project: Path, verb: str) -> None:
     modules = imported(cwd=project, environment=completing(f"phoenix {verb} ngin"))
     assert "phoenix.declaration.load" in modules

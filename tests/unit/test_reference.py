@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,11 +30,16 @@ SHIPPED = {
 MODELS = {"lxc": shapes.RawLxcFile, "vm": shapes.RawVmFile, "stack": shapes.RawStack}
 
 
-def faults(kind: str, data: Any) -> list[tuple[str, str]]:
-    """JSON path and message of what an editor marks."""
+@cache
+def validator(kind: str) -> Draft202012Validator:
     schema = json_schema.SCHEMAS[kind]()
     Draft202012Validator.check_schema(schema)
-    return [(e.json_path, e.message) for e in Draft202012Validator(schema).iter_errors(data)]
+    return Draft202012Validator(schema)
+
+
+def faults(kind: str, data: Any) -> list[tuple[str, str]]:
+    """JSON path and message of what an editor marks."""
+    return [(e.json_path, e.message) for e in validator(kind).iter_errors(data)]
 
 
 @pytest.mark.parametrize("kind", json_schema.SCHEMAS)

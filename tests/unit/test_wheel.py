@@ -103,6 +103,7 @@ def test_wheel_holds_every_file_and_installs_one_name(wheel: Path) -> None:
     assert not any(name.startswith("phoenix/project/group_data") for name in code)
 
 
+@pytest.mark.long
 def test_offline_verbs_on_a_site_folder(python: Path, folder: Path) -> None:
     phoenix = python.with_name("phoenix")
     version = run(phoenix, "--version", cwd=folder)
@@ -132,6 +133,7 @@ def test_an_empty_folder_is_told_where_an_example_is(python: Path, tmp_path: Pat
     assert f"{python.parents[1]}/lib" in words, result.stderr
 
 
+@pytest.mark.long
 def test_plan_starts_pyinfra_on_the_site_of_the_folder(python: Path, folder: Path) -> None:
     """No host answers: pyinfra has read the folder's inventory and settings, and the deploys."""
     with socket.socket() as closed:  # bound and not listening: a connection is refused
