@@ -1,7 +1,8 @@
 """A double of the Docker Engine on a Unix socket: just what Portainer and compose ask of it.
 
 What a service does is in its compose file: an image with ``missing`` in its name can't be pulled;
-the labels ``double.unhealthy``, ``double.crash`` and ``double.slow`` (seconds) do what they say.
+the labels ``double.unhealthy``, ``double.crash`` and ``double.slow`` (seconds, or ``held``: until
+`go_on` is set) do what they say.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class DockerDouble:
         self.registry_auth: list[str] = []
         self.content_type = "application/json"  # as of every answer of the real Engine
         self.lock = threading.Lock()
+        self.begun, self.go_on = threading.Event(), threading.Event()
         double = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -161,11 +163,18 @@ class DockerDouble:
                     return 500, f"{name} Error driver failed programming: {words}".encode()
             if "missing" in service["image"]:
                 return 500, f"{name} Error manifest for {service['image']} not found".encode()
-            time.sleep(float(service.get("labels", {}).get("double.slow", 0)))
+            self._take_time(service.get("labels", {}).get("double.slow", "0"))
         with self.lock:
             for name, service in services.items():
                 self.service_up(ask, name, service)
         return 200, b"done"
+
+    def _take_time(self, slow: str) -> None:
+        if slow == "held":
+            self.begun.set()
+            self.go_on.wait(60)
+        else:
+            time.sleep(float(slow))
 
     @staticmethod
     def ports(service: dict[str, Any]) -> list[str]:

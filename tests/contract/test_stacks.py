@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -324,24 +324,27 @@ def test_failed_update(portainer: Portainer) -> None:
 
 
 def test_update_while_deploying(portainer: Portainer) -> None:
-    emulated(portainer)
-    name, slow = portainer.name(), portainer.compose(slow="0.7")
+    double = emulated(portainer).double
+    assert double is not None
+    name, slow = portainer.name(), portainer.compose(slow="held")
     stack_id = portainer.create(name, portainer.compose()).json()["Id"]
     if portainer.asynchronous:
         assert portainer.update(stack_id, slow, wait=False).status_code == 200
         refused = portainer.update(stack_id, slow, wait=False)
         assert refused.status_code == 409, refused.text
         assert refused.json()["details"] == "Stack deployment is already in progress"
+        double.go_on.set()
         assert portainer.settle(stack_id)["Status"] == 1
         return
     portainer.admin("GET", "/users/me")
-    first = threading.Thread(target=portainer.update, args=(stack_id, slow))
-    started = time.monotonic()
-    first.start()
-    time.sleep(0.1)
-    assert portainer.update(stack_id, portainer.compose()).status_code == 200
-    assert time.monotonic() - started > 0.6, "deployments are serialised: the second one waits"
-    first.join()
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(portainer.update, stack_id, slow)
+        assert double.begun.wait(60)
+        second = pool.submit(portainer.update, stack_id, portainer.compose())
+        done, _ = wait([second], timeout=0.5)
+        assert not done, "deployments are serialised: the second one waits"
+        double.go_on.set()
+        assert [one.result().status_code for one in (first, second)] == [200, 200]
 
 
 def test_prune_is_honoured_by_new_servers_only(portainer: Portainer) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,8 +19,8 @@ from phoenix.components.portainer.compose_files import API_KEY_FILE
 from phoenix.components.trust import ROOTS
 from phoenix.derived.control_plane import portainer_url
 from phoenix.site.model import Deployment
-from tests.integration.project import Project, Run, deadline_factor
-from tests.integration.site_lab import ROOT_FILE, SiteLab
+from tests.integration.project import Project, Run
+from tests.integration.site_lab import ROOT_FILE, SiteLab, eventually
 
 T = TypeVar("T")
 BODY = "/root/phoenix-it-body.json"  # what is sent must not stand in a command line
@@ -220,12 +219,7 @@ class PortainerLab:
 
     def eventually(self, what: str, look: Callable[[], bool], seconds: float = 90) -> None:
         """Wait until `look` is true."""
-        deadline = time.monotonic() + seconds * deadline_factor()
-        while not look():
-            assert time.monotonic() < deadline, (
-                f"not within {seconds * deadline_factor():g} s: {what}: {self.running()}"
-            )
-            time.sleep(0.5)
+        eventually(what, look, seconds, self.running)
 
     def wait_well(self) -> None:
         """Wait until the stacks' containers are healthy."""

@@ -23,7 +23,7 @@ from phoenix.components.guard.ruleset import UNIT as GUARD
 from phoenix.components.nginx.nginx_conf import CLIENT_CERTIFICATE
 from phoenix.derived import control_plane, firewall, routes
 from phoenix.site.model import Host, Site
-from tests.integration.project import Project, deadline_factor
+from tests.integration.project import Project, deadline_factor, missed
 
 ROOT_FILE = "/root/phoenix-root.pem"
 ASKED = "/root/asked-root.pem"
@@ -242,9 +242,20 @@ def seen(label: str, value: Any) -> None:
     print(f"{label}: {value}")  # noqa: T201
 
 
-def eventually(what: str, look: Callable[[], bool], seconds: float = 120) -> None:
-    """Wait for a state; fails, saying what, where it does not come."""
-    deadline = time.monotonic() + seconds * deadline_factor()
+def eventually(
+    what: str,
+    look: Callable[[], bool],
+    seconds: float = 120,
+    instead: Callable[[], object] = lambda: "",
+) -> None:
+    """Wait for a state; fails where it does not come, saying what, and what is seen instead.
+
+    Args:
+        seconds: what a quiet machine may need; a slow one gets more.
+    """
+    seconds *= deadline_factor()
+    deadline = time.monotonic() + seconds
     while not look():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        if time.monotonic() > deadline:
+            raise missed(what, seconds, str(instead()))
         time.sleep(0.5)

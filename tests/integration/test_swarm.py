@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.integration.portainer_lab import EMULATOR, PortainerLab
-from tests.integration.project import Project
-from tests.integration.site_lab import SiteLab
+from tests.integration.project import Project, deadline_factor
+from tests.integration.site_lab import SiteLab, eventually
 from tests.integration.test_stack_ways import VM, edit_guest
 
 MANAGER, WORKER = "portainer", "drphoenix"
@@ -127,15 +126,16 @@ def test_an_overlay_network_leads_from_node_to_node(lab_: SwarmLab) -> None:
         run = ("run", "-d", "--rm", "--name", "far", "--network", "probe", images["app"])
         lab_.docker(WORKER, *run, "python3", "-c", serve)
         ask = "import urllib.request as r; print(r.urlopen('http://far:8080/', timeout=3).status)"
-        deadline = time.monotonic() + 60
-        while True:
-            done = lab_.site.sh(MANAGER, shlex.join(
-                ["docker", "run", "--rm", "--network", "probe", "--entrypoint", "python3",
-                 images["portainer"], "-c", ask]
-            ))  # fmt: skip
-            if done.out.strip() == "200":
-                break
-            assert time.monotonic() < deadline, done.text
+        words = shlex.join(
+            ["docker", "run", "--rm", "--network", "probe", "--entrypoint", "python3",
+             images["portainer"], "-c", ask]
+        )  # fmt: skip
+        eventually(
+            "the other node's container answers",
+            lambda: lab_.site.sh(MANAGER, words).out.strip() == "200",
+            seconds=60,
+            instead=lambda: lab_.site.sh(MANAGER, words).text,
+        )
     finally:
         lab_.site.sh(WORKER, "docker rm -f far")
         lab_.site.sh(MANAGER, "docker network rm probe")
@@ -206,13 +206,13 @@ class Orbit:
     def answer(self, mark: str, path: str = "ready") -> None:
         """Wait until the gateway gives this."""
         site = self.lab.site
-        deadline = time.monotonic() + 60
-        while True:
-            answer = site.curl(f"https://orbit.{site.site.domain}/{path}")
-            if answer.status == 200 and answer.body.strip() == mark:
-                return
-            assert time.monotonic() < deadline, answer
-            time.sleep(0.5)
+        url = f"https://orbit.{site.site.domain}/{path}"
+
+        def look() -> bool:
+            answer = site.curl(url)
+            return answer.status == 200 and answer.body.strip() == mark
+
+        eventually(f"{url} gives {mark}", look, seconds=60, instead=lambda: site.curl(url))
 
     def kept(self, kind: str) -> list[str]:
         """Names of its Swarm secrets or configs."""
@@ -232,7 +232,8 @@ def test_a_swarm_stack_from_its_creation_to_its_end(lab_: SwarmLab) -> None:
     lab_.declare(WORKER, swarm_role="manager", docker_stacks=[*stacks, "orbit"])
     orbit.declare("first")
     given = "                env=prepared.variables,\n"
-    lab_.project.replace("deploys/stacks.py", given, f"{given}                seconds=60,\n")
+    seconds = round(30 * deadline_factor())
+    lab_.project.replace("deploys/stacks.py", given, f"{given}                {seconds=},\n")
     lab_.phoenix("sync")
     orbit.answer("first")
     orbit.answer(lab_.site.secrets["orbit_key"], "key")
@@ -265,10 +266,7 @@ def test_a_swarm_stack_from_its_creation_to_its_end(lab_: SwarmLab) -> None:
     node = lab_.swarm(there)["NodeID"]
     lab_.docker(WORKER, "node", "update", "--availability", "drain", node)
     try:
-        deadline = time.monotonic() + 60
-        while orbit.runs_on() in ("", there):
-            assert time.monotonic() < deadline, "its task does not move"
-            time.sleep(0.5)
+        eventually("its task moves", lambda: orbit.runs_on() not in ("", there), seconds=60)
         orbit.answer("second")
     finally:
         lab_.docker(WORKER, "node", "update", "--availability", "active", node)
@@ -296,17 +294,22 @@ def test_a_lost_majority_is_explained_and_a_manager_is_made_a_worker_again(
     assert lab_.node(WORKER)["Availability"] == "drain"
     lab_.site.sh(WORKER, "systemctl stop docker.socket docker.service", ok=True)
     try:
-        noticed = time.monotonic() + 120  # by the manager that is left, half a minute later
-        while not lab_.swarm(MANAGER)["Error"]:
-            assert time.monotonic() < noticed, lab_.swarm(MANAGER)
+        eventually(  # half a minute later
+            "the manager that is left notices it",
+            lambda: bool(lab_.swarm(MANAGER)["Error"]),
+            instead=lambda: lab_.swarm(MANAGER),
+        )
         said = lab_.phoenix("doctor", MANAGER, code=1)
         assert "the swarm has lost the majority of its managers" in said
         assert "docker swarm init --force-new-cluster" in said
     finally:
         lab_.site.sh(WORKER, "systemctl start docker.service", ok=True)
-    deadline = time.monotonic() + 60
-    while lab_.swarm(MANAGER)["Error"]:
-        assert time.monotonic() < deadline, lab_.swarm(MANAGER)
+    eventually(
+        "the swarm has its majority again",
+        lambda: not lab_.swarm(MANAGER)["Error"],
+        seconds=60,
+        instead=lambda: lab_.swarm(MANAGER),
+    )
     lab_.declare(WORKER, swarm_role="worker", node_availability=None)
     lab_.phoenix("sync", "guard", "swarm")
     assert lab_.swarm(WORKER)["ControlAvailable"] is False

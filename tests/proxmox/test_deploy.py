@@ -260,8 +260,8 @@ def test_off_is_a_message_and_nothing_else(tmp_path: Path, moved: Site, pve: Pve
 
 @pytest.mark.parametrize(
     "fault",
-    ["no token", "task",
-     *(pytest.param(one, marks=pytest.mark.long) for one in ("bad setting", "template", "by hand"))],
+    ["no token", "task", *(pytest.param(one, marks=pytest.mark.long)
+                           for one in ("bad setting", "template", "by hand"))],
 )  # fmt: skip
 def test_a_fault_is_a_reason_and_a_non_zero_exit(
     tmp_path: Path, moved: Site, pve: Pve, fakepve_url: str, fakepve_cafile: str, fault: str,
