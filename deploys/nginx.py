@@ -10,13 +10,16 @@ from pyinfra import host
 from deploys import acme, gateway_tree, keepalived_tree, residents
 from deploys.context import secrets, setting_errors, site, site_host
 from deploys.site_secrets import secret
+from facts.gateway import ClientCertificate
 from operations import gateway, serial
 from operations.certificates import acme_certificate, placeholder
 from operations.config_tree import config_tree
+from operations.host_state import question, read_or
 from operations.packages import packages
 from phoenix.components.nginx import nginx_conf as nginx
 from phoenix.derived.certificates import HostCertificate
 from phoenix.derived.virtual_addresses import of_host
+from phoenix.secrets.client_certificate import certificate_in, fingerprint
 from phoenix.site.secret_names import GATEWAY_CERTIFICATE
 
 
@@ -37,9 +40,13 @@ if "nginx" in host.groups and (certificates := acme.of_the_gateway()):
     first, *others = certificates
     with setting_errors():
         # A new one is presented when Traefik knows it: deploys/admission.py does that.
-        former = None
-        if secrets().is_proposed(GATEWAY_CERTIFICATE):
-            former = secrets().present(GATEWAY_CERTIFICATE)
+        store, former = secrets(), None
+        if store.is_proposed(GATEWAY_CERTIFICATE) or store.is_changing(GATEWAY_CERTIFICATE):
+            former = store.present(GATEWAY_CERTIFICATE)
+        if former is not None and (new := store.candidate(GATEWAY_CERTIFICATE)) is not None:
+            presented = read_or(question(ClientCertificate), "")
+            if presented == fingerprint(certificate_in(new.get_secret_value())):
+                former = new  # a change that waits for another gateway has come this far
         client = former or secret(GATEWAY_CERTIFICATE)
         tree = gateway_tree.tree(client.get_secret_value())
 

@@ -83,16 +83,20 @@ def _record(_run: State) -> Record | None:
 def _refuse_older(known: Record) -> None:
     """End the run where this machine has older values than the site, each named.
 
+    One that changes a secret, and has not come to the end of that, has the newest value as well.
+
     Raises:
         SecretError: see `phoenix.secrets.record.refusal`.
     """
-    values = {
-        use.name: secrets().find(use.name) for use in catalog.uses(site(), settings().registries)
-    }
     older = [
-        name
-        for name, value in values.items()
-        if value is not None and known.is_older(name, value.get_secret_value())
+        use.name
+        for use in catalog.uses(site(), settings().registries)
+        if (value := secrets().find(use.name)) is not None
+        and known.is_older(use.name, value.get_secret_value())
+        and not (
+            (new := secrets().candidate(use.name)) is not None
+            and known.age(use.name, new.get_secret_value()) == "current"
+        )
     ]
     if older:
         raise record.refusal(known, older)

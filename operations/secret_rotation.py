@@ -39,6 +39,9 @@ _endpoints_reached: dict[str, bool] = {}
 @operation()
 def begun(store: SecretStore, names: Sequence[str]) -> Commands:
     """Keep the proposed values of the secrets `names` beside the present ones."""
+    if all(store.is_changing(name) for name in names):
+        host.noop("an earlier run has begun it")
+        return
 
     def begin() -> None:
         for name in names:

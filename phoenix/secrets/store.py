@@ -141,6 +141,10 @@ class SecretStore:
         """Whether a change of `name` is unfinished; a secret that is given elsewhere has none."""
         return name + _NEXT in self._stored() and self.origin(name) in KEPT
 
+    def candidate(self, name: str) -> SecretStr | None:
+        """What `name` is to become by an unfinished change; None where there is none."""
+        return SecretStr(self._stored()[name + _NEXT]) if self.is_changing(name) else None
+
     def is_proposed(self, name: str) -> bool:
         """Whether this process has proposed another value of `name`."""
         return name in self._proposed

@@ -180,6 +180,21 @@ def test_older_value_of_a_secret_that_another_component_uses_is_told_too(tmp_pat
     assert DASHBOARD_PASSWORD in message
 
 
+@pytest.mark.parametrize(("candidate", "older"), [("newest", False), ("another", True)])
+def test_a_machine_that_is_changing_a_secret_goes_on(
+    tmp_path: Path, candidate: str, *, older: bool
+) -> None:
+    """A change that stopped after hosts had the new value: nobody else could finish it."""
+    store = machine(tmp_path, "former")
+    names = dict.fromkeys(GIVEN, "former") | {f"{DASHBOARD_PASSWORD}.next": candidate}
+    store.write_text(json.dumps(names))
+    responses = remembered("former", "newest")
+    if older:
+        refusal(lambda: run("traefik", store, responses=responses, execute=False))
+    else:
+        assert run("traefik", store, responses=responses, execute=False).operations
+
+
 @pytest.mark.parametrize("values", [("mine",), ("former", "mine"), ("former", "other"), ()])
 def test_the_site_s_own_value_and_one_that_it_never_had_are_deployed(
     tmp_path: Path, values: tuple[str, ...]

@@ -12,9 +12,11 @@ import pytest
 
 from facts.host_fact import END
 from phoenix.components.keepalived.keepalived_conf import CONFIG, KILLED
+from phoenix.components.nginx.nginx_conf import CLIENT_CERTIFICATE
 from phoenix.components.nginx.nginx_conf import CONFIG as NGINX
 from phoenix.components.traefik.traefik_yml import ADMISSION
 from phoenix.secrets import client_certificate
+from phoenix.site.secret_names import GATEWAY_CERTIFICATE
 from tests.deploys.recorder import ROOT, Run, run
 
 ONE, TWO, VIRTUAL = "nginx-phoenix", "gateway-two", "10.0.0.152"
@@ -124,6 +126,18 @@ def test_who_is_down_keeps_the_certificate_that_it_has(
     let_in = done.files(TRAEFIK)[ADMISSION].split()
     lines = [client_certificate.certificate_in(pem).splitlines()[1] for pem in (former, new)]
     assert [line in let_in for line in lines] == [bool(silent), True]
+
+
+def test_a_change_that_waits_is_not_begun_anew_at_a_gateway(inventories: Path) -> None:
+    """One that presents the new certificate goes on to, whatever the other one waits for."""
+    former, new = client_certificate.generate(), client_certificate.generate()
+    file = inventories.parent / "secrets.json"
+    file.write_text(json.dumps({GATEWAY_CERTIFICATE: former, f"{GATEWAY_CERTIFICATE}.next": new}))
+    file.chmod(0o600)
+    presented = client_certificate.fingerprint(client_certificate.certificate_in(new))
+    done = deployed("nginx", inventories, of_host={ONE: {"/client-certificate": presented}})
+    given = {host: done.files(host)[CLIENT_CERTIFICATE] for host in (ONE, TWO)}
+    assert given == {ONE: new, TWO: former}
 
 
 def test_a_site_with_one_has_no_keepalived(tmp_path: Path) -> None:
