@@ -110,7 +110,7 @@ def run() -> int:
 
 
 def test(arguments: Sequence[str]) -> int:
-    """The second README command. Returns the first failing checker's status; pytest speaks last."""
+    """The second README command. Returns the status of the first checker that fails."""
     ruff = _tool("ruff")
     failed = 0
     for command in ([ruff, "check", "."], [ruff, "format", "--check", "."]):
@@ -128,17 +128,17 @@ def test(arguments: Sequence[str]) -> int:
     pytest = [sys.executable, "-m", "pytest", "-n", "3", "--dist", "loadfile"]
     pytest += ["--no-loadscope-reorder"]  # tests/scheduling.py has the order
     say("mypy, beside the tests")
-    with tempfile.TemporaryFile("w+") as told:
-        types = subprocess.Popen([_tool("mypy")], cwd=ROOT, stdout=told, stderr=subprocess.STDOUT)
+    with tempfile.TemporaryFile("w+") as said:
+        types = subprocess.Popen([_tool("mypy")], cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
         try:
             result = _run([*pytest, *arguments])
-            failed = failed or types.wait()
+            status = types.wait()
         finally:
             types.kill()
             types.wait()
-        told.seek(0)
-        say(f"mypy: {told.read().strip()}")
-    return failed or result
+        said.seek(0)
+        say(f"mypy: {said.read().strip()}")
+    return failed or status or result
 
 
 def _tool(name: str) -> str:
