@@ -13,7 +13,7 @@ from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.keepalived import keepalived_conf as keepalived
 from phoenix.components.networks.bridges import Found
 from phoenix.components.restart import restart_without_end
-from phoenix.files import render
+from phoenix.files import render, text
 from phoenix.shell import fill
 
 
@@ -30,6 +30,7 @@ def put() -> None:
             files={
                 keepalived.CONFIG: TreeFile(keepalived.config(site_host(), known)),
                 keepalived.KILLED: TreeFile(keepalived.killed(known)),
+                keepalived.WAY: TreeFile(text("components/keepalived/way.sh"), mode="0755"),
                 keepalived.OF_NGINX: TreeFile(keepalived.of_nginx()),
                 **restart_without_end(keepalived.UNIT),
             },
@@ -38,10 +39,12 @@ def put() -> None:
             # keepalived 2.2 ends itself in a test where scripts are another user's than root's.
             validate=fill(
                 'file="$ROOT"{{ config }}; '
-                'sed \'s/script_user .*/script_user root/\' "$file" >"$file.proposed" && '
+                'sed "s/script_user .*/script_user root/; s#{{ way }}#$ROOT{{ way }}#" '
+                '"$file" >"$file.proposed" && '
                 'keepalived --config-test --use-file "$file.proposed"; '
                 'status=$?; rm -f "$file.proposed"; exit "$status"',
                 config=keepalived.CONFIG,
+                way=keepalived.WAY,
             ),
             health=render("components/keepalived/health.sh.j2", instances=known),
         ),

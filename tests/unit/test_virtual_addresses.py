@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -13,6 +15,7 @@ from phoenix.components.dnsmasq import dnsmasq_conf
 from phoenix.components.dnsmasq.dnsmasq_conf import DnsmasqError
 from phoenix.components.guard.ruleset import ruleset
 from phoenix.components.keepalived import keepalived_conf as keepalived
+from phoenix.components.nginx import nginx_conf
 from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.derived import dns, firewall
 from phoenix.derived.certificates import certificates, is_the_gateways
@@ -32,6 +35,7 @@ from tests.unit.test_check_faults import Guest
 VIRTUAL = IPv4Address("10.0.0.9")
 ONE, TWO = IPv4Address("10.0.0.20"), IPv4Address("10.0.0.30")
 PATH = "site.virtual_address"
+ROOT = Path(__file__).parents[2]
 
 
 def with_two(virtual: Any = "10.0.0.9", **more: Any) -> Declaration:
@@ -309,6 +313,53 @@ def test_each_has_the_other_as_its_peer(site: Site) -> None:
 def test_an_interface_that_the_host_does_not_tell_is_called_as_declared(site: Site) -> None:
     (one,) = keepalived.instances(site, site.host("gateway"), {})
     assert one.device == "eth0"
+
+
+@pytest.mark.parametrize(
+    ("answers", "keeps"),
+    [
+        ({"own": "200"}, True),
+        ({"own": "404"}, True),  # a backend's own answer
+        ({"own": "502", "other": "200"}, False),
+        ({"own": "403", "other": "401"}, False),  # Traefik knows the other gateway alone
+        ({"own": "000", "other": "000", "inner": "200"}, False),
+        ({"own": "502", "other": "502", "inner": "000"}, True),  # what is behind is out for both
+        ({"own": "502", "other": "000", "inner": "403"}, True),  # the other gateway is out
+    ],
+)
+def test_one_that_alone_hands_nothing_on_gives_the_address_up(
+    tmp_path: Path, answers: dict[str, str], *, keeps: bool
+) -> None:
+    """One whose certificate Traefik refused, or whose way to it was cut, kept the address."""
+    cases = "".join(f'*"//{where}/") echo {code}\n[ {code} != 000 ] ;;\n' for where, code in
+                    answers.items())  # fmt: skip
+    curl = tmp_path / "curl"
+    curl.write_text(f'#!/bin/sh\ncase "$*" in\n{cases}*) exit 99 ;;\nesac\n')
+    curl.chmod(0o755)
+    program = ROOT / "phoenix/components/keepalived/way.sh"
+    done = subprocess.run(
+        ["/bin/sh", str(program), "alive.invalid", "own", "other", "inner"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == b""
+    assert (done.returncode == 0) is keeps
+
+
+def test_each_compares_its_way_to_traefik_with_the_other_s(site: Site) -> None:
+    for host, own, peer in (("gateway", ONE, TWO), ("gateway-two", TWO, ONE)):
+        known = keepalived.instances(site, site.host(host), {own: "ens18"})
+        text = keepalived.config(site.host(host), known)
+        assert f'"{keepalived.WAY} alive.invalid 127.0.0.1 {peer}"' in text
+        assert "weight -10\n" in text, "less than what Nginx itself weighs"
+        asked, _ = nginx_conf.nginx_config(
+            site, on=site.host(host), client_certificate="0" * 64, hsts_seconds=0, max_body="1m",
+            read_timeout="60s",
+        )  # fmt: skip
+        compared = asked.split("upstream traefik_compared {")[1].split("proxy_next_upstream")[0]
+        assert f"allow 127.0.0.1;\n            allow {peer};\n            deny all;" in compared
+        assert "listen 80;" in compared
+        assert "access_log off;" in compared
+        assert "proxy_ssl_verify on;" in compared
 
 
 # -- checks ----------------------------------------------------------------------------------------

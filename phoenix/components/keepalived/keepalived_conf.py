@@ -21,6 +21,8 @@ KILLED = f"/etc/systemd/system/{UNIT}.d/killed.conf"
 OF_NGINX = "/etc/systemd/system/nginx.service.d/virtual-address.conf"
 """The drop-in by which the end of Nginx is told at once."""
 ENDED = "/run/phoenix-nginx-ended"
+WAY = "/usr/local/lib/phoenix/way-to-traefik"
+"""The program that compares this gateway's way to Traefik with the other one's."""
 PACKAGES = ("keepalived", "curl", "iproute2", "iputils-arping")
 _LAST_ROUTER = 255
 """RFC 5798, section 5.2.3: a virtual router's id is one byte, and not 0."""
@@ -70,10 +72,12 @@ def config(host: Host, known: tuple[Instance, ...]) -> str:
         "/usr/bin/curl -sSk --http1.1 --max-time 2 -o /dev/null "
         f"--connect-to ::{LOOPBACK}:{HTTPS} https://{ALIVE}/"
     )
+    others = dict.fromkeys(peer for one in known for peer in one.peers)
     return render(
         "components/keepalived/keepalived.conf.j2",
         host=host.name,
         asked=asked,
+        way=" ".join((WAY, ALIVE, *map(str, (LOOPBACK, *others)))),
         ended=ENDED,
         instances=known,
     )

@@ -14,7 +14,7 @@ from phoenix.components.acme.phoenix_acme_conf import WEBROOT
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
 from phoenix.derived.certificates import of_the_gateway
-from phoenix.derived.routes import gateway_names, routes, tcp_services
+from phoenix.derived.routes import gateway_names, proving, routes, tcp_services
 from phoenix.files import render
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import NGINX_STATUS
@@ -31,7 +31,8 @@ STREAM_PACKAGE = "libnginx-mod-stream"
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 """Debian's and Ubuntu's package of the module, and its file."""
 ALIVE = "alive.invalid"
-"""What keepalived asks each of two gateways for: a name that nobody else asks (RFC 2606)."""
+"""What keepalived asks each of two gateways for: a name that nobody else asks (RFC 2606). By TLS
+Nginx itself answers, by HTTP what is behind it."""
 _POINTER = 8  # bytes, on every processor that Phoenix has programs for
 STATUS = f"127.0.0.1:{NGINX_STATUS}"
 """For checks made on the guest: `/generation`, `/client-certificate` and `/status`."""
@@ -265,6 +266,7 @@ def nginx_config(
         "several": len(traefiks) > 1,
         "others": [way(gateway, other) for other in site.gateways if other != gateway],
         "alive": ALIVE,
+        "compared": proving(site),
         "root": ROOTS,
         "webroot": WEBROOT,
         "hsts_seconds": hsts_seconds,
