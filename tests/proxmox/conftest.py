@@ -72,10 +72,12 @@ def client(pve: Pve, fakepve_url: str, fakepve_cafile: str) -> Client:
 
 def make_client(url: str, trust: Trust, token: str | None = None, **more: Any) -> Client:
     endpoint = Endpoint(
-        url, SecretStr(token or str(SETTINGS["token"])), trust, seconds=more.pop("seconds", 5.0)
+        url, SecretStr(token or str(SETTINGS["token"])), trust, seconds=more.pop("seconds", 60.0)
     )
+    now = [0.0]  # it passes in pauses alone, however slow the machine
     quick: dict[str, Any] = {
-        "task_seconds": 5.0, "lock_seconds": 0.3, "sleep": lambda _seconds: None,
+        "task_seconds": 60.0, "lock_seconds": 10.0, "clock": lambda: now[0],
+        "sleep": lambda passed: now.append(now.pop() + passed),
     }  # fmt: skip
     return Client(connect(endpoint), **quick | more)
 

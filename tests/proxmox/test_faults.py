@@ -141,7 +141,7 @@ def test_an_api_that_is_not_there(fakepve_cafile: str) -> None:
 def test_an_api_that_hangs(
     pve: Pve, fakepve_url: str, fakepve_cafile: str, planned: Planned
 ) -> None:
-    client = make_client(fakepve_url, Trust(ca_file=fakepve_cafile), seconds=0.3)
+    client = make_client(fakepve_url, Trust(ca_file=fakepve_cafile), seconds=1.0)
     pve.fake.time_scale = 0.02
     pve.fake.flaky_network(hang_rate=1.0)
     with pytest.raises(UnreachableError, match="ReadTimeout"):

@@ -775,7 +775,7 @@ def test_second_run_waits_for_the_first(machine: TreeHost) -> None:
         time.sleep(0.3)
         assert waiting.poll() is None, "it did not wait"
         assert machine.served == "config one\n"
-    assert waiting.wait(timeout=20) == 0
+    assert waiting.wait(timeout=60) == 0
     assert machine.served == "config two\n"
 
 

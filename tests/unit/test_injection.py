@@ -146,6 +146,7 @@ def test_hostile_text_is_refused_or_stays_in_its_place(
             assert differences(harmless, word, hostile, text) == [], (text, word)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", PLACES, ids=map(str, PLACES))
 def test_each_place_is_read(place: Place) -> None:
     """So that what the test above refuses is refused for the text, and not for anything else."""

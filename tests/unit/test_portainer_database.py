@@ -21,9 +21,7 @@ PYTHON = f"#!{sys.executable} -IS"
 # migrates, and then does not answer.
 SYSTEMCTL = f"""{PYTHON}
 import datetime, json, os, re, sys
-sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from portainer_emulator.store import SchemaError, Store
 fake = Path(os.environ["FAKE"])
 words = [word for word in sys.argv[1:] if not word.startswith("-")]
 state = fake / "state.json"
@@ -31,6 +29,8 @@ with (fake / "log").open("a") as log:
     log.write("systemctl " + " ".join(sys.argv[1:]) + "\\n")
 now = datetime.datetime.now(datetime.UTC)
 if words[0] in ("start", "restart"):
+    sys.path.insert(0, {str(ROOT)!r})
+    from portainer_emulator.store import SchemaError, Store
     image = re.search("image: (.*)", (fake / "compose").read_text())[1]
     version = image.rpartition(":")[2].partition("-")[0]
     (fake / "active").touch()
