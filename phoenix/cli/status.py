@@ -28,8 +28,8 @@ def status(
       phoenix status --no-drift         a quick look
       phoenix status --json             for a script; times are UTC
 
-    Exit code: 0 all is well, 1 something is down, expired or silent, 2 drift or
-    something that is declared nowhere, alone.
+    Exit code: 0 all is well, 1 something is down, expired or silent, or what a sync
+    would change is not known, 2 drift or something that is declared nowhere, alone.
     """
     from phoenix.cli import output, project
     from phoenix.cli.reports.status import print_status, status_of
@@ -37,7 +37,7 @@ def status(
 
     result = status_of(project.load(inventory), observation.ALL, drift=drift, quiet=as_json)
     output.emit(as_json, result, lambda console: print_status(console, result))
-    if result.broken:
+    if result.broken or result.drift_unknown:
         raise typer.Exit(exits.ERROR)
     if result.drifted or result.undeclared.running:
         raise typer.Exit(exits.CHANGES)

@@ -459,7 +459,7 @@ def _refused(site: Site) -> Iterator[Check]:
     for gateway, proxy in product(gateways, guests_with(site, "traefik")):
         command = ("serves_no_stranger", str(address(gateway, proxy)), proxy.fqdn, str(HTTPS))
         hop = f"{traefik(site, proxy)} for who shows no certificate"
-        yield Check(gateway.name, "http", hop, command, target=proxy.name)
+        yield Check(gateway.name, "http", hop, command, target=proxy.name, port=HTTPS)
 
 
 def _passed_on(site: Site) -> Iterator[Check]:

@@ -43,6 +43,11 @@ def test_names_are_unique_and_hops_have_checks(site: Site) -> None:
     assert [(path_.name, hop) for path_ in all_paths for hop in path_.hops if not hop.checks] == []
 
 
+def test_a_path_that_names_a_port_names_the_one_that_is_asked(site: Site) -> None:
+    assert path(site, "proxy port 443 to gateway").checks[0].command[-1] == "443"
+    assert [name for name in names(paths.paths(site)) if " port 0 " in name] == []
+
+
 def test_request_goes_hop_by_hop(site: Site) -> None:
     client = site.hypervisor.name
     request_path = path(site, f"https://shop.{site.domain}")

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
+from typer.testing import CliRunner
 
+from phoenix.cli import exits
+from phoenix.cli import project as cli_project
+from phoenix.cli.app import app
+from phoenix.cli.reports import status as report
 from phoenix.cli.reports.status import rotation_words
 from phoenix.derived.endpoints import Endpoint
 from phoenix.health import observation
@@ -214,6 +219,18 @@ def test_drift_that_nobody_knows_is_none(site: Site) -> None:
         assert {guest.drift for guest in site_status.guests} == {None}
         assert site_status.stacks[0].drift is None
         assert not site_status.drifted
+
+
+def test_a_plan_that_failed_is_not_called_well(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where this machine's secrets are older than the site's: nothing could be compared."""
+    looked = status(site, answers_of(site, well), drift=Drift(unknown="refused", looked=True))
+    monkeypatch.setattr(report, "status_of", lambda *_, **__: looked)
+    monkeypatch.setattr(cli_project, "load", lambda _: None)
+    done = CliRunner().invoke(app, ["status"])
+    assert done.exit_code == exits.ERROR
+    assert "drift is not known: refused" in done.output
+    assert "all is well" not in done.output
+    assert "whether a sync would change something is not known" in done.output
 
 
 def test_endpoint_is_asked_and_not_believed(site: Site) -> None:

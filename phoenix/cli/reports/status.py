@@ -246,6 +246,9 @@ def _summary(result: Status) -> str:
         return f"all is up; a sync would change {steps}: see `phoenix plan`" + (
             f"; and there {left}" if left else ""
         )
+    if result.drift_unknown:
+        unknown = "all is up; whether a sync would change something is not known"
+        return unknown + (f"; and there {left}" if left else "")
     if left:
         return f"all that is declared is well; there {left}"
     return "all is well"
