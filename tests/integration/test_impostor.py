@@ -61,7 +61,8 @@ def impostor(site: SiteLab, make_pair: Callable[[SiteLab], None]) -> Iterator[No
     make_pair(site)
     site.put("traefik", f"{FOLDER}/impostor.py", SERVER)
     started = f"systemd-run --quiet --collect --unit={UNIT} python3 {FOLDER}/impostor.py {FOLDER}"
-    listens = f"timeout 30 sh -c 'until grep -qx listening {LOG}; do sleep 0.1; done'"
+    seconds = round(30 * deadline_factor())
+    listens = f"timeout {seconds} sh -c 'until grep -qx listening {LOG}; do sleep 0.1; done'"
     try:
         site.sh("traefik", f"systemctl stop traefik.service && {started} && {listens}", ok=True)
         yield
