@@ -31,6 +31,9 @@ DEPLOYS = ("base", "dns", "step_ca", "certificates", "traefik", "home", "nginx",
            "docker", "portainer", "stacks", "verify")  # fmt: skip
 
 
+pytestmark = pytest.mark.long
+
+
 @cache
 def free_places() -> list[Place]:
     """Those that take both texts: a thousand loads of the site, so for who runs this file alone."""

@@ -51,6 +51,7 @@ def test_file_holds_the_key_for_who_has_the_identity_alone(
         opener(file, decryptor(other, None, WHAT))(root(FIRST))
 
 
+@pytest.mark.long
 def test_a_passphrase_will_do(tmp_path: Path) -> None:
     word = SecretStr("a passphrase")
     file = saved(tmp_path, cipher([], word, WHAT))

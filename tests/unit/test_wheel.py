@@ -125,6 +125,7 @@ def test_offline_verbs_on_a_site_folder(python: Path, folder: Path) -> None:
     assert "<svg" in (folder / "site.svg").read_text()
 
 
+@pytest.mark.long
 def test_an_empty_folder_is_told_where_an_example_is(python: Path, tmp_path: Path) -> None:
     result = run(python.with_name("phoenix"), "validate", cwd=tmp_path)
     assert result.returncode == 1
@@ -161,6 +162,7 @@ def test_plan_starts_pyinfra_on_the_site_of_the_folder(python: Path, folder: Pat
     assert "division by zero" in output, output
 
 
+@pytest.mark.long
 def test_every_module_of_the_deploys_is_importable(python: Path, tmp_path: Path) -> None:
     """The modules that the scripts share: operations, facts, and deploys without a host."""
     code = (
