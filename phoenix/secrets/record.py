@@ -1,4 +1,4 @@
-"""What the site remembers of its secrets: digests of their values, the newest last. Pure.
+"""What the site remembers of its secrets: digests of their values, the newest last.
 
 By it a machine is noticed that has an older value than the site: a laptop that was away while a
 secret was rotated. The hypervisor keeps the file, and no value is in it: a digest is made by scrypt
@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import datetime
-from functools import cache
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from phoenix.secrets.errors import SecretError
+from phoenix.secrets.slow_hashes import slow_hash
 from phoenix.shell import Script
 
 FILE = "/var/lib/phoenix/secrets.json"
@@ -87,11 +87,14 @@ class Record(_Model):
         return self.model_copy(update={"values": {**self.values, name: new}})
 
 
-@cache
 def digest_of(salt: str, name: str, value: str) -> str:
     """A value's digest."""
     salted = f"{salt} {name}".encode()
-    return hashlib.scrypt(value.encode(), salt=salted, n=2**14, r=8, p=1, dklen=32).hex()
+
+    def digest() -> str:
+        return hashlib.scrypt(value.encode(), salt=salted, n=2**14, r=8, p=1, dklen=32).hex()
+
+    return slow_hash(f"record {salt} {name}", value, digest)
 
 
 def parse(text: str) -> Record:

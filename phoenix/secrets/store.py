@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +24,7 @@ from pydantic import SecretStr
 from phoenix import bounded
 from phoenix.secrets import sops
 from phoenix.secrets.errors import SecretError, flat_strings
+from phoenix.secrets.slow_hashes import slow_hash, was_read
 from phoenix.site.secret_names import is_secret_name
 
 Origin = Literal["environment", "file", "sops", "store", "absent"]
@@ -305,6 +305,7 @@ class SecretStore:
             version = _version(state)
             if self._read is None or self._read[0] != version:
                 self._read = (version, flat_strings(_text(self.path), str(self.path)))
+                was_read(self.path, state, self._read[1])
         except FileNotFoundError:
             return {}
         return dict(self._read[1])
@@ -352,17 +353,21 @@ def of_inventory(data: Mapping[str, Any]) -> SecretStore:
     return SecretStore(path, team_file=Path(team_file).expanduser() if team_file else None)
 
 
-@cache  # both hashes are slow on purpose, and a run asks several times for the same line
 def htpasswd(user: str, password: SecretStr) -> str:
     """One line of an htpasswd file; the same line for the same password.
 
     A random salt would be a change on every run, so the salt is taken from the password by
     a slow hash of its own (PBKDF2), which tells an attacker nothing that the line does not.
     """
-    salt_of_salt = b"phoenix " + user.encode()
-    raw = hashlib.pbkdf2_hmac("sha256", password.get_secret_value().encode(), salt_of_salt, 200_000)
-    salt = b"$2b$10$" + _bcrypt64(raw[:16])
-    return f"{user}:{bcrypt.hashpw(password.get_secret_value().encode()[:72], salt).decode()}\n"
+    value = password.get_secret_value()
+
+    def line() -> str:
+        salt_of_salt = b"phoenix " + user.encode()
+        raw = hashlib.pbkdf2_hmac("sha256", value.encode(), salt_of_salt, 200_000)
+        salt = b"$2b$10$" + _bcrypt64(raw[:16])
+        return f"{user}:{bcrypt.hashpw(value.encode()[:72], salt).decode()}\n"
+
+    return slow_hash(f"htpasswd {user}", value, line)
 
 
 def _bcrypt64(raw: bytes) -> bytes:
