@@ -30,6 +30,9 @@ def put() -> None:
             files={
                 keepalived.CONFIG: TreeFile(keepalived.config(site_host(), known)),
                 keepalived.KILLED: TreeFile(keepalived.killed(known)),
+                keepalived.NGINX_ANSWERS: TreeFile(
+                    text("components/keepalived/nginx.sh"), mode="0755"
+                ),
                 keepalived.WAY: TreeFile(text("components/keepalived/way.sh"), mode="0755"),
                 keepalived.OF_NGINX: TreeFile(keepalived.of_nginx()),
                 **restart_without_end(keepalived.UNIT),
@@ -39,12 +42,12 @@ def put() -> None:
             # keepalived 2.2 ends itself in a test where scripts are another user's than root's.
             validate=fill(
                 'file="$ROOT"{{ config }}; '
-                'sed "s/script_user .*/script_user root/; s#{{ way }}#$ROOT{{ way }}#" '
+                'sed "s/script_user .*/script_user root/; s#{{ programs }}#$ROOT{{ programs }}#" '
                 '"$file" >"$file.proposed" && '
                 'keepalived --config-test --use-file "$file.proposed"; '
                 'status=$?; rm -f "$file.proposed"; exit "$status"',
                 config=keepalived.CONFIG,
-                way=keepalived.WAY,
+                programs="/usr/local/lib/phoenix/",
             ),
             health=render("components/keepalived/health.sh.j2", instances=known),
         ),

@@ -345,6 +345,36 @@ def test_one_that_alone_hands_nothing_on_gives_the_address_up(
     assert (done.returncode == 0) is keeps
 
 
+@pytest.mark.parametrize(
+    ("said", "code", "answers"),
+    [
+        ("", 0, True),
+        (
+            "curl: (35) TLS connect error: error:0A000458:SSL routines::tlsv1 unrecognized name",
+            35,
+            True,
+        ),
+        ("curl: (35) TLS connect error: error:0A000410:SSL routines::handshake failure", 35, False),
+        ("curl: (7) Failed to connect to 127.0.0.1 port 443", 7, False),
+        ("curl: (28) Connection timed out after 2001 milliseconds", 28, False),
+    ],
+)
+def test_a_gateway_that_was_alone_counts_as_well_before_it_is_changed(
+    tmp_path: Path, said: str, code: int, *, answers: bool
+) -> None:
+    """Until its turn it was taken for broken, and the address stayed where nobody got an answer."""
+    curl = tmp_path / "curl"
+    curl.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit {code}\n")
+    curl.chmod(0o755)
+    program = (ROOT / "phoenix/components/keepalived/nginx.sh").read_text()
+    assert "/usr/bin/curl" in program, "no other one in the way"
+    done = subprocess.run(
+        ["/bin/sh", "-c", program.replace("/usr/bin/curl", str(curl)), "sh", "a.invalid", "::1"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode == 0) is answers
+
+
 def test_each_compares_its_way_to_traefik_with_the_other_s(site: Site) -> None:
     for host, own, peer in (("gateway", ONE, TWO), ("gateway-two", TWO, ONE)):
         known = keepalived.instances(site, site.host(host), {own: "ens18"})

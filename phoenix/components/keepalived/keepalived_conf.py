@@ -13,7 +13,7 @@ from phoenix.components.nginx.nginx_conf import ALIVE
 from phoenix.derived.virtual_addresses import of_host, others, own
 from phoenix.files import render
 from phoenix.site.model import Host, Site
-from phoenix.site.ports import HTTPS, LOOPBACK
+from phoenix.site.ports import LOOPBACK
 
 CONFIG = "/etc/keepalived/keepalived.conf"
 UNIT = "keepalived.service"
@@ -21,6 +21,8 @@ KILLED = f"/etc/systemd/system/{UNIT}.d/killed.conf"
 OF_NGINX = "/etc/systemd/system/nginx.service.d/virtual-address.conf"
 """The drop-in by which the end of Nginx is told at once."""
 ENDED = "/run/phoenix-nginx-ended"
+NGINX_ANSWERS = "/usr/local/lib/phoenix/nginx-answers"
+"""The program that asks Nginx on this guest."""
 WAY = "/usr/local/lib/phoenix/way-to-traefik"
 """The program that compares this gateway's way to Traefik with the other one's."""
 PACKAGES = ("keepalived", "curl", "iproute2", "iputils-arping")
@@ -68,10 +70,7 @@ def instances(site: Site, host: Host, devices: Mapping[IPv4Address, str]) -> tup
 
 def config(host: Host, known: tuple[Instance, ...]) -> str:
     """The whole keepalived.conf of a gateway."""
-    asked = (
-        "/usr/bin/curl -sSk --http1.1 --max-time 2 -o /dev/null "
-        f"--connect-to ::{LOOPBACK}:{HTTPS} https://{ALIVE}/"
-    )
+    asked = f"{NGINX_ANSWERS} {ALIVE} {LOOPBACK}"
     others = dict.fromkeys(peer for one in known for peer in one.peers)
     return render(
         "components/keepalived/keepalived.conf.j2",
