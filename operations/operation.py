@@ -25,6 +25,7 @@ from facts.host_fact import ConversationError, FactError
 from operations import edited, host_state, isolation, run_refused, serial, site_lock
 from operations.failure import refuse
 from phoenix.runs import step_names
+from phoenix.secrets import slow_hashes
 
 P = ParamSpec("P")
 Commands = Generator[StringCommand | FunctionCommand, None, None]
@@ -51,6 +52,7 @@ def operation(
                 if reason := _why_not():
                     yield from refuse(reason)
                     return
+                slow_hashes.write()
                 host_state.ask_ahead()
             try:
                 for command in function(*args, **kwargs):

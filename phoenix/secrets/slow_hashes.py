@@ -3,7 +3,8 @@
 Each run needs the same ones, and each takes 30 to 90 ms of CPU. What is kept holds no value, and no
 quick digest of one by which it could be guessed: it says of which file it is, by what the kernel
 tells of that file, and counts as long as that is the same. Values from the environment and from a
-SOPS file are in no file in clear text, so nothing is kept of them.
+SOPS file are in no file in clear text, so nothing is kept of them. A plan keeps nothing: `write` is
+for runs that do their steps.
 """
 
 from __future__ import annotations
@@ -61,6 +62,13 @@ def was_read(path: Path, state: os.stat_result, values: Mapping[str, str]) -> No
             _stores[path] = _Store(path, _identity(state), dict(values))
 
 
+def write() -> None:
+    """Keep what this process made and no file has yet."""
+    for store in _stores.values():
+        with suppress(OSError):  # the next run makes it again
+            store.write()
+
+
 _made: dict[tuple[str, str], str] = {}
 
 
@@ -69,6 +77,7 @@ class _Store:
     path: Path
     identity: _Identity
     values: dict[str, str]
+    is_written: bool = True
 
     @property
     def file(self) -> Path:
@@ -92,17 +101,22 @@ class _Store:
 
     def keep(self, purpose: str, value: str, made: str) -> None:
         keys = self._keys(purpose, value)
-        with suppress(OSError):  # the next run makes it again
-            state = self.path.stat()
-            age = time.time() - state.st_ctime
-            if keys and _identity(state) == self.identity and age >= SETTLED_SECONDS:
-                self.kept.update(dict.fromkeys(keys, made))
-                self._write()
+        self.kept.update(dict.fromkeys(keys, made))
+        self.is_written = self.is_written and not keys
+
+    def write(self) -> None:
+        if self.is_written:
+            return
+        self.is_written = True
+        state = self.path.stat()
+        age = time.time() - state.st_ctime
+        if _identity(state) == self.identity and age >= SETTLED_SECONDS:
+            self._put()
 
     def _keys(self, purpose: str, value: str) -> list[str]:
         return [f"{purpose} of {name}" for name, kept in self.values.items() if kept == value]
 
-    def _write(self) -> None:
+    def _put(self) -> None:
         handle, temporary = tempfile.mkstemp(dir=self.path.parent)  # mkstemp makes it 0600
         with os.fdopen(handle, "w") as file:
             json.dump({"of": self.identity, "hashes": self.kept}, file, indent=2, sort_keys=True)

@@ -49,7 +49,9 @@ def made(file: Path, name: str = "one", value: str = "", **environment: str) -> 
         makings.append("made")
         return f"hash of {len(found.get_secret_value())} characters"
 
-    return [*makings, slow_hash("test", value or found.get_secret_value(), make), *makings]
+    hashed = slow_hash("test", value or found.get_secret_value(), make)
+    slow_hashes.write()
+    return [hashed, *makings]
 
 
 def kept(file: Path) -> Path:
@@ -76,6 +78,8 @@ def test_the_real_hashes_are_kept(
         return htpasswd("admin", value), record.newest("one").digest
 
     first = hashes()
+    assert not kept(file).exists(), "a plan keeps nothing"
+    slow_hashes.write()
     new_process()
     monkeypatch.setattr("phoenix.secrets.store.bcrypt.hashpw", None)
     monkeypatch.setattr("phoenix.secrets.record.hashlib.scrypt", None)
