@@ -43,7 +43,7 @@ def rebuilt(lab_: PortainerLab, environment: dict[str, str]) -> Rebuilt:
     )  # fmt: skip
     assert up.returncode == 0, up.stdout + up.stderr
     assert site.sh(lab_.server, "command -v docker").code != 0, "the guest was not made anew"
-    with process_lists() as lines:
+    with process_lists(site) as lines:
         run = site.project.run("deploys/all.py", "-vvv", "--diff")
     assert run.returncode == 0, run.explain()
     assert lab_.get("/system/status")["InstanceID"] != old, "Portainer's data was not lost"

@@ -66,7 +66,7 @@ def rotated(lab_: PortainerLab) -> Rotated:
     ping = f"/api/endpoints/{lab_.endpoint()['Id']}/docker/_ping"
     with (
         load(lab_.site, "portainer", ping, f"-H @{KEY_FILE}") as requests,
-        process_lists() as lines,
+        process_lists(lab_.site) as lines,
     ):
         run = lab_.site.project.run(DEPLOY, "-vvv", "--diff", data=names)
         lab_.site.sh("client", "sleep 2")  # what the last restart cut would be seen here
