@@ -47,7 +47,7 @@ def put() -> None:
                 'keepalived --config-test --use-file "$file.proposed"; '
                 'status=$?; rm -f "$file.proposed"; exit "$status"',
                 config=keepalived.CONFIG,
-                programs="/usr/local/lib/phoenix/",
+                programs=f"{keepalived.PROGRAMS}/",
             ),
             health=render("components/keepalived/health.sh.j2", instances=known),
         ),

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
-
 from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
@@ -13,11 +9,11 @@ from typing_extensions import override
 from facts.command import script
 from facts.host_fact import HostFact, marked
 from phoenix.components.traefik.own_files import OwnFilesError, OwnTraefik, parse
-from phoenix.components.traefik.traefik_yml import ADMISSION, DYNAMIC, STATIC
+from phoenix.components.traefik.traefik_yml import ADMISSION, DYNAMIC, STATIC, admitted
 from phoenix.files import text
+from phoenix.secrets.client_certificate import fingerprint
 from phoenix.shell import Script
 
-_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 _ADMISSION = Script("admitted-certificates", '[ ! -e "$1" ] || cat "$1"')
 _FILES = Script("traefik-files", text("components/traefik/own_files.sh"))
 
@@ -53,10 +49,9 @@ class AdmittedCertificates(HostFact[tuple[str, ...]]):
         """The certificates in the file.
 
         Raises:
-            FactProcessError: one of them is no base64.
+            FactProcessError: the file is of another form.
         """
         try:
-            ders = [base64.b64decode(pem) for pem in _CERTIFICATE.findall("\n".join(lines))]
+            return tuple(fingerprint(pem) for pem in admitted("\n".join(lines)))
         except ValueError as error:
-            raise FactProcessError(f"{ADMISSION} holds what is no certificate") from error
-        return tuple(hashlib.sha256(der).hexdigest() for der in ders)
+            raise FactProcessError(f"{ADMISSION} {error}") from error

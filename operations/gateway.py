@@ -46,15 +46,15 @@ def presents(
         try:
             presented = read_of(inventory.get_host(gateway), question(ClientCertificate))
         except (ConnectError, FactError) as error:
-            if gateways[1:] and former:
+            if gateways[1:] and not former:
+                continue  # it is down, and asks Traefik for nothing
+            if gateways[1:]:
                 yield from refuse(
                     f"{gateway} does not answer, and may have the former certificate: Traefik goes "
                     "on to let in both. `phoenix sync` ends the change when it answers; where it "
                     "is gone for good, take it out of the declaration before"
                 )
                 return
-            if gateways[1:]:
-                continue  # it is down, and asks Traefik for nothing
             presented, why = "", f": {error}"
         else:
             why = "" if presented else ", but none"

@@ -286,7 +286,7 @@ def swarm_files(stack: Deployment, placed: Mapping[str, TreeFile]) -> tuple[Swar
     Raises:
         DeploymentError: one is longer than Docker takes.
     """
-    lines = []
+    named = []
     for number, file in enumerate(placed.values()):
         content = file.content.encode() if isinstance(file.content, str) else file.content
         limit = _SECRET_BYTES if file.secret else _CONFIG_BYTES
@@ -299,8 +299,8 @@ def swarm_files(stack: Deployment, placed: Mapping[str, TreeFile]) -> tuple[Swar
         salt = f"{stack.project}/{number}".encode()
         digest = hashlib.pbkdf2_hmac("sha256", content, salt, _ROUNDS if file.secret else 1).hex()
         name = f"{swarm_name(stack, number)}-{digest[:16]}"
-        lines.append(SwarmFile(name, content, file.secret))
-    return tuple(lines)
+        named.append(SwarmFile(name, content, file.secret))
+    return tuple(named)
 
 
 def swarm_file(stack: Deployment, placed_files: Sequence[SwarmFile]) -> str:

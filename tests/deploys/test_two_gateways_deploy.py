@@ -14,7 +14,7 @@ from facts.host_fact import END
 from phoenix.components.keepalived.keepalived_conf import CONFIG, KILLED
 from phoenix.components.nginx.nginx_conf import CLIENT_CERTIFICATE
 from phoenix.components.nginx.nginx_conf import CONFIG as NGINX
-from phoenix.components.traefik.traefik_yml import ADMISSION
+from phoenix.components.traefik.traefik_yml import ADMISSION, admission
 from phoenix.secrets import client_certificate
 from phoenix.site.secret_names import GATEWAY_CERTIFICATE
 from tests.deploys.recorder import ROOT, Run, run
@@ -110,7 +110,7 @@ def test_who_is_down_keeps_the_certificate_that_it_has(
     certificate = client_certificate.certificate_in(new)
     answers: dict[str | re.Pattern[str], Any] = {
         "client-certificate": client_certificate.fingerprint(certificate),
-        "admitted-certificates": lambda _: [f"  {line}" for line in certificate.splitlines()],
+        "admitted-certificates": lambda _: admission([certificate])[0].splitlines(),
     }
     fails = {re.compile("client-certificate|admitted-certificates"): f"{END} 255"}
     done = deployed(

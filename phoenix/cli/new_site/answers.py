@@ -147,10 +147,10 @@ def role_of(name: str) -> Role | None:
 
 def once(candidates: Iterable[Guest]) -> tuple[Guest, ...]:
     """Guests of which one alone has each role that is proposed once: the first by id."""
-    answered: set[str] = set()
+    roles: set[str] = set()
     unique = []
     for guest in sorted(candidates, key=lambda guest: guest.vmid):
-        twice = guest.role in PROPOSED_ONCE and guest.role in answered
+        twice = guest.role in PROPOSED_ONCE and guest.role in roles
         unique.append(replace(guest, role=None) if twice else guest)
-        answered.add(guest.role or "")
+        roles.add(guest.role or "")
     return tuple(unique)

@@ -21,9 +21,10 @@ KILLED = f"/etc/systemd/system/{UNIT}.d/killed.conf"
 OF_NGINX = "/etc/systemd/system/nginx.service.d/virtual-address.conf"
 """The drop-in by which the end of Nginx is told at once."""
 ENDED = "/run/phoenix-nginx-ended"
-NGINX_ANSWERS = "/usr/local/lib/phoenix/nginx-answers"
+PROGRAMS = "/usr/local/lib/phoenix"
+NGINX_ANSWERS = f"{PROGRAMS}/nginx-answers"
 """The program that asks Nginx on this guest."""
-WAY = "/usr/local/lib/phoenix/way-to-traefik"
+WAY = f"{PROGRAMS}/way-to-traefik"
 """The program that compares this gateway's way to Traefik with the other one's."""
 PACKAGES = ("keepalived", "curl", "iproute2", "iputils-arping")
 _LAST_ROUTER = 255

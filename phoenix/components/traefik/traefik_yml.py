@@ -410,6 +410,20 @@ def admission(certificates: Sequence[str]) -> tuple[str, str]:
     return _dump(data), marker
 
 
+def admitted(text: str) -> tuple[str, ...]:
+    """PEM of each certificate that a file of `admission` lets in; none of an empty one.
+
+    Raises:
+        ValueError: it is of another form.
+    """
+    if not text.strip():
+        return ()
+    try:
+        return tuple(yaml.safe_load(text)["tls"]["options"]["default"]["clientAuth"]["caFiles"])
+    except (yaml.YAMLError, KeyError, TypeError):
+        raise ValueError("is not as Phoenix writes it") from None
+
+
 def former_names(site: Site, on: Host | None = None) -> tuple[str, ...]:
     """The words of `FORMER`: the trusted roots, and of each stack's TLS port four.
 
