@@ -123,8 +123,8 @@ def test(arguments: Sequence[str]) -> int:
     else:
         os.environ[pace.VARIABLE] = str(pace.deadline_factor())
         say(f"deadlines of the lab's tests: {os.environ[pace.VARIABLE]} times a quiet machine's")
-    # Two labs side by side wait more than they compute: a third worker has the other tests. Without
-    # a lab the tests of two wait as well, for processes that they started.
+    # Labs wait more than they compute: of three workers one has the other tests first. Tests
+    # without a lab wait as well, for processes that they started.
     pytest = [sys.executable, "-m", "pytest", "-n", "3", "--dist", "loadfile"]
     pytest += ["--no-loadscope-reorder"]  # tests/scheduling.py has the order
     say("mypy, beside the tests")

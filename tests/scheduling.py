@@ -1,24 +1,28 @@
 """Which of pytest-xdist's workers runs which file, and in which order.
 
 Two workers have a lab each. They wait more than they compute, so a third one runs the tests without
-a lab beside them. A file goes to one worker, as `--dist loadfile` has it.
+a lab beside them, and then has a lab too. A file goes to one worker, as `--dist loadfile` has it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import TypeVar
 
+import pytest
 from typing_extensions import override
+from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 T = TypeVar("T")
 
 LABS = 2
-"""Workers with a lab."""
+"""Workers that have a lab from the start."""
+WORTH_A_LAB = 8
+"""Files of the lab that must be left for one more lab: it takes minutes to come up."""
 LAB = "tests/integration/"
 FIRST = (
     *(f"integration/test_{name}.py" for name in (
@@ -53,23 +57,34 @@ def ordered(items: Iterable[T], path: Callable[[T], PurePath]) -> list[T]:
 
 
 class LabScheduling(LoadFileScheduling):  # type: ignore[misc]
-    """`--dist loadfile` with workers of which `LABS` alone have a lab.
+    """`--dist loadfile` with workers of which `LABS` alone have a lab from the start.
 
-    Those take files of the lab while there are any, then the others; each further worker takes
-    none of the lab. A worker is given its next file with the last test of the one before.
+    Those take files of the lab while there are any, then the others. Each further worker takes the
+    others first, then files of the lab, where `WORTH_A_LAB` are left when it takes the first one. A
+    worker is given its next file with the last test of the one before.
     """
+
+    def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
+        """All files wait."""
+        super().__init__(config, log)
+        self._later: set[WorkerController] = set()
+        """Workers whose lab came up when the other files were done."""
 
     @property
     def _beside(self) -> set[WorkerController]:
-        """The workers without a lab: one that stands in for a worker that died has one."""
+        """The workers without a lab at first: one that stands in for a dead worker has one."""
         return {node for node in self.nodes if LABS <= _number(node) < self.numnodes}
 
     def _next(self, node: WorkerController) -> str | None:
         """The file that a worker takes next, None where none is left for it."""
         of_lab: list[str] = [file for file in self.workqueue if file.startswith(LAB)]
         others = [file for file in self.workqueue if not file.startswith(LAB)]
-        choice: Sequence[str] = others if node in self._beside else [*of_lab, *others]
-        return choice[0] if choice else None
+        if node not in self._beside:
+            return next(iter([*of_lab, *others]), None)
+        if not others and (node in self._later or len(of_lab) >= WORTH_A_LAB):
+            self._later.add(node)
+            return of_lab[0] if of_lab else None
+        return others[0] if others else None
 
     @override
     def _assign_work_unit(self, node: WorkerController) -> None:

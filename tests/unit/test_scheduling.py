@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from lab.settings import ROOT
-from tests.scheduling import FIRST, LAB, LabScheduling, ordered
+from tests.scheduling import FIRST, LAB, WORTH_A_LAB, LabScheduling, ordered
 
 
 class Node:
@@ -76,13 +76,34 @@ LABS = [*of(f"{LAB}test_a.py", 4), *of(f"{LAB}test_b.py", 1), *of(f"{LAB}test_c.
 PLAIN = [*of("tests/unit/test_a.py", 30), *of("tests/unit/test_b.py", 2)]
 
 
-def test_a_third_worker_takes_no_file_of_the_lab() -> None:
+def test_a_third_worker_begins_with_the_files_without_a_lab() -> None:
     ran = Workers(LABS + PLAIN, 3).run()
     assert sorted(chain(*ran.values())) == sorted(LABS + PLAIN)
-    assert not set(ran["gw2"]) & set(LABS)
     assert ran["gw2"][:30] == PLAIN[:30]
     assert ran["gw0"][:4] == LABS[:4]
     assert ran["gw1"][0] == LABS[4]
+
+
+def many_of_the_lab(number: int) -> list[str]:
+    return [test for file in range(number) for test in of(f"{LAB}test_{file}.py", 9)]
+
+
+def test_a_third_worker_takes_files_of_the_lab_when_the_others_are_done() -> None:
+    few = of("tests/unit/test_a.py", 3)
+    tests = many_of_the_lab(2 * WORTH_A_LAB)
+    ran = Workers(tests + few, 3).run()
+    assert sorted(chain(*ran.values())) == sorted(tests + few)
+    assert ran["gw2"][:3] == few
+    # It keeps its lab to the end, where fewer files are left than a new lab is worth.
+    assert len(ran["gw2"]) > 9 * (WORTH_A_LAB // 2)
+
+
+def test_a_third_worker_brings_up_no_lab_for_the_last_files() -> None:
+    few = of("tests/unit/test_a.py", 3)
+    tests = many_of_the_lab(WORTH_A_LAB + 1)  # two of them are begun by the others
+    ran = Workers(tests + few, 3).run()
+    assert sorted(chain(*ran.values())) == sorted(tests + few)
+    assert ran["gw2"] == few
 
 
 def test_workers_with_a_lab_help_when_theirs_is_done() -> None:
