@@ -57,8 +57,8 @@ if site().traefiks and site().gateways and site_host() in taking_part:
         if changing:
             store.propose(GATEWAY_CERTIFICATE)
         # The gateway's own is given to it by deploys/nginx.py, or below while it changes.
-        taken = changing or site_host() in site().traefiks
-        new = secret(GATEWAY_CERTIFICATE).get_secret_value() if taken else ""
+        needed = changing or site_host() in site().traefiks
+        new = secret(GATEWAY_CERTIFICATE).get_secret_value() if needed else ""
     if changing:
         secret_rotation.begun(
             name="Admission: a new certificate is begun",
@@ -87,4 +87,4 @@ if site().traefiks and site().gateways and site_host() in taking_part:
             _run_once=True,
         )
     else:
-        admit("its certificate", [new] if taken else [])
+        admit("its certificate", [new] if needed else [])

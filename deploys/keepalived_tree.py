@@ -12,6 +12,7 @@ from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.keepalived import keepalived_conf as keepalived
 from phoenix.components.networks.bridges import Found
+from phoenix.components.programs import LIBRARY
 from phoenix.components.restart import restart_without_end
 from phoenix.files import render, text
 from phoenix.shell import fill
@@ -47,7 +48,7 @@ def put() -> None:
                 'keepalived --config-test --use-file "$file.proposed"; '
                 'status=$?; rm -f "$file.proposed"; exit "$status"',
                 config=keepalived.CONFIG,
-                programs=f"{keepalived.PROGRAMS}/",
+                programs=f"{LIBRARY}/",
             ),
             health=render("components/keepalived/health.sh.j2", instances=known),
         ),

@@ -10,6 +10,7 @@ from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.components.programs import LIBRARY
 from phoenix.components.restart import restart_without_end
 from phoenix.components.step_ca.authority import (
     COPIES,
@@ -30,7 +31,7 @@ from phoenix.site import duration
 from phoenix.site.secret_names import CA_PASSWORD, ISSUANCE_KEY
 
 CONFIG = f"{DIRECTORY}/config/ca.json"
-COPY = "/usr/local/lib/phoenix/ca-copy"
+COPY = f"{LIBRARY}/ca-copy"
 
 if "step_ca" in host.groups:
     ca.check_names()

@@ -123,7 +123,7 @@ def stream(source: tuple[Host, str], target: tuple[Host, str], tell: Callable[[i
     taker = _begin(*target)
     giver = _begin(*source)
     count = 0
-    taken = True
+    whole = True
     try:
         giver.channel.settimeout(_SECONDS)
         taker.channel.settimeout(_SECONDS)
@@ -131,15 +131,15 @@ def stream(source: tuple[Host, str], target: tuple[Host, str], tell: Callable[[i
             try:
                 connection.send_all(taker.channel, piece)
             except connection.BROKEN:  # it has ended early, and tells why
-                taken = False
+                whole = False
                 break
             count += len(piece)
             tell(count)
-        if taken:
+        if whole:
             giver.end()
             taker.channel.shutdown_write()
         taker.end()
-        if not taken:
+        if not whole:
             raise OperationError(f"{taker.host.name} took no more of the stream")
     except connection.BROKEN as error:
         raise OperationError(

@@ -25,7 +25,7 @@ from operations.operation import operation
 from operations.ssh_stream import ask, stream
 from phoenix import files
 from phoenix.components.swarm import cluster
-from phoenix.components.swarm.address_pool import SUBNET_SIZE, Taken, clash
+from phoenix.components.swarm.address_pool import SUBNET_SIZE, UsedRange, clash
 from phoenix.components.swarm.cluster import NO_QUORUM, Node, Swarm
 from phoenix.derived import swarm as meeting
 from phoenix.shell import Script
@@ -123,12 +123,12 @@ def joined(site: Site) -> Commands:
 
 
 @operation(reads=lambda *_, **__: [question(SwarmNode)])
-def node(site: Site, taken: Iterable[Taken], *, role: str) -> Commands:
+def node(site: Site, in_use: Iterable[UsedRange], *, role: str) -> Commands:
     """Give this host's node its declared role, labels and availability, through a manager.
 
     Args:
         site: whose swarm it is.
-        taken: what the swarm's networks must not overlap.
+        in_use: what the swarm's networks must not overlap.
         role: of the nodes whose turn it is; there is nothing to do on others.
     """
     declared, own = _wanted(site)
@@ -145,7 +145,7 @@ def node(site: Site, taken: Iterable[Taken], *, role: str) -> Commands:
         if manager and here_now.joined
         else None
     )
-    if manager and (overlap := clash(manager.swarm.ranges, taken)):
+    if manager and (overlap := clash(manager.swarm.ranges, in_use)):
         log_reasons(f"{overlap}; a swarm keeps its ranges for good (docs/swarm.md)")
     change = cluster.change(own.name, declared, there)
     if not change:

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from phoenix.components.nginx.nginx_conf import ALIVE
+from phoenix.components.programs import LIBRARY
 from phoenix.derived.virtual_addresses import of_host, others, own
 from phoenix.files import render
 from phoenix.site.model import Host, Site
@@ -21,10 +22,9 @@ KILLED = f"/etc/systemd/system/{UNIT}.d/killed.conf"
 OF_NGINX = "/etc/systemd/system/nginx.service.d/virtual-address.conf"
 """The drop-in by which the end of Nginx is told at once."""
 ENDED = "/run/phoenix-nginx-ended"
-PROGRAMS = "/usr/local/lib/phoenix"
-NGINX_ANSWERS = f"{PROGRAMS}/nginx-answers"
+NGINX_ANSWERS = f"{LIBRARY}/nginx-answers"
 """The program that asks Nginx on this guest."""
-WAY = f"{PROGRAMS}/way-to-traefik"
+WAY = f"{LIBRARY}/way-to-traefik"
 """The program that compares this gateway's way to Traefik with the other one's."""
 PACKAGES = ("keepalived", "curl", "iproute2", "iputils-arping")
 _LAST_ROUTER = 255
@@ -72,7 +72,7 @@ def instances(site: Site, host: Host, devices: Mapping[IPv4Address, str]) -> tup
 def config(host: Host, known: tuple[Instance, ...]) -> str:
     """The whole keepalived.conf of a gateway."""
     asked = f"{NGINX_ANSWERS} {ALIVE} {LOOPBACK}"
-    others = dict.fromkeys(peer for one in known for peer in one.peers)
+    others = dict.fromkeys(peer for instance in known for peer in instance.peers)
     return render(
         "components/keepalived/keepalived.conf.j2",
         host=host.name,

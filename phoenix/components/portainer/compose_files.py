@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
+from phoenix.components.programs import LIBRARY
 from phoenix.site.names import (
     AGENT_CONTAINER,
     AGENT_PROJECT,
@@ -29,7 +30,7 @@ AGENT_ENVIRONMENT = f"{DIRECTORY}/agent.env"
 """The secret that server and agents share, on the guest of each."""
 API_KEY_FILE = "/etc/phoenix/portainer-api.header"
 """The deploys' API key on the server's guest, as a header line for `curl -H @FILE`."""
-SOCKET_SCRIPT = "/usr/local/lib/phoenix/portainer-socket"
+SOCKET_SCRIPT = f"{LIBRARY}/portainer-socket"
 """What the units run before a start: `socket.sh` beside this module."""
 SERVER_UNIT, AGENT_UNIT = "phoenix-portainer.service", "phoenix-portainer-agent.service"
 

@@ -64,30 +64,30 @@ def check_networks(site: Site, settings: Settings) -> None:
             raise SettingError(f"network {network.name}: {overlap}")
 
 
-class Taken(NamedTuple):
+class UsedRange(NamedTuple):
     """A range that is in use, and what it is."""
 
     network: IPv4Network
     what: str
 
 
-def ranges_in_use(site: Site, settings: Settings) -> tuple[Taken, ...]:
+def ranges_in_use(site: Site, settings: Settings) -> tuple[UsedRange, ...]:
     """What the swarm's networks must not overlap."""
     ranges = [
-        Taken(network.subnet, f"the network {network.name}")
+        UsedRange(network.subnet, f"the network {network.name}")
         for network in site.networks
         if network.subnet
     ]
     bridges = [ip_network(pool.base) for pool in settings.docker_address_pools]
     ranges += [
-        Taken(bridge, "where Docker takes its bridges from (docker_address_pools)")
+        UsedRange(bridge, "where Docker takes its bridges from (docker_address_pools)")
         for bridge in (bridges or BRIDGES)
         if isinstance(bridge, IPv4Network)
     ]
     return tuple(ranges)
 
 
-def clash(ranges: Iterable[IPv4Network], known: Iterable[Taken]) -> str:
+def clash(ranges: Iterable[IPv4Network], known: Iterable[UsedRange]) -> str:
     """Which range overlaps what; empty where none does."""
     known = tuple(known)
     for pool in ranges:

@@ -18,6 +18,7 @@ from pydantic.alias_generators import to_camel
 
 from phoenix import files
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
+from phoenix.components.programs import LIBRARY
 from phoenix.components.trust import ROOTS
 from phoenix.components.x509 import describe, load_chain
 from phoenix.derived.routes import Route, routes, routes_of
@@ -33,7 +34,7 @@ STATIC = "/etc/traefik/traefik.yml"
 DYNAMIC = "/etc/traefik/dynamic"
 ADMISSION = f"{DYNAMIC}/admission.yml"
 """Whom Traefik lets through a handshake; see `admission`."""
-CHECK = "/usr/local/lib/phoenix/traefik-check"
+CHECK = f"{LIBRARY}/traefik-check"
 """The check of a proposed configuration, beside it (check.sh)."""
 LOCAL = f"127.0.0.1:{TRAEFIK_LOCAL}"
 """The guest's own entry point: ping, metrics and the API, for checks made on the guest."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 from zlib import crc32
 
+from phoenix.components import programs
 from phoenix.shell import quote
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import WATCH
@@ -25,8 +26,8 @@ PAGE_TIMER = "phoenix-watch-page.timer"
 
 PAGE_PROGRAM = "/usr/local/sbin/phoenix-watch-page"
 PROGRAM = "/usr/local/sbin/phoenix-watch"
-CHECKS_PROGRAM = "/usr/local/lib/phoenix/checks"
-ISSUED_PROGRAM = "/usr/local/lib/phoenix/issued"
+CHECKS_PROGRAM = f"{programs.LIBRARY}/checks"
+ISSUED_PROGRAM = f"{programs.LIBRARY}/issued"
 """On the CA's guest: tells what the CA has issued."""
 CONFIG, CHECKS = "/etc/phoenix/watch.conf", "/etc/phoenix/watch.checks"
 PAIR, CERTIFICATE_OF_THE_WATCHER = "/etc/phoenix/watch.pem", "/etc/phoenix/watcher.crt"
@@ -37,7 +38,7 @@ RUN = ("/run/phoenix-watch", "/run/phoenix-watch-look")
 """The newest reports, and what the last look gives to others: until the next boot."""
 LOOKED = f"{RUN[1]}/metrics"
 """Each look writes it, and with it when that was."""
-LIBRARY = "/usr/local/lib/phoenix/watcher"
+LIBRARY = f"{programs.LIBRARY}/watcher"
 """The watcher's programs: modules of Python."""
 PLAN = "/etc/phoenix/watcher.json"
 PAIR_OF_THE_WATCHER = "/etc/phoenix/watcher.pem"
