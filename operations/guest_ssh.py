@@ -17,7 +17,7 @@ from pyinfra.connectors.sshuserclient.client import SSHClient
 
 from facts.command import command
 from facts.proxmox import GuestHostKeys
-from operations.connection import BROKEN
+from operations.connection import BROKEN, transport
 from operations.failure import locally
 from operations.host_state import ask_of, question, read, this_host
 from operations.operation import operation
@@ -76,8 +76,14 @@ class Greeting:
     fault: str = ""
 
 
-def greeting(end: End, seconds: float = 3.0) -> Greeting:
-    """Ask for a guest's SSH server as pyinfra connects to it: by its jump hosts, if it has some."""
+def greeting(end: End, seconds: float = 3.0, *, has_answered: bool = False) -> Greeting:
+    """Ask for a guest's SSH server as pyinfra connects to it: by its jump hosts, if it has some.
+
+    Args:
+        end: where it is.
+        seconds: how long it may take.
+        has_answered: a connection with it is open, so that it need not say so again.
+    """
     asked = {"timeout": seconds, **({"port": end.port} if end.port else {})}
     try:
         hostname, config, *_ = SSHClient().parse_config(  # type: ignore[no-untyped-call]
@@ -90,7 +96,9 @@ def greeting(end: End, seconds: float = 3.0) -> Greeting:
     name = hostkeys.entry_name(hostname, port)
     between = config.get("sock")
     try:
-        if between is None:
+        if has_answered:
+            well = True
+        elif between is None:
             well = ssh_greeting.answers(hostname, port, seconds)
         else:
             between.settimeout(seconds)
@@ -212,8 +220,23 @@ def _is_well(
     keys: dict[int, frozenset[str]],
 ) -> bool:
     """Whether a guest answers, with a key that is known."""
-    answer = greeting(ends[guest])
+    answer = greeting(ends[guest], has_answered=_is_connected(guest))
     return not answer.fault and _key_is_known(file, guest, answer.name, keys)
+
+
+def _is_connected(guest: hostkeys.Guest) -> bool:
+    """Whether this run has a connection with a guest that it has not started meanwhile.
+
+    One that has gone silent since is closed (`operations.connection`).
+    """
+    if guest.vmid in started():
+        return False
+    try:
+        target: Host = host.state.inventory.get_host(guest.name)  # type: ignore[no-untyped-call]
+    except NoHostError:
+        return False
+    connection = transport(target)
+    return connection is not None and connection.is_active()
 
 
 def _key_is_known(

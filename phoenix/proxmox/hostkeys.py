@@ -28,6 +28,9 @@ LEARN = Script(
 there() { # command, for the node that has the guest
     if [ -n "$node" ]; then on_node "$node" "$1"; else sh -c "$1"; fi 2>/dev/null </dev/null
 }
+behind_port() { # vmid: of the addresses that a bridge knows, those behind the VM's port
+    grep -E " dev (tap${1}i0|fwpr${1}p0) "
+}
 learn() { # vmid kind address bridge port
     node=$(node_of "$1")
     if [ "$2" = lxc ]; then
@@ -40,11 +43,12 @@ learn() { # vmid kind address bridge port
         printf '%s\n' "$found"
         return
     fi
-    scanned=$(there "ssh-keyscan -T 5 -p $5 $3" | sed 's/^[^ ]* //')
+    # sshd starts processes for each type that is asked for: where there is no such port, none is.
+    there "bridge fdb show br $4" | behind_port "$1" >/dev/null || return
+    scanned=$(there "ssh-keyscan -T 5 -t rsa,ecdsa,ed25519 -p $5 $3" | sed 's/^[^ ]* //')
     mac=$(there "ip -4 neigh show $3 dev $4" | sed -n 's/.*lladdr \([^ ]*\).*/\1/p')
     [ -n "$mac" ] || return
-    there "bridge fdb show br $4" | grep -i "^$mac " |
-        grep -qE " dev (tap${1}i0|fwpr${1}p0) " && printf '%s\n' "$scanned"
+    there "bridge fdb show br $4" | behind_port "$1" | grep -qi "^$mac " && printf '%s\n' "$scanned"
 }
 while [ $# -gt 0 ]; do
     echo "== $1"

@@ -13,6 +13,7 @@ from typing import Any
 import paramiko
 import pytest
 from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED
+from pyinfra.api.exceptions import NoHostError
 from typing_extensions import override
 
 from operations import guest_ssh
@@ -250,3 +251,39 @@ def test_a_key_is_kept_under_the_port_that_ssh_looks_for(
     assert keys.lookup("[10.0.0.21]:2222") is not None
     assert keys.lookup("10.0.0.21") is None
     assert keys.lookup("10.0.0.20") is not None
+
+
+class Inventory:
+    """An inventory in which `control` alone has a connection, which is open or has broken."""
+
+    def __init__(self, *, is_open: bool) -> None:
+        client = SimpleNamespace(get_transport=lambda: SimpleNamespace(is_active=lambda: is_open))
+        self._hosts = {
+            "control": SimpleNamespace(connector=SimpleNamespace(client=client)),
+            "proxy": SimpleNamespace(connector=SimpleNamespace(client=None)),
+        }
+
+    def get_host(self, name: str) -> Any:
+        if name not in self._hosts:
+            raise NoHostError(name)
+        return self._hosts[name]
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_guest_with_an_open_connection_alone_is_not_asked_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, is_open: bool
+) -> None:
+    """sshd starts processes for each that asks. One that was started since is asked anew."""
+    asked: list[str] = []
+    monkeypatch.setattr(ssh_greeting, "answers", lambda address, *_: asked.append(address) or True)
+    state = SimpleNamespace(inventory=Inventory(is_open=is_open))
+    monkeypatch.setattr(guest_ssh, "host", SimpleNamespace(state=state))
+    file = tmp_path / "known_hosts"
+    file.write_text("".join(f"{guest.address} {A}\n" for guest in GUESTS))
+    for guest in GUESTS:
+        assert guest_ssh._is_well(guest, ENDS, file, {})
+    assert asked == ["10.0.0.21", "10.0.0.20", *(() if is_open else ("10.0.0.23",))]
+    asked.clear()
+    monkeypatch.setattr(guest_ssh, "started", lambda: frozenset({1001}))
+    assert guest_ssh._is_well(GUESTS[2], ENDS, file, {})
+    assert asked == ["10.0.0.23"]

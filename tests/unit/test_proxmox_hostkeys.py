@@ -150,6 +150,23 @@ def test_a_vms_scanned_key_needs_the_bridges_word(tmp_path: Path) -> None:
     assert run_with(tmp_path, programs, VM) == {1001: frozenset()}, "it is another VM"
 
 
+def test_no_key_is_asked_for_at_an_address_where_the_bridge_has_no_port_of_the_vm(
+    tmp_path: Path,
+) -> None:
+    """Each type that is asked for is a connection, and sshd starts processes for each."""
+    programs = {
+        "qm": "exit 1",
+        "ssh-keyscan": f'echo "$@" >>{tmp_path}/asked; echo "10.0.0.23 {B}"',
+        "ip": 'echo "10.0.0.23 lladdr bc:24:11:00:00:01 REACHABLE"',
+        "bridge": "echo '33:33:00:00:00:01 dev tap1002i0 self permanent'",
+    }
+    assert run_with(tmp_path, programs, VM) == {1001: frozenset()}
+    assert not (tmp_path / "asked").exists()
+    programs["bridge"] = "echo 'bc:24:11:00:00:01 dev tap1001i0 master vmbr0'"
+    assert run_with(tmp_path, programs, VM) == {1001: frozenset({B})}
+    assert (tmp_path / "asked").read_text() == "-T 5 -t rsa,ecdsa,ed25519 -p 22 10.0.0.23\n"
+
+
 def test_a_vms_agent_is_believed(tmp_path: Path) -> None:
     answer = f'{{"exitcode":0,"out-data":"{A} root@vm\\\\n"}}'
     programs = {"qm": f"printf '%s' '{answer}'", "ssh-keyscan": "exit 1"}
