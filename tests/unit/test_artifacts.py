@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import tarfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -118,6 +120,8 @@ class Guest:
             ["sh", "-c", operation._STATE.text, "artifact", str(self.directory(version)),
              str(self.link)],
             capture_output=True, text=True, timeout=30, check=True,
+            env={**os.environ, "PHOENIX_PROVEN": str(self.top / "run/proven"),
+                 "PATH": f"{self.top}/shim:{os.environ['PATH']}"},
         )  # fmt: skip
         return operation.ArtifactInstalled().parse(process.stdout.splitlines())
 
@@ -226,3 +230,77 @@ def test_program_that_was_tampered_with_is_noticed_and_replaced(guest: Guest) ->
     assert guest.installed("1")
     guest.link.unlink()
     assert not guest.installed("1"), "the link is part of it"
+
+
+@pytest.fixture
+def proven(guest: Guest) -> Guest:
+    """One that has a program whose digest was proven, and tells when one is made."""
+    source = guest.top / "source"
+    source.write_text("#!/bin/sh\necho good\n")
+    guest.install("1", source, sha256(source.read_bytes()))
+    made = guest.top / "shim/sha256sum"
+    made.parent.mkdir()
+    made.write_text(f'#!/bin/sh\necho >>{guest.top}/made; exec {shutil.which("sha256sum")} "$@"\n')
+    made.chmod(0o755)
+    time.sleep(2.2)  # what has just changed is not noted
+    assert guest.installed("1")
+    assert digests_made(guest) == 1
+    assert guest.installed("1")
+    assert digests_made(guest) == 1, "the note stands in for it"
+    return guest
+
+
+def digests_made(guest: Guest) -> int:
+    return (guest.top / "made").read_text().count("\n")
+
+
+def program_of(guest: Guest) -> Path:
+    return guest.directory("1") / "program"
+
+
+def write_evil_and_put_back_the_time(guest: Guest) -> None:
+    program = program_of(guest)
+    before = program.stat()
+    program.write_text("#!/bin/sh\necho evil\n")
+    os.utime(program, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert program.stat().st_size == before.st_size
+
+
+def put_another_file_in_its_place(guest: Guest) -> None:
+    program = program_of(guest)
+    other = program.with_name("other")
+    other.write_text("#!/bin/sh\necho evil\n")
+    shutil.copystat(program, other)
+    other.replace(program)
+
+
+def expect_another_digest(guest: Guest) -> None:
+    (guest.directory("1") / "SHA256SUMS").write_text(f"{'0' * 64}  program\n")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [write_evil_and_put_back_the_time, put_another_file_in_its_place, expect_another_digest],
+)
+def test_a_note_does_not_stand_in_for_the_digest_of_what_changed(
+    proven: Guest, change: Callable[[Guest], None]
+) -> None:
+    change(proven)
+    assert not proven.installed("1")
+
+
+@pytest.mark.parametrize("up", ["+1", "-86400"])
+def test_a_note_of_another_boot_or_day_is_none(proven: Guest, up: str) -> None:
+    note = proven.top / "run/proven/tool"
+    assert note.parent.stat().st_mode & 0o777 == 0o700
+    at, rest = note.read_text().split(" ", 1)
+    note.write_text(f"{int(at) + int(up) + (60 if up == '+1' else 0)} {rest}")
+    assert proven.installed("1")
+    assert digests_made(proven) == 2
+
+
+def test_what_has_just_changed_is_proven_and_not_noted(proven: Guest) -> None:
+    os.utime(program_of(proven))
+    for number in (2, 3):
+        assert proven.installed("1")
+        assert digests_made(proven) == number
