@@ -232,7 +232,7 @@ def _is_connected(guest: hostkeys.Guest) -> bool:
     if guest.vmid in started():
         return False
     try:
-        target: Host = host.state.inventory.get_host(guest.name)  # type: ignore[no-untyped-call]
+        target: Host = host.state.inventory.get_host(guest.name)
     except NoHostError:
         return False
     connection = transport(target)

@@ -17,7 +17,7 @@ from operations.explain import log_lines, log_reasons
 from operations.failure import locally
 from operations.operation import operation
 from phoenix.runs.lock import this_process
-from phoenix.secrets import record
+from phoenix.secrets import record, slow_hashes
 from phoenix.secrets.store import SecretStore
 
 _used: dict[tuple[str, str], SecretStr] = {}
@@ -45,6 +45,7 @@ def _remember(hypervisor: Host) -> None:
     for name, value in used.items():
         by = f"{owner.user}@{owner.machine}"
         after = after.with_value(name, value.get_secret_value(), now, by)
+    slow_hashes.write()  # no operation follows that would have them kept
     written = read
     if read and after != before:
         text = after.model_dump_json() + "\n"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import cached_property
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Annotated, Any
 
@@ -56,11 +57,11 @@ class Form:
         self, pattern: str, message: str, fix: str, *, longest: int = 4096, general: bool = False,
         words: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """Keep it, compiled."""
+        """Keep it; it is compiled when it is first asked."""
         self.words = tuple(words)
         self.pattern, self.message, self.fix = f"^(?:{pattern})$", message, fix
         self.longest, self.general = longest, general
-        self._form = re.compile(rf"(?:{pattern})\Z")
+        self._pattern = pattern
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -74,6 +75,10 @@ class Form:
         """For the JSON Schema: the pattern."""
         schema_of_type, own = handler(schema), {"pattern": self.pattern}
         return own | schema_of_type if self.general else schema_of_type | own
+
+    @cached_property
+    def _form(self) -> re.Pattern[str]:
+        return re.compile(rf"(?:{self._pattern})\Z")
 
     def takes(self, text: str) -> bool:
         """Whether text has this form and is not too long."""

@@ -346,7 +346,8 @@ def schema_key() -> Any:
 class Raw(BaseModel):
     """Base of all shapes: frozen; unknown keys are kept so that they can be warned of."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    # A validator is made when it is first asked: most are parts of others, and never are.
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="allow")
 
     refuse_unknown: ClassVar[str] = ""
     """Why an unknown key is an error; empty where it is ignored with a warning."""

@@ -140,7 +140,7 @@ class ImageArchive(TypedDict, total=False):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class Registry(_Strict):
@@ -220,7 +220,7 @@ class AddressPool(_Strict):
 class ContainerRuntime(_Strict):
     """An OCI runtime that containers may ask for: by its program, or by its shim."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", populate_by_name=True)
 
     path: HostPath | None = Field(default=None, description="Program.", examples=["/usr/bin/crun"])
     runtime_args: tuple[StrictLine, ...] | None = Field(

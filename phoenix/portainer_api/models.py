@@ -57,7 +57,7 @@ def _none_is_empty(value: Any) -> Any:
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+    model_config = ConfigDict(defer_build=True, frozen=True, populate_by_name=True, extra="ignore")
 
 
 class StackType(IntEnum):

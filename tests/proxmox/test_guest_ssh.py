@@ -275,7 +275,12 @@ def test_a_guest_with_an_open_connection_alone_is_not_asked_again(
 ) -> None:
     """sshd starts processes for each that asks. One that was started since is asked anew."""
     asked: list[str] = []
-    monkeypatch.setattr(ssh_greeting, "answers", lambda address, *_: asked.append(address) or True)
+
+    def answers(address: str, *_: object) -> bool:
+        asked.append(address)
+        return True
+
+    monkeypatch.setattr(ssh_greeting, "answers", answers)
     state = SimpleNamespace(inventory=Inventory(is_open=is_open))
     monkeypatch.setattr(guest_ssh, "host", SimpleNamespace(state=state))
     file = tmp_path / "known_hosts"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +14,10 @@ from pydantic import SecretStr
 from pyinfra.api.state import StateStage
 
 from operations import secrets as operations
-from phoenix.secrets import record
+from phoenix.secrets import record, slow_hashes
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.record import KEPT, Record, parse
+from phoenix.secrets.store import SecretStore
 
 NOW = datetime(2026, 5, 6, tzinfo=UTC)
 
@@ -129,3 +132,30 @@ def test_an_interrupted_run_remembers_nothing() -> None:
     hypervisor = Hypervisor("", stage=StateStage.Execute)
     operations._remember(hypervisor)  # type: ignore[arg-type]
     assert hypervisor.commands == 0
+
+
+@pytest.mark.usefixtures("used")
+def test_the_digests_that_are_made_at_the_end_of_a_run_are_kept_for_the_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each takes a thirtieth of a second; no operation comes after them that would keep them."""
+    monkeypatch.setattr(slow_hashes, "SETTLED_SECONDS", 0)
+    made: list[str] = []
+    scrypt = hashlib.scrypt
+
+    def counted(value: bytes, **options: Any) -> bytes:
+        made.append(value.decode())
+        return scrypt(value, **options)
+
+    monkeypatch.setattr(hashlib, "scrypt", counted)
+    file = tmp_path / "secrets.json"
+    file.write_text(json.dumps({"token": "mine", "key": "other"}))
+    file.chmod(0o600)
+    hypervisor = Hypervisor("")
+    for expected in (["mine", "other"], []):
+        monkeypatch.setattr(slow_hashes, "_made", {})
+        monkeypatch.setattr(slow_hashes, "_stores", {})
+        assert SecretStore(file, {}).find("token")
+        operations._remember(hypervisor)  # type: ignore[arg-type]
+        assert made == expected
+        made.clear()
