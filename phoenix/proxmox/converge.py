@@ -72,7 +72,17 @@ def next_step(client: Client, desired: DesiredGuest, options: Options) -> Step |
         RefusedError: Phoenix must not change the guest, or it can't become what is declared.
         ProxmoxError: the state can't be read.
     """
-    observed = observe(client, desired.vmid)
+    return step_from(client, desired, observe(client, desired.vmid), options)
+
+
+def step_from(
+    client: Client, desired: DesiredGuest, observed: Observed | None, options: Options
+) -> Step | None:
+    """`next_step` of a guest that has just been observed; None where there is none.
+
+    Raises:
+        ProxmoxError: as `next_step`.
+    """
     if observed is None:
         return _creation(client, desired, options)
     if observed.lock in _CREATION_LOCKS and not observed.managed:
@@ -116,12 +126,12 @@ def pending_steps(client: Client, desired: DesiredGuest, options: Options) -> tu
     Raises:
         ProxmoxError: as `next_step`.
     """
-    if observe(client, desired.vmid) is None and desired.origin is not None:
+    observed = observe(client, desired.vmid)
+    if observed is None and desired.origin is not None:
         return (f"create {desired.label}",)
-    step = next_step(client, desired, options)
+    step = step_from(client, desired, observed, options)
     if step is None:
         return ()
-    observed = observe(client, desired.vmid)
     if observed is None:
         return (step.summary,)
     lines = verdict(desired, observed, desired.vmid in options.adopt).lines
@@ -196,6 +206,8 @@ def make_template(client: Client, vmid: int) -> None:
     guest = observe(client, vmid)
     if guest is None:
         raise RefusedError(f"there is no guest {vmid}")
+    if guest.template:  # meanwhile
+        return
     kind = "vztemplate" if guest.kind == "lxc" else "qmtemplate"
     before = _tasks(client, guest, kind)
     ended = {upid for upid, status in before.items() if status is not None}

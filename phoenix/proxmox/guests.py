@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox.client import Client
-from phoenix.proxmox.converge import Options, converge, next_step, pending_steps
+from phoenix.proxmox.converge import Options, converge, pending_steps, step_from
 from phoenix.proxmox.desired import MARK, UNFINISHED, DesiredGuest
 from phoenix.proxmox.diff import Observed, verdict
 from phoenix.proxmox.errors import ProxmoxError
@@ -32,8 +32,9 @@ def pending(client: Client, desired: DesiredGuest, settings: ProxmoxSettings) ->
     Raises:
         ProxmoxError: as `make`.
     """
-    left = (f"remove snapshot {name}, left by a run that died" for name in _left(client, desired))
-    return (*pending_steps(client, desired, options(settings)), *left)
+    left = _left(client, observe(client, desired.vmid))
+    lines = (f"remove snapshot {name}, left by a run that died" for name in left)
+    return (*pending_steps(client, desired, options(settings)), *lines)
 
 
 def remarks(client: Client, desired: DesiredGuest, settings: ProxmoxSettings) -> tuple[str, ...]:
@@ -62,11 +63,13 @@ def make(
     Raises:
         ProxmoxError: with the reason; the next run continues from the observed state.
     """
-    moved = _moved(client, desired, settings, log)
     before = observe(client, desired.vmid)
+    moved = _moved(client, desired, before, settings, log)
+    if moved:
+        before = observe(client, desired.vmid)
     new = desired.first_snapshot and (before is None or unfinished(before))
-    left = _left(client, desired)
-    if next_step(client, desired, options(settings)) is None:
+    left = _left(client, before)
+    if step_from(client, desired, before, options(settings)) is None:
         _remove(client, desired, left, log)
         return moved or bool(left)
     if new:
@@ -87,20 +90,25 @@ def make(
 
 
 def _moved(
-    client: Client, desired: DesiredGuest, settings: ProxmoxSettings, log: Callable[[str], None]
+    client: Client,
+    desired: DesiredGuest,
+    before: Observed | None,
+    settings: ProxmoxSettings,
+    log: Callable[[str], None],
 ) -> bool:
     """Move an existing guest to its node, and see that it is there and runs as before.
 
     Raises:
         ProxmoxError: it is not there, or does not run; the next run goes on from there.
     """
-    before = observe(client, desired.vmid)
     if before is None or not moves(client, desired, before):
         return False
     for _ in range(_MOVE_WRITES):
-        step = next_step(client, desired, options(settings))
         now = observe(client, desired.vmid)
-        if step is None or now is None or now.node == desired.node:
+        if now is None or now.node == desired.node:
+            break
+        step = step_from(client, desired, now, options(settings))
+        if step is None:
             break
         log(step.summary)
         client.write(step.method, step.path, step.data)
@@ -119,9 +127,8 @@ def _moved(
     return True
 
 
-def _left(client: Client, desired: DesiredGuest) -> list[str]:
+def _left(client: Client, observed: Observed | None) -> list[str]:
     """The snapshots before a change that are still there: the runs that took them have died."""
-    observed = observe(client, desired.vmid)
     if observed is None or "parent" not in observed.config:  # it names the latest snapshot
         return []
     return [name for name in snapshots(client, observed) if name.startswith(f"{BEFORE}-")]

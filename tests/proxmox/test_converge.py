@@ -161,6 +161,22 @@ def test_what_a_person_set_elsewhere_stays(pve: Pve, client: Client, planned: Pl
     assert "important" in after["tags"]
 
 
+def test_a_guest_that_is_as_declared_is_read_once(
+    pve: Pve, client: Client, planned: Planned
+) -> None:
+    converged(pve, client, planned())
+    plan = planned()
+    desired = next(guest for guest in plan.guests if guest.vmid == 103)
+    pve.forget()
+    assert not guests.make(client, desired, plan.settings, lambda _: None)
+    of_guest = f"nodes/{NODE}/lxc/103"
+    asked = [path.removeprefix("/api2/json/").partition("?")[0] for _, path, _ in pve.fake.requests]
+    assert asked == [
+        "cluster/resources", *(f"{of_guest}/{part}" for part in ("config", "pending")),
+        f"{of_guest}/status/current",
+    ]  # fmt: skip
+
+
 def test_a_disk_never_shrinks(site: Site, pve: Pve, client: Client, planned: Planned) -> None:
     converged(pve, client, planned())
     pve.forget()

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from phoenix.net.https import HttpsAdapter
 from phoenix.proxmox import power
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.converge import Options, converge
@@ -150,6 +152,20 @@ def test_an_api_that_hangs(
         client.get("version")
     pve.fake.flaky_network()
     pve.fake.time_scale = 0.0
+
+
+def test_an_api_that_sends_on_is_not_followed_with_the_token(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sends_on(*_: Any, **__: Any) -> requests.Response:
+        answer = requests.Response()
+        answer.status_code, answer._content = 302, b""
+        answer.headers["location"] = "https://elsewhere.test/"
+        return answer
+
+    monkeypatch.setattr(HttpsAdapter, "send", sends_on)
+    with pytest.raises(UnreachableError, match=r"it sends on to https://elsewhere\.test/"):
+        client.get("version")
 
 
 def test_a_missing_template(pve: Pve, client: Client, planned: Planned) -> None:
