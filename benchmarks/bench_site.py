@@ -62,8 +62,10 @@ http {{
 
 @dataclass(frozen=True)
 class Bench:
-    """What is loaded and from where. `loader` is the load generator's container.
+    """What is loaded and from where.
 
+    `loader` is the load generator's container with the gateway's address, which Traefik admits;
+    `inner_loader` the one with Traefik's, which alone the backend's guard lets in.
     `spenders`: the guests that work on a request, by the names in SPENDERS.
     """
 
@@ -73,6 +75,7 @@ class Bench:
     backend_fqdn: str
     backend_port: int
     loader: Any
+    inner_loader: Any
     spenders: dict[str, Any]
 
 
@@ -131,7 +134,10 @@ def running(client: DockerClient, lab: LabState) -> Iterator[Bench]:
             _start_backend(guest, port)
             say("its route (deploys/all.py with the declaration)")
             converge(lab, inventory=inventory)
-        with _loader(client, lab, site) as loader:
+        with (
+            _loader(client, lab, site, guest_with(site, "nginx").name) as loader,
+            _loader(client, lab, site, guest_with(site, "traefik").name) as inner_loader,
+        ):
             hosts = [guest_with(site, "nginx").name, guest_with(site, "traefik").name, owner]
             _open_way(client.containers.get(lab.container(guest_with(site, "traefik").name)), site)
             guests = [client.containers.get(lab.container(host)) for host in hosts]
@@ -142,6 +148,7 @@ def running(client: DockerClient, lab: LabState) -> Iterator[Bench]:
                 backend_fqdn=site.host(owner).fqdn,
                 backend_port=port,
                 loader=loader,
+                inner_loader=inner_loader,
                 spenders=dict(zip(SPENDERS, guests, strict=True)),
             )
     finally:
@@ -205,13 +212,13 @@ def _stop_backend(guest: Any) -> None:
 
 
 @contextmanager
-def _loader(client: DockerClient, lab: LabState, site: Site) -> Iterator[Any]:
-    """A container with wrk that shares the gateway's network: the address that Traefik admits.
+def _loader(client: DockerClient, lab: LabState, site: Site, host: str) -> Iterator[Any]:
+    """A container with wrk that shares the network of `host`, and so is let in where that is.
 
     It asks the platform's own name server and trusts the platform's root for its first request.
     """
-    gateway = client.containers.get(lab.container(guest_with(site, "nginx").name))
-    name = lab.container("load")
+    guest = client.containers.get(lab.container(host))
+    name = lab.container(f"load-{host}")
     _remove(client, name)
     with tempfile.TemporaryDirectory(prefix="phoenix-bench-") as scratch:
         resolver = Path(scratch) / "resolv.conf"
@@ -222,14 +229,14 @@ def _loader(client: DockerClient, lab: LabState, site: Site) -> Iterator[Any]:
             name=name,
             detach=True,
             init=True,
-            network_mode=f"container:{gateway.id}",
+            network_mode=f"container:{guest.id}",
             volumes={str(resolver): {"bind": "/etc/resolv.conf", "mode": "ro"}},
             labels={LABEL: lab.name},
         )
         try:
             say("load generator: wrk from Debian")
             execute(loader, f"{APT.replace('install', 'update', 1)} && {APT} wrk")
-            root = execute(gateway, f"cat {ROOTS}").encode()
+            root = execute(guest, f"cat {ROOTS}").encode()
             entry = f"{guest_with(site, 'traefik').address} {_open_fqdn(site)}"
             execute(loader, f"echo {entry} >>/etc/hosts")
             loader.put_archive("/", pack({"root/phoenix-root.pem": (root, 0o644)}))

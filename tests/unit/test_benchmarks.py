@@ -135,14 +135,20 @@ def test_verdict_on_a_no_change_run(
     assert "1,000" in printed, printed
 
 
-@pytest.mark.parametrize(("full", "good"), [(8600.0, True), (8400.0, False)])
+@pytest.mark.parametrize(
+    ("full", "former_cost", "good"),
+    [(8600.0, 160.0, True), (8400.0, 160.0, False), (8600.0, 159.0, False)],
+)
 def test_verdict_on_the_data_path(
-    full: float, good: bool, capsys: pytest.CaptureFixture[str]
+    full: float, former_cost: float, good: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cpu = dict.fromkeys(bench_site.SPENDERS, 100.0)
     loads = {
-        name: [{"rate": rate, "p99": 5.0, "cpu": cpu}]
-        for name, rate in ((datapath.FULL, full), (datapath.PROXY, 10_000.0))
+        name: [{"rate": rate, "p99": 5.0, "cpu": dict.fromkeys(bench_site.SPENDERS, cost)}]
+        for name, rate, cost in (
+            (datapath.FULL, full, 120.0),
+            (datapath.PROXY, 10_000.0, 100.0),
+            (datapath.FORMER, 7_000.0, former_cost),
+        )
     }
     result = {
         "settings": {"connections": 16, "repeat": 1, "seconds": 4},
