@@ -17,13 +17,14 @@ _FINGERPRINT = re.compile(r"=((?:[0-9A-F]{2}:){31}[0-9A-F]{2})\Z", re.IGNORECASE
 _API_CERTIFICATE = Script(
     "api-certificate",
     "f=/etc/pve/local/pveproxy-ssl.pem; test -s $f || f=/etc/pve/local/pve-ssl.pem; "
-    "openssl x509 -noout -fingerprint -sha256 -in $f 2>/dev/null || true",
+    "SSL_CERT_FILE=/dev/null openssl x509 -noout -fingerprint -sha256 -in $f 2>/dev/null || true",
 )
 _NODE_CERTIFICATES = Script(
     "node-certificates",
     "for folder in /etc/pve/nodes/*/; do "
     "f=${folder}pveproxy-ssl.pem; test -s $f || f=${folder}pve-ssl.pem; "
-    "openssl x509 -noout -fingerprint -sha256 -in $f 2>/dev/null; done; true",
+    "SSL_CERT_FILE=/dev/null openssl x509 -noout -fingerprint -sha256 -in $f 2>/dev/null; "
+    "done; true",
 )
 _ROOT = Script(
     "root-shell",

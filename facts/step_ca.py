@@ -22,6 +22,7 @@ from phoenix.shell import Script
 _SCRIPT = Script(
     "step-ca",
     """cd "$1" 2>/dev/null || exit 0
+export SSL_CERT_FILE=/dev/null  # else x509 reads all roots of the system first
 find certs secrets rotation/next -type f -printf 'mode %m %p\\n' 2>/dev/null
 k=secrets/intermediate_ca_key c=certs/intermediate_ca.crt r=certs/root_ca.crt p=secrets/password
 if pub=$(openssl pkey -in $k -passin file:$p -pubout 2>/dev/null); then echo 'yes opens'

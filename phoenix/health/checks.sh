@@ -204,7 +204,8 @@ backups_are_kept() { # as phoenix-backup has noted: old snapshots are forgotten 
 }
 
 clock_agrees() { # URL: with the clock of the machine there, or certificates seem to be out of their time
-    there=$(curl -skI --max-time 5 "$1" | tr -d '\r' | sed -n 's/^[Dd]ate: //p')
+    there=$(curl -skI --max-time 5 "$1")
+    case "$newline$there" in *"$newline"[Dd]ate:*) there=${there#*[Dd]ate: } there=${there%%[![:print:]]*} ;; *) there= ;; esac
     [ -n "$there" ] || { well; return; }  # that it does not answer, other checks tell
     difference=$(($(date +%s) - $(date -d "$there" +%s)))
     if [ "${difference#-}" -le 60 ]; then well; return; fi
@@ -217,7 +218,10 @@ acme_answers() { # URL ROOT ADDRESS: the directory, and a nonce, which the CA wr
     # Whatever the resolver here says: that is a check of its own.
     place=$(curl -sS --fail --max-time 10 --connect-to "::$3:" --cacert "$2" "$1" 2>&1) ||
         { echo "the CA gives no ACME directory: $(reason_of "$place")"; return; }
-    nonce=$(printf '%s' "$place" | tr ',{}' '\n\n\n' | sed -n 's/^ *"newNonce" *: *"\(.*\)".*/\1/p')
+    nonce=
+    case "$place" in *'"newNonce"'*:*'"'*'"'*)
+        nonce=${place#*'"newNonce"'} nonce=${nonce#*'"'} nonce=${nonce%%'"'*} ;;
+    esac
     answer=$(curl -sSI --max-time 10 --connect-to "::$3:" --cacert "$2" "${nonce:-$1}" 2>&1)
     case "$answer" in
     *[Rr][Ee][Pp][Ll][Aa][Yy]-[Nn][Oo][Nn][Cc][Ee]:*) well ;;
@@ -231,8 +235,11 @@ ca_database_opens() { # DIRECTORY UNIT PORT
 }
 
 the_one_that_answers() { # of several name servers, so that a silent one is not waited for at each name
-    servers=$(sed -n 's/^[[:space:]]*nameserver[[:space:]]*//p' /etc/resolv.conf)
-    case "$servers" in *"$newline"*) ;; *) return 0 ;; esac
+    servers=
+    while read -r key server _; do
+        [ "$key" != nameserver ] || servers="$servers$newline$server"
+    done </etc/resolv.conf
+    case "${servers#"$newline"}" in *"$newline"*) ;; *) return 0 ;; esac
     for server in $servers; do
         if dig +time=1 +tries=2 @"$server" localhost A >/dev/null 2>&1; then echo "@$server"; return; fi
     done
@@ -240,7 +247,7 @@ the_one_that_answers() { # of several name servers, so that a silent one is not 
 
 look_up() { # NAME...: "NAME STATUS ADDRESS..." of each that the name server answers about
     set -- $(printf '%s A ' "$@")
-    timeout 20 dig $(once asked the_one_that_answers) +noall +comments +question +answer +time=1 +tries=4 "$@" 2>&1 | awk '
+    timeout 20 dig $(the_one_that_answers) +noall +comments +question +answer +time=1 +tries=4 "$@" 2>&1 | awk '
         function flush() { if (name != "") print name, status, addresses; name = addresses = "" }
         /status: / { flush(); status = $0; sub(/.*status: /, "", status); sub(/,.*/, "", status) }
         /^;[^; ]/ { name = tolower(substr($1, 2)); sub(/\.$/, "", name) }
@@ -255,16 +262,16 @@ all_names() { # every name that a check of this run asks about
 
 all_looked_up() { look_up $(all_names); }
 
-looked_up() { # NAME...
-    if [ -n "$retry" ]; then look_up "$@"; else once names all_looked_up; fi
+looked_up() { # NAME...: sets `heard` to what the name server says of these, and perhaps of others
+    if [ -n "$retry" ]; then hear names look_up "$@"; else hear names once names all_looked_up; fi
 }
 
 names_resolve() { # NAME=ADDRESS[,ADDRESS...]...: each has exactly these addresses, in any order
     expected=$*
     [ -z "$retry" ] || set -- $(printf '%s ' "$@" | sed 's/=[^ ]*//g')
-    answers=$(looked_up "$@")
+    looked_up "$@"
     # What programs see before DNS; 127.0.1.1 is Debian's way to give a host its own name.
-    printf '%s\n' "$answers" | awk -v expected="$expected" '
+    awk -v expected="$expected" '
         function has(list, one) { return index("," list ",", "," one ",") }
         function same(list, answer,    i, n, w) {
             n = split(answer, w, " ")
@@ -283,7 +290,9 @@ names_resolve() { # NAME=ADDRESS[,ADDRESS...]...: each has exactly these address
                 else print name " is " (answered[tolower(name)] == "" ? "unknown" : answered[tolower(name)]) \
                         " here, not " address_of[name] ";" }
             printf "%s", hosts
-            if (answers_well == count && hosts == "") print "+" }' - /etc/hosts
+            if (answers_well == count && hosts == "") print "+" }' - /etc/hosts <<EOT
+$heard
+EOT
 }
 
 server_answers() { # ADDRESS NAME=ADDRESS[,ADDRESS...]: asked by itself, whatever the host's resolver does
@@ -308,7 +317,13 @@ address_is_held() { # ADDRESS OWN: a virtual address has one holder, this host o
 }
 
 name_is_unknown() {
-    answer=$(looked_up "$1" | awk -v n="$1" '$1 == tolower(n)')
+    looked_up "$1"
+    answer=
+    case "$newline$heard" in *"$newline$1 "*)
+        answer=${heard#"$1 "}
+        [ "$answer" != "$heard" ] || answer=${heard#*"$newline$1 "}
+        answer="$1 ${answer%%"$newline"*}" ;;
+    esac
     case "$answer" in
     "$1 NXDOMAIN "* | "$1 NXDOMAIN" | "$1 NOERROR " | "$1 NOERROR") well ;;
     '') echo "the name server gives no answer about $1" ;;
@@ -362,7 +377,7 @@ tls_verifies() { # ADDRESS PORT NAME ROOT: chain to the root, and the name
     why=$(printf '%s\n' "$output" | awk '/^depth=/ {at = $0} sub(/^verify error:num=[0-9]*:/, "") {
         print $0 (at ~ /^depth=[1-9]/ ? " (" at ")" : ""); exit}')
     serves=$(printf '%s\n' "$output" | sed -n 's/^ *0 s:/subject /p' | head -n 1)
-    names=$(printf '%s\n' "$output" | openssl x509 -noout -ext subjectAltName 2>/dev/null | tail -n 1)
+    names=$(printf '%s\n' "$output" | x509 -noout -ext subjectAltName 2>/dev/null | tail -n 1)
     echo "$1 port $2 does not prove to be $3: ${why:-no TLS session}; serves ${serves:-nothing} $names"
 }
 
@@ -391,24 +406,46 @@ external_proves() { # HOST PORT NAME PROOF FILE: another's service; PROOF is its
         echo "$1 port $2 does not prove to be $3: ${why:-no TLS session}"
         return ;;
     esac
-    seen=$(printf '%s\n' "$output" | openssl x509 -noout -fingerprint -sha256 2>/dev/null | sed 's/.*=//' | tr -d : | tr A-F a-f)
+    seen=$(printf '%s\n' "$output" | x509 -noout -fingerprint -sha256 2>/dev/null | sed 's/.*=//' | tr -d : | tr A-F a-f)
     [ -n "$seen" ] || { echo "$1 port $2 gives no TLS session"; return; }
     [ "$seen" = "$4" ] || { echo "$1 port $2 has another certificate than declared: its SHA-256 is $seen"; return; }
     if [ -s "$5" ]; then well; else echo "Traefik does not have its certificate yet: phoenix sync traefik"; fi
 }
 
-lifetime() { # reads "notBefore=..." and "notAfter=..."; sets start, end and now, in seconds since 1970
-    dates=now
-    while IFS= read -r line; do
-        case "$line" in notBefore=* | notAfter=*) dates=$dates$newline${line#*=} ;; esac
+x509() { # openssl's, which would read all roots of the system first, for nothing: two thirds of its time
+    SSL_CERT_FILE=/dev/null openssl x509 "$@"
+}
+
+seconds_of() { # MONTH DAY TIME YEAR, as openssl writes them: sets `seconds` since 1970; 0 where it is no time
+    seconds=0 month=
+    case "$1" in Jan) month=1 ;; Feb) month=2 ;; Mar) month=3 ;; Apr) month=4 ;; May) month=5 ;; Jun) month=6 ;;
+    Jul) month=7 ;; Aug) month=8 ;; Sep) month=9 ;; Oct) month=10 ;; Nov) month=11 ;; Dec) month=12 ;; esac
+    case "$month:$2:$3:$4" in *[!0-9:]* | :* | *::* | *:) return ;; esac
+    day=${2#0} year=$4 hour=${3%%:*} minute=${3#*:} second=${3##*:}
+    minute=${minute%%:*} hour=${hour#0} minute=${minute#0} second=${second#0}
+    [ "$month" -gt 2 ] || year=$((year - 1))
+    # Days since 1 March of the year 0, of which 719468 are before 1970 (the Gregorian calendar).
+    day=$((365 * year + year / 4 - year / 100 + year / 400 + (153 * ((month + 9) % 12) + 2) / 5 + day - 719469))
+    seconds=$((86400 * day + 3600 * hour + 60 * minute + second))
+}
+
+lifetime() { # TEXT with "notBefore=..." and "notAfter=..."; sets start, end and now, in seconds since 1970
+    for key in notBefore notAfter; do
+        seconds=0
+        case "$1" in *"$key="*)
+            line=${1#*"$key="} line=${line%%"$newline"*}
+            seconds_of $line ;;
+        esac
+        [ "$key" = notAfter ] || start=$seconds
     done
-    set -- $(printf '%s\n' "$dates" | date -f - +%s)
-    now=${1:-0} start=${2:-0} end=${3:-0}
+    end=$seconds
+    [ -n "$now" ] || now=$(date +%s)
+    [ -n "$now" ] || { echo "date gives no answer"; return 1; }
 }
 
 leaf() { # ADDRESS PORT NAME: serial number and dates of what is served
     session "$@"
-    printf '%s\n' "$heard" | openssl x509 -noout -serial -startdate -enddate 2>/dev/null
+    printf '%s\n' "$heard" | x509 -noout -serial -startdate -enddate 2>/dev/null
 }
 
 served_dates() { # of OpenSSL 3's session in `heard`; sets output to "notBefore=..." and "notAfter=..." of the leaf, as `openssl x509` has them
@@ -438,9 +475,7 @@ served_is_fresh() { # ADDRESS PORT NAME: at least a tenth of its life left, so r
     # Where there is no session, tls_verifies says so.
     session "$@"
     served_dates || output=$(once "leaf.$1.$2.$3" leaf "$@") || { well; return; }
-    lifetime <<EOT
-$output
-EOT
+    lifetime "$output" || return
     remaining=$((end - now))
     if [ "$remaining" -le 0 ]; then
         echo "the certificate that $1 port $2 serves for $3 has expired: $(date -u -d "@$end" '+%F %H:%M UTC')"
@@ -473,7 +508,7 @@ EOT
 pair_fits() { # PAIR CERTIFICATE NAME...: key and certificate belong together, and carry exactly these names
     pair=$1 certificate=$2
     shift 2
-    output=$(openssl x509 -in "$pair/fullchain.pem" -noout -pubkey -startdate -enddate \
+    output=$(x509 -in "$pair/fullchain.pem" -noout -pubkey -startdate -enddate \
         -ext subjectAltName 2>/dev/null)
     cert= names_in_it= part=
     while IFS= read -r line; do
@@ -498,9 +533,7 @@ EOT
     set +f
     for name; do case "$listed " in *" $name "*) ;; *) count= ;; esac; done
     [ "$count" = $# ] || { echo "the certificate is for${listed:- nobody}, not $*"; return; }
-    lifetime <<EOT
-$output
-EOT
+    lifetime "$output" || return
     # Of phoenix-acme: it is there from a failed try on, until one succeeds.
     failure=${PHOENIX_ACME_VAR:-/var/lib/phoenix-acme}/$certificate/failure
     if [ "$end" -gt "$now" ] && [ ! -e "$failure" ]; then well; return; fi
@@ -520,7 +553,7 @@ pair_is_served() { # PAIR ADDRESS PORT NAME: the service has loaded what is on d
     session "$2" "$3" "$4"
     served=$(printf '%s\n' "$heard" | first_certificate)
     if [ -n "$file" ] && [ "$file" = "$served" ]; then well; return; fi
-    file=$(openssl x509 -in "$1/fullchain.pem" -noout -serial 2>/dev/null)
+    file=$(x509 -in "$1/fullchain.pem" -noout -serial 2>/dev/null)
     shift
     served=$(once "leaf.$1.$2.$3" leaf "$@") || { well; return; }  # tls_verifies tells of it
     served=${served%%"$newline"*}
@@ -776,11 +809,13 @@ ports_are_shut() { # ADDRESS PORT...: to this host
 }
 
 ports_are_shut_to_containers() { # ADDRESS PORT...: asked from within the network of one of its containers
-    ids=$(timeout 20 docker ps -q 2>&1) || { echo "Docker does not list its containers: $ids"; return; }
-    pids=$(printf '%s\n' $ids | timeout 20 xargs -r docker inspect --format \
-        '{{.State.Pid}} {{.HostConfig.NetworkMode}}' 2>&1) || { echo "Docker does not tell of its containers: $pids"; return; }
-    pid=$(printf '%s\n' "$pids" | sed -n '/ \(host\|none\|container:.*\)$/!s/^\([1-9][0-9]*\) .*/\1/p' | head -n 1)
-    [ -n "$pid" ] || { well; return; }  # none has a network of its own: there is nobody to ask
+    rows=$(once containers containers) || { echo "Docker does not list its containers: $rows"; return; }
+    ids=$(printf '%s\n' "$rows" | sed -n "/^[^ ]* \(host\|none\|\)$tab/d; /$tab[^$tab]*$tab[^ ]* [^ ]* running /s/ .*//p")
+    [ -n "$ids" ] || { well; return; }  # none has a network of its own: there is nobody to ask
+    # One that ended meanwhile is none of them.
+    pids=$(timeout 20 docker inspect --format '{{.State.Pid}}' $ids 2>&1)
+    pid=$(printf '%s\n' "$pids" | sed -n '/^[1-9][0-9]*$/p' | head -n 1)
+    [ -n "$pid" ] || { echo "Docker does not tell of its containers: $pids"; return; }
     if shut_to "nsenter -t $pid -n" "$@"; then well; fi
 }
 
@@ -844,11 +879,14 @@ stack_is_active() { # URL ROOT KEYFILE ENDPOINT STACK
     echo "is ${status:-not there} (1 is active, 2 stopped, 3 deploying, 4 failed)"
 }
 
+containers() { # "ID NETWORKS<tab>PROJECT<tab>SERVICE NAME STATE STATUS" of each
+    timeout 20 docker ps -a --format "{{.ID}} {{.Networks}}$tab{{.Label \"com.docker.compose.project\"}}$tab{{.Label \"com.docker.compose.service\"}} {{.Names}} {{.State}} {{.Status}}"
+}
+
 containers_are_well() { # PROJECT SERVICE...: of those services a container may have ended with code 0
-    all=$(once containers timeout 20 docker ps -a --filter label=com.docker.compose.project --format \
-        '{{.Label "com.docker.compose.project"}} {{.Label "com.docker.compose.service"}} {{.Names}} {{.State}} {{.Status}}') ||
+    all=$(once containers containers) ||
         { echo "Docker does not list its containers:"; printf '%s\n' "$all" | head -n 3; return; }
-    all=$(printf '%s\n' "$all" | sed -n "s/^$1 //p")
+    all=$(printf '%s\n' "$all" | sed -n "s/^[^$tab]*$tab$1$tab//p")
     [ -n "$all" ] || { echo "there are none"; return; }
     shift
     bad=$(printf '%s\n' "$all" | awk -v completing=" $* " '
@@ -906,6 +944,7 @@ groups() { # a line each of the checks that one shell runs: `NUMBER "${PARAMETER
                 else if (word[1] == "pair_is_served") key = "tls " word[3] " " word[4] " " word[5]
                 else if (word[1] == "port_answers" && ((word[2], word[3]) in name))
                     key = "tls " word[2] " " word[3] " " name[word[2], word[3]]
+                else if (word[1] ~ /^(names_resolve|name_is_unknown)$/) key = "names"
                 else if (word[1] == "unit_runs" && count == 2 || word[1] == "router_is_enabled" ||
                     word[1] == "request_gives" && count == 4) key = word[1]
                 if (!(key in group) || size[group[key]] == 8) group[key] = ++last
@@ -982,6 +1021,7 @@ checks=
 for check; do checks=$checks$check$newline; done
 root=$(words_of tls_verifies | head -n 1)
 root=${root##*"$tab"}
+now=$(date +%s)
 mkfifo "$work/turns" || none_made "no file can be created in $work"
 exec 3<>"$work/turns"
 turn=0

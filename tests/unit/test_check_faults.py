@@ -215,8 +215,8 @@ def test_a_docker_that_does_not_answer_is_told(guest: Guest) -> None:
 
 
 def test_containers_are_told_apart_by_their_project(guest: Guest) -> None:
-    listed = "echo 'shop w web running Up 2 hours'; echo 'other d db exited Exited (1)'"
-    guest.program("docker", listed)
+    listed = "a n\\tshop\\tw web running Up 2 hours\\nb n\\tother\\td db exited Exited (1)\\n"
+    guest.program("docker", f"printf '{listed}c n\\t\\t shop running Up 2 hours\\n'")
     checks = [f"containers_are_well {name}" for name in ("shop", "other", "x")]
     assert guest.run_checks(*checks) == [
         "", "db exited Exited (1)", "there are none",

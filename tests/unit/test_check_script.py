@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -490,7 +491,8 @@ def test_no_check_passes_where_its_program_is_killed(
     tmp_path: Path, check: tuple[str, ...], killed: str
 ) -> None:
     """As where memory is full: its silence is no proof."""
-    stand_in(tmp_path, "docker", "echo 'shop web running Up 2 hours'")
+    listed = "a net\\tshop\\tweb shop-web-1 running Up 2 hours\\n"
+    stand_in(tmp_path, "docker", f"printf '{listed}'")
     stand_in(tmp_path, "dig", "echo")
     stand_in(tmp_path, killed, "kill -KILL $$")
     assert fault(tmp_path, *check) not in ("", "~")
@@ -553,9 +555,10 @@ def open_port() -> Iterator[str]:
 
 @pytest.mark.parametrize("asked", ["ports_are_shut", "ports_are_shut_to_containers"])
 def test_what_no_flow_opens_must_not_answer(tmp_path: Path, open_port: str, asked: str) -> None:
-    stand_in(
-        tmp_path, "docker", 'case $1 in ps) echo a ;; *) echo "0 shop"; echo "77 shop" ;; esac'
-    )
+    listed = "a shop_net\\tshop\\tweb shop-web-1 running Up 2 hours\\n"
+    listed += "b two,one\\t\\t x running Up 2 hours\\nc bridge\\t\\t y exited Exited (0)\\n"
+    asked_of = 'case "$*" in *"{{.State.Pid}} a b") echo 0; echo 77 ;; esac'
+    stand_in(tmp_path, "docker", f'case $1 in ps) printf "{listed}" ;; *) {asked_of} ;; esac')
     stand_in(tmp_path, "nsenter", '[ "$1 $2 $3" = "-t 77 -n" ] || exit 1; shift 3; exec "$@"')
     with socket.create_server(("127.0.0.1", 0)) as other:
         shut = str(other.getsockname()[1])
@@ -616,11 +619,12 @@ def test_a_port_that_answers_late_is_open(tmp_path: Path, silent: socket.socket,
     assert found == words
 
 
-@pytest.mark.parametrize("mode", ["host", "none", "container:abc"])
+@pytest.mark.parametrize("network", ["host", "none", ""])  # "": that of another container
 def test_a_container_without_a_network_of_its_own_is_not_asked(
-    tmp_path: Path, open_port: str, mode: str
+    tmp_path: Path, open_port: str, network: str
 ) -> None:
-    stand_in(tmp_path, "docker", f'case $1 in ps) echo a ;; *) echo "77 {mode}" ;; esac')
+    listed = f"a {network}\\tshop\\tweb shop-web-1 running Up 2 hours\\n"
+    stand_in(tmp_path, "docker", f'case $1 in ps) printf "{listed}" ;; *) echo 77 ;; esac')
     assert fault(tmp_path, "ports_are_shut_to_containers", "127.0.0.1", open_port) == ""
     stand_in(tmp_path, "docker", "echo no daemon >&2; exit 1")
     fault_text = fault(tmp_path, "ports_are_shut_to_containers", "127.0.0.1", open_port)
@@ -897,3 +901,37 @@ def test_a_key_that_others_can_read_is_told(tmp_path: Path) -> None:
     assert fault(tmp_path, *check) == f"{folder}/b c can be read by others"
     (folder / "b c").chmod(0o600)
     assert fault(tmp_path, *check) == ""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(1970, 1, 1), datetime(2026, 11, 7, 8, 9, 8), datetime(2028, 2, 29, 12),
+        datetime(2099, 12, 31, 23, 59, 59), datetime(2100, 3, 1), datetime(2400, 2, 29, 0, 0, 1),
+    ],
+)  # fmt: skip
+def test_the_dates_of_certificates_are_read_without_another_program(moment: datetime) -> None:
+    """A check is made each minute, and each `date` is a process."""
+    expected = int(moment.replace(tzinfo=UTC).timestamp())
+    written = f"{moment:%b} {moment.day:2} {moment:%H:%M:%S %Y} GMT"
+    assert seconds_of(written) == expected
+    assert seconds_of("Bad time value") == seconds_of("") == seconds_of(f"x{written}") == 0
+
+
+def seconds_of(written: str) -> int:
+    checks_text = text("health/checks.sh")
+    start = checks_text.index("seconds_of() {")
+    function = checks_text[start : checks_text.index("\n}\n", start) + 3]
+    script = f'{function}\nseconds_of $1\necho "$seconds"'
+    return int(subprocess.check_output(["sh", "-c", script, "sh", written], text=True))
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["health/checks.sh", "components/acme/phoenix-acme", "components/watch/phoenix-watch"],
+)
+def test_a_certificate_is_read_without_all_roots_of_the_system(script: str) -> None:
+    """`openssl x509` reads them first: two thirds of its time, in what is run again and again."""
+    calls = re.findall(r"(?<!#)(\S+) openssl x509 ", text(script))
+    assert calls
+    assert all(before.endswith("SSL_CERT_FILE=/dev/null") for before in calls)
