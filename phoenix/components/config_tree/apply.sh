@@ -18,7 +18,7 @@
 set -eu
 umask 022
 trap '' HUP INT PIPE  # the run that sent us may die; what is begun is ended here
-gen=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)  # its own name, also when run by `current`
+gen=$(CDPATH='' cd -- "${0%/*}" && pwd -P)  # its own name, also when run by `current`
 . "$gen/params"       # component base unit action enable validate before after revert otherwise health deadline confirm start_later
 tab=$(printf '\t')
 
@@ -46,7 +46,8 @@ each_path() { # GENERATION FUNCTION: FUNCTION MODE USER GROUP SHA256 KIND PATH f
 }
 
 is_sent() { # FILE SHA256
-    [ "$(sha256sum -- "$1" 2>/dev/null | cut -d' ' -f1)" = "$2" ]
+    sum=$(sha256sum -- "$1" 2>/dev/null) || return 1
+    [ "${sum%% *}" = "$2" ]
 }
 
 prove_file() { # owner and mode, and proof that what arrived is what was sent
@@ -64,14 +65,13 @@ other_has() { # LINE: whether another component has the place, by a line of its 
 }
 
 keep_replaced() { # PATH: what a person or a package has there now, before it is taken
-    grep -qxF -- "L$tab$1" "$base/paths" 2>/dev/null && return 0
-    grep -qxF -- "C$tab$1" "$base/paths" 2>/dev/null && return 0
-    case "$(readlink -- "$1" || true)" in "$base"/*) return 0 ;; esac
+    to=$(readlink -- "$1" || true)
+    case $to in "$base"/*) return 0 ;; esac
     rm -rf -- "$base/replaced$1"  # what an earlier stay at this place had found
-    case "$(readlink -- "$1" || true)" in "${base%/*}"/*) return 0 ;; esac  # another component's
+    case $to in "${base%/*}"/*) return 0 ;; esac  # another component's
     if other_has "C$tab$1"; then return 0; fi
     [ -e "$1" ] || [ -L "$1" ] || return 0
-    mkdir -p -- "$(dirname -- "$base/replaced$1")"
+    mkdir -p -- "$base/replaced${1%/*}"
     rm -rf -- "$base/replaced$1.part"
     cp -a -- "$1" "$base/replaced$1.part"
     sync -f -- "$base"  # before the place is taken: it is the only one then
@@ -79,7 +79,7 @@ keep_replaced() { # PATH: what a person or a package has there now, before it is
 }
 
 put_in_place() { # one file of the current generation appears at its place on the host
-    mkdir -p -- "$(dirname -- "$6")"
+    [ -d "${6%/*}/" ] || mkdir -p -- "${6%/*}/"
     if [ "$5" = C ]; then  # systemd wants its units as files of their own, not as links
         cp -p -- "$base/current/root$6" "$6.phoenix-new"
         sync -- "$6.phoenix-new"
@@ -100,14 +100,19 @@ give_back() { # PATH: give the place back to whoever had it
     fi
 }
 
-is_in() { cut -f6 "$1/manifest" | grep -qxF -- "$2"; }
+without() { # FILE FIELD PATHS FIELD: the lines of FILE whose path is none of PATHS
+    awk -F "$tab" -v own="$2" -v other="$4" 'FILENAME == ARGV[1] { theirs[$other]; next }
+        !($own in theirs)' "$3" "$1"
+}
 
 register() { printf '%s\t%s\n' "$5" "$6" >>"$base/paths.new"; }
-keep_replaced_of() { keep_replaced "$6"; }
 
 activate() { # GENERATION: the one atomic step is the rename of `current`
-    each_path "$1" keep_replaced_of
     { cat "$base/paths" 2>/dev/null || true; } >"$base/paths.new"
+    without "$1/manifest" 6 "$base/paths.new" 2 >"$base/taken"  # for the first time
+    while IFS="$tab" read -r mode user group sha kind path; do
+        keep_replaced "$path"
+    done <"$base/taken"
     each_path "$1" register
     sort -u "$base/paths.new" -o "$base/paths.new"
     sync -- "$base/paths.new"
@@ -116,20 +121,26 @@ activate() { # GENERATION: the one atomic step is the rename of `current`
     mv -fT "$base/current.new" "$base/current"
     sync -- "$base"
     each_path "$1" put_in_place
+    without "$base/paths" 2 "$1/manifest" 6 >"$base/taken"  # and given back
     while IFS="$tab" read -r kind path; do
-        is_in "$1" "$path" && continue
         give_back "$path"
         [ "$kind" = L ] || systemctl daemon-reload
-    done <"$base/paths"
+    done <"$base/taken"
+    rm -f -- "$base/taken"
     : >"$base/paths.new"
     each_path "$1" register
     mv -f "$base/paths.new" "$base/paths"
 }
 
 system_files() { # directories and units that this generation declares
-    set -- $(cut -f6 "$gen/manifest" | grep -E '^/(etc|usr/lib)/tmpfiles\.d/' || true)
+    set --
+    units=
+    while IFS="$tab" read -r mode user group sha kind path; do
+        case $path in /etc/tmpfiles.d/*|/usr/lib/tmpfiles.d/*) set -- "$@" "$path" ;; esac
+        if [ "$kind" = C ]; then units=yes; fi
+    done <"$gen/manifest"
     if [ $# -gt 0 ]; then systemd-tmpfiles --create "$@" || return 1; fi
-    if cut -f5 "$gen/manifest" | grep -qx C; then systemctl daemon-reload; fi
+    if [ -n "$units" ]; then systemctl daemon-reload; fi
     printf %s "$links" | while IFS="$tab" read -r path target; do
         ln -sfn -- "$target" "$path.phoenix-new" && mv -fT -- "$path.phoenix-new" "$path" || exit 1
     done
@@ -254,11 +265,12 @@ holds_former_secrets() { # the previous generation has a file that not everyone 
 }
 
 mark_loaded() { # the current generation is proven: say so, and drop what nobody will go back to
-    basename -- "$(readlink "$base/current")" >"$base/loaded.new"
+    serves=$(readlink "$base/current")
+    printf '%s\n' "${serves##*/}" >"$base/loaded.new"
     sync -- "$base/loaded.new"
     mv -f "$base/loaded.new" "$base/loaded"
     if holds_former_secrets; then rm -f -- "$base/previous"; fi
-    keep="$(readlink "$base/current") $(readlink "$base/previous" 2>/dev/null || true)"
+    keep="$serves $(readlink "$base/previous" 2>/dev/null || true)"
     for one in "$base"/gen/*; do
         if [ ! -d "$one" ]; then continue; fi
         case " $keep " in *" gen/${one##*/} "*) ;; *) rm -rf -- "$one" ;; esac
@@ -278,7 +290,7 @@ compare_with_manifest() { # one file of $base/$old; what the new generation has 
         same=$(awk -F "$tab" -v sha="$4" '$4 == sha { print $6; exit }' "$gen/manifest")
         if [ -z "$same" ] || ! is_sent "$gen/root$same" "$4"; then changed="$changed $6"; return 0; fi
         say "$6 of the previous generation was changed: copied again"
-        mkdir -p -- "$(dirname -- "$file")"
+        mkdir -p -- "${file%/*}"
         rm -rf -- "$file"
         cp -- "$gen/root$same" "$file"
     fi
@@ -341,15 +353,18 @@ undo_in() { # TIMER SECONDS: systemd undoes this generation then, whatever becom
 }
 
 is_loaded() { # GENERATION: it was proven
-    [ "${1##*/}" = "$(cat "$base/loaded" 2>/dev/null || true)" ]
+    proven=
+    [ ! -s "$base/loaded" ] || read -r proven <"$base/loaded" || true
+    [ "${1##*/}" = "$proven" ]
 }
 
 case "${1:-install}" in
 install)
     chmod 755 "$base" "$base/gen" "$gen"
     find "$gen/root" -type d -exec chmod 755 {} +
-    users=$(cut -f6 "$gen/manifest" | grep '^/etc/sysusers.d/' || true)
-    for one in $users; do systemd-sysusers "$gen/root$one"; done
+    while IFS="$tab" read -r mode user group sha kind path; do
+        case $path in /etc/sysusers.d/*) systemd-sysusers "$gen/root$path" ;; esac
+    done <"$gen/manifest"
     each_path "$gen" prove_file
     if [ -n "$validate" ]; then
         if ! said=$(run "$validate" 2>&1); then
@@ -359,7 +374,7 @@ install)
             exit 3
         fi
     fi
-    id=$(cat "$gen/id")
+    read -r id <"$gen/id" || true
     new="$base/gen/$id.${gen##*.}"
     mv -T -- "$gen" "$new"
     gen=$new
