@@ -5,6 +5,8 @@ import sys
 
 from pyinfra import config
 
+from operations import dialling
+
 # A run keeps what it makes to its end: hardly ever is there anything to collect (phoenix/cli), and
 # 50 ms of a small site's run went to looking for it.
 gc.set_threshold(300_000)
@@ -15,6 +17,5 @@ config.REQUIRE_PYINFRA_VERSION = ">=3.10,<4"
 # A host that does not answer is left out and the run exits with 1. The others go on: what they need
 # of it they look at themselves, and say so where it is missing. So do a host's other components
 # where one of them fails (operations/isolation.py).
-# A busy host needs longer than pyinfra's ten seconds for its key exchange.
-config.CONNECT_TIMEOUT = 20
+dialling.arrange()
 # Hosts at once: pyinfra's own default, 20 for each CPU; fewer gain nothing (docs/scale.md).

@@ -37,6 +37,7 @@ SILENT = "it hangs, or the network to it is gone: SSH has not answered"
 _watched: WeakSet[paramiko.Transport] = WeakSet()
 _states: WeakSet[State] = WeakSet()
 _unreachable: WeakKeyDictionary[Host, ConnectError] = WeakKeyDictionary()
+_back: WeakSet[Host] = WeakSet()
 _connecting: WeakKeyDictionary[Host, BoundedSemaphore] = WeakKeyDictionary()
 
 
@@ -67,7 +68,8 @@ def transport(host: Host) -> paramiko.Transport | None:
 def connect(host: Host, reason: str) -> None:
     """Connect to a host that is needed by others, if it is not connected to yet.
 
-    One that does not answer is tried once a run: all who need it wait for the same try.
+    One that does not answer is tried once a run: all who need it wait for the same try, which is
+    that at the start for a host of the run. `is_back` ends that.
 
     Args:
         reason: what for, for the log.
@@ -82,6 +84,8 @@ def connect(host: Host, reason: str) -> None:
             return
         if host in _unreachable:
             raise _unreachable[host]
+        if _was_silent(host):
+            raise ConnectError("it gave no answer when this run began")
         try:
             host.connect(reason=reason, raise_exceptions=True)
         except ConnectError as error:
@@ -91,6 +95,19 @@ def connect(host: Host, reason: str) -> None:
         watch(host)
     except SudoError as error:
         raise ConnectError(str(error)) from None
+
+
+def is_back(host: Host) -> None:
+    """A host answers by SSH that may not have done so before, as a guest that this run started."""
+    _unreachable.pop(host, None)
+    _back.add(host)
+
+
+def _was_silent(host: Host) -> bool:
+    """Whether the run has left a host out at its start, since no connection could be made."""
+    state = host.state
+    left_out = host in state.failed_hosts and host not in state.activated_hosts
+    return left_out and host not in _back
 
 
 def connected_transport(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gevent
 import paramiko
 from pyinfra import host
 from pyinfra.api import FunctionCommand, OperationError
@@ -17,7 +19,7 @@ from pyinfra.connectors.sshuserclient.client import SSHClient
 
 from facts.command import command
 from facts.proxmox import GuestHostKeys
-from operations.connection import BROKEN, transport
+from operations import connection
 from operations.failure import locally
 from operations.host_state import ask_of, question, read, this_host
 from operations.operation import operation
@@ -89,7 +91,7 @@ def greeting(end: End, seconds: float = 3.0, *, has_answered: bool = False) -> G
         hostname, config, *_ = SSHClient().parse_config(  # type: ignore[no-untyped-call]
             end.hostname, asked, ssh_config_file=end.options
         )
-    except BROKEN as error:
+    except connection.BROKEN as error:
         reason = f"the way to {end.shown} does not work: {error or type(error).__name__}"
         return Greeting(hostkeys.entry_name(end.hostname, end.port or SSH), reason)
     port = end.port or int(config["port"])
@@ -141,16 +143,19 @@ def reachable(
     learned = read(question(GuestHostKeys, guests=tuple(guests)))
     renewals = [vmid for vmid in hostkeys.shared(learned) if _is_container(guests, vmid)]
     ends = {guest: end_of(guest) for guest in guests}
-    if not renewals and all(_is_well(guest, ends, file, learned) for guest in guests):
+    began = time.monotonic()
+    heard = _greetings(ends, answered=[guest for guest in guests if _is_connected(guest)])
+    if not renewals and all(_is_well(guest, heard[guest], file, learned) for guest in guests):
+        _are_back(guests)
         host.noop(f"{len(guests)} guests answer by SSH, and their keys are known")
         return
 
     def wait() -> None:
-        began = time.monotonic()
         unreachable = _wait(this_host(), ends, file, {
             guest: began + (seconds if guest.vmid in started() else min(seconds, _RUNNING_SECONDS))
             for guest in guests
-        })  # fmt: skip
+        }, heard)  # fmt: skip
+        _are_back(guest for guest in guests if guest not in unreachable)
         if unreachable:
             raise OperationError(
                 "\n".join(
@@ -162,29 +167,49 @@ def reachable(
     yield locally(wait)
 
 
+def _greetings(
+    ends: Mapping[hostkeys.Guest, End], *, answered: Collection[hostkeys.Guest] = ()
+) -> dict[hostkeys.Guest, Greeting]:
+    """What comes of asking each guest, all at once: nobody waits for a silent one before it.
+
+    Args:
+        ends: where they are.
+        answered: those that a connection is open with.
+    """
+    asking = {
+        guest: gevent.spawn(greeting, end, has_answered=guest in answered)
+        for guest, end in ends.items()
+    }
+    gevent.joinall(list(asking.values()), raise_error=True)
+    return {guest: asked.value for guest, asked in asking.items()}
+
+
+def _are_back(guests: Iterable[hostkeys.Guest]) -> None:
+    for guest in guests:
+        with suppress(NoHostError):
+            connection.is_back(host.state.inventory.get_host(guest.name))
+
+
 def _wait(
     hypervisor: Host,
     ends: Mapping[hostkeys.Guest, End],
     file: Path,
     deadlines: Mapping[hostkeys.Guest, float],
+    heard: Mapping[hostkeys.Guest, Greeting],
 ) -> dict[hostkeys.Guest, str]:
-    """The guests that were not reachable by their deadlines, and why."""
+    """The guests that were not reachable by their deadlines, and why; `heard` is what they said."""
     guests = tuple(ends)
     pending = dict.fromkeys(guests, "not checked in time")
     renewed: set[int] = set()
-    began = reported_at = time.monotonic()
-    while any(time.monotonic() < deadlines[guest] for guest in pending):
-        keys = _learn(hypervisor, guests)
-        for guest in guests:
-            if guest.kind == "lxc" and guest.vmid in set(hostkeys.shared(keys)) - renewed:
-                hypervisor.log(f"{guest.name} has the SSH host keys of another: creating its own")
-                _renew(hypervisor, guest.vmid)
-                renewed.add(guest.vmid)
-                pending[guest] = "its new host keys were not read in time"
-        if renewed & set(hostkeys.shared(keys)):
-            keys = _learn(hypervisor, guests)
+    reported_at = -_SAID_SECONDS
+    began = time.monotonic()
+    while True:
+        before = set(renewed)
+        keys = _each_its_own(hypervisor, guests, pending, renewed)
+        if renewed != before:  # their sshd has started again since
+            heard = _greetings({guest: ends[guest] for guest in pending})
         for guest in tuple(pending):
-            answer = greeting(ends[guest])
+            answer = heard[guest]
             if answer.fault:
                 pending[guest] = answer.fault
                 continue
@@ -193,34 +218,49 @@ def _wait(
             pending[guest] = _UNKNOWN
             if _key_is_known(file, guest, answer.name, keys):
                 del pending[guest]
-        if pending:
-            reported_at = _told(hypervisor, pending, began, reported_at)
-            time.sleep(_PAUSE)
-    return pending
+        now = time.monotonic()
+        left = max((deadlines[guest] - now for guest in pending), default=0.0)
+        if left <= 0:
+            return pending
+        if now - began - reported_at >= _SAID_SECONDS:
+            reported_at = now - began
+            _tell(hypervisor, pending, left)
+        time.sleep(min(_PAUSE, left))
+        heard = _greetings({guest: ends[guest] for guest in pending})
 
 
-def _told(
-    hypervisor: Host, pending: Mapping[hostkeys.Guest, str], began: float, reported_at: float
-) -> float:
-    """Tell a person now and then which guests are waited for; when that was."""
-    now = time.monotonic()
-    if now - reported_at < _SAID_SECONDS:
-        return reported_at
+def _each_its_own(
+    hypervisor: Host,
+    guests: Sequence[hostkeys.Guest],
+    pending: dict[hostkeys.Guest, str],
+    renewed: set[int],
+) -> dict[int, frozenset[str]]:
+    """The guests' host keys, after each container with those of another has got its own once."""
+    keys = _learn(hypervisor, guests)
+    for guest in guests:
+        if guest.kind == "lxc" and guest.vmid in set(hostkeys.shared(keys)) - renewed:
+            hypervisor.log(f"{guest.name} has the SSH host keys of another: creating its own")
+            _renew(hypervisor, guest.vmid)
+            renewed.add(guest.vmid)
+            pending[guest] = "its new host keys were not read in time"
+    return _learn(hypervisor, guests) if renewed & set(hostkeys.shared(keys)) else keys
+
+
+def _tell(hypervisor: Host, pending: Mapping[hostkeys.Guest, str], left: float) -> None:
+    """Tell a person which guests are waited for, and for how much longer at most."""
     names = ", ".join(guest.name for guest in pending)
-    line = f"waiting for SSH of {names}, {now - began:.0f} s"
+    line = f"waiting up to {left:.0f} s for SSH of {names}"
     hypervisor.log(line)
     report("progress", host=hypervisor.name, text=line)
-    return now
 
 
 def _is_well(
     guest: hostkeys.Guest,
-    ends: Mapping[hostkeys.Guest, End],
+    answer: Greeting,
     file: Path,
     keys: dict[int, frozenset[str]],
 ) -> bool:
     """Whether a guest answers, with a key that is known."""
-    answer = greeting(ends[guest], has_answered=_is_connected(guest))
     return not answer.fault and _key_is_known(file, guest, answer.name, keys)
 
 
@@ -235,8 +275,8 @@ def _is_connected(guest: hostkeys.Guest) -> bool:
         target: Host = host.state.inventory.get_host(guest.name)
     except NoHostError:
         return False
-    connection = transport(target)
-    return connection is not None and connection.is_active()
+    open_transport = connection.transport(target)
+    return open_transport is not None and open_transport.is_active()
 
 
 def _key_is_known(

@@ -247,7 +247,7 @@ def converge(
         CommandError: another run is at work.
     """
     with session(site, command, quiet=quiet) as calls:
-        works = _with_guests_first(site, planned)
+        works = _with_guests_first(site, planned, quiet=quiet)
         with calls.hold_lock() if len(works) > 1 else nullcontext(enter_result=True) as free:
             for work in _looking(works) if free else ():
                 if work.rests_on_all and any(run.returncode != 0 for run in calls.runs):
@@ -278,7 +278,9 @@ def with_look(work: Work) -> Work:
     return replace(work, deploys=(OBSERVE, *work.deploys), data={**work.data, "observe": LEFT})
 
 
-def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[Work]:
+def _with_guests_first(
+    site: project.Project, planned: Sequence[Work], *, quiet: bool
+) -> list[Work]:
     whole = any(work.deploys == ("deploys/all.py",) and not work.limit for work in planned)
     parts = ["networks"] if component_hosts("networks", site.site) else []
     parts += ["proxmox"] if site.settings.proxmox.api != "off" else []
@@ -293,9 +295,16 @@ def _with_guests_first(site: project.Project, planned: Sequence[Work]) -> list[W
     guests = [guest for guest in site.site.guests if guest not in indirect]
     ports = [guest.ssh_port for guest in guests]
     with ThreadPoolExecutor(max_workers=len(guests) or 1) as pool:
-        answered = all(pool.map(answers, [str(guest.address) for guest in guests], ports))
-    if answered and not hidden:
+        heard = list(pool.map(answers, [str(guest.address) for guest in guests], ports))
+    silent = [guest for guest, answered in zip(guests, heard, strict=True) if not answered]
+    if not silent and not hidden:
         return list(planned)
+    for guest in () if quiet else silent:
+        output.notes().print(
+            f"{guest.name} does not answer by SSH at {guest.address}:{guest.ssh_port}, so the "
+            "hypervisor comes first: its bridges and guests",
+            markup=False,
+        )
     deploys = tuple(part.deploy for part in in_order(parts))
     word = {STOPPING: "1"} if any(STOPPING in work.environment for work in planned) else {}
     first = Work(deploys, (site.site.hypervisor.name,), {}, word)

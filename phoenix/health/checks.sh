@@ -10,6 +10,7 @@
 
 parallel=32
 retry=  # set when a check runs for the second time: it then shares nothing with others
+silent=  # set where nobody answers at what the checks of this shell ask: a session and a connection after it have seen it
 tab=$(printf '\t')
 newline='
 '
@@ -337,6 +338,7 @@ port_answers() { # ADDRESS PORT
     case "$newline$checks" in *"${newline}tls_verifies$tab$1$tab$2$tab"*)
         name=${checks#*"tls_verifies$tab$1$tab$2$tab"} name=${name%%"$tab"*} ;;
     esac
+    ended=
     if [ -n "$name" ]; then
         session "$1" "$2" "$name"
         ended=$?
@@ -345,9 +347,9 @@ port_answers() { # ADDRESS PORT
             return ;;
         esac
     fi
-    if timeout 5 bash -c ": </dev/tcp/$1/$2" 2>/dev/null; then well; else
-        echo "$1 port $2 does not answer: is the service running, does a firewall stand between?"
-    fi
+    if [ -z "$silent" ] && timeout 5 bash -c ": </dev/tcp/$1/$2" 2>/dev/null; then well; return; fi
+    case "$ended $heard" in ' '*) ;; '124 '* | *errno=113* | *errno=110* | *errno=101*) silent=+ ;; esac  # no route to the host or network, or no answer
+    echo "$1 port $2 does not answer: is the service running, does a firewall stand between?"
 }
 
 s_client() { # ADDRESS PORT NAME [options]: one TLS session that sends nothing
@@ -588,19 +590,19 @@ request_gives() { # STATUS URL ROOT [ADDRESS]: at that address, wherever the nam
         hear requests once requests requests
         case "$newline$heard$newline" in *"$newline$1 $2$newline"*) well; return ;; esac
     fi
-    output=$(curl -sSg -o /dev/null -w '%{http_code}' --max-time 15 --cacert "$3" \
+    output=$(curl -sSg -o /dev/null -w '%{http_code}' --connect-timeout 5 --max-time 15 --cacert "$3" \
         ${4:+--connect-to "::$4:"} "$2" 2>&1)
     if [ "$output" = "$1" ]; then well; else echo "gives $(reason_of "$output"), not $1"; fi
 }
 
 grpc_gives() { # STATUS URL ROOT: an empty call by HTTP/2, which each gRPC server answers with status 200
-    output=$(printf '\0\0\0\0\0' | curl -sSg -o /dev/null -w '%{http_version} %{http_code}' --max-time 15 --http2 \
+    output=$(printf '\0\0\0\0\0' | curl -sSg -o /dev/null -w '%{http_version} %{http_code}' --connect-timeout 5 --max-time 15 --http2 \
         --cacert "$3" -H 'content-type: application/grpc' -H 'te: trailers' --data-binary @- "$2" 2>&1)
     if [ "$output" = "2 $1" ]; then well; else echo "gives $(reason_of "$output"), not 2 $1 (HTTP version, status)"; fi
 }
 
 login_is_asked() { # URL ROOT: a client without a log-in is sent to one, or refused
-    output=$(curl -sSg -o /dev/null -w '%{http_code}' --max-time 15 --cacert "$2" "$1" 2>&1)
+    output=$(curl -sSg -o /dev/null -w '%{http_code}' --connect-timeout 5 --max-time 15 --cacert "$2" "$1" 2>&1)
     case "$output" in
     30[12378] | 401 | 403) well ;;
     2??) echo "gives $output to a client without a log-in: the server that is asked lets everyone in" ;;
@@ -614,7 +616,7 @@ requests() { # "STATUS URL" of each that a check asks for; the check of a failed
         shift
         set -- "$@" -o /dev/null "$url"
     done
-    curl -sZg --parallel-max 50 -w '%{http_code} %{url}\n' --max-time 15 --cacert "$root" "$@" 2>/dev/null
+    curl -sZg --parallel-max 50 -w '%{http_code} %{url}\n' --connect-timeout 5 --max-time 15 --cacert "$root" "$@" 2>/dev/null
 }
 
 name_is_rejected() { # ADDRESS NAME
@@ -966,6 +968,7 @@ run_group() { # NUMBER CHECK...: one after the other until one fails: nobody wai
 }
 
 run_again() { # NUMBER CHECK: a busy machine misses a deadline now and then, so a fault counts when it is seen twice
+    [ -z "$silent" ] || return 0
     retry=1
     sleep 1
     run_check "$1" "$2"

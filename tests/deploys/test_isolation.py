@@ -228,6 +228,7 @@ class Silent:
         self.connected, self.tried = transport is not None, 0
         self.said: list[str] = []
         self.name = "silent"
+        self.state = SimpleNamespace(failed_hosts=set(), activated_hosts=set())
 
     def connect(self, **_: object) -> None:
         self.tried += 1
@@ -274,4 +275,25 @@ def test_a_host_that_others_need_is_tried_once_a_run() -> None:
     for _ in range(3):
         with pytest.raises(ConnectError, match="timed out"):
             connection.connect(host, "to read its state")
+    assert host.tried == 1
+
+
+def test_a_host_that_was_silent_when_the_run_began_is_not_dialled_again() -> None:
+    host: Any = Silent()
+    host.state.failed_hosts.add(host)
+    with pytest.raises(ConnectError, match="no answer when this run began"):
+        connection.connect(host, "to read its state")
+    assert host.tried == 0
+    connection.is_back(host)  # as a guest that the run has started since
+    with pytest.raises(ConnectError, match="timed out"):
+        connection.connect(host, "to read its state")
+    assert host.tried == 1
+
+
+def test_a_host_that_has_failed_in_a_step_is_dialled_where_it_is_needed() -> None:
+    host: Any = Silent()
+    host.state.failed_hosts.add(host)
+    host.state.activated_hosts.add(host)
+    with pytest.raises(ConnectError, match="timed out"):
+        connection.connect(host, "to read its state")
     assert host.tried == 1

@@ -24,7 +24,7 @@ STANDING_STILL = "hangs: its process"
 
 
 PATIENCE = re.compile(
-    r"(timeout |\bseconds=|if sizes else |CONNECT_TIMEOUT = |^SECONDS = )(10|[2-6]\d)\b",
+    r"(timeout |\bseconds=|if sizes else |KEY_EXCHANGE_SECONDS = |^SECONDS = )(10|[2-6]\d)\b",
     re.MULTILINE,
 )
 """How long what hangs is waited for, in seconds, by all that asks for it in turn."""
@@ -41,7 +41,7 @@ def impatient(site: SiteLab) -> Project:
     files = [*project.path.glob("facts/*.py"), project.path / "phoenix/health/checks.sh"]
     files += [
         project.path / name
-        for name in ("config.py", "operations/connection.py", "operations/images.py")
+        for name in ("operations/connection.py", "operations/dialling.py", "operations/images.py")
     ]
     changed = 0
     for file in files:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gevent.event
 import paramiko
 import pytest
 from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED
@@ -68,7 +69,8 @@ def hypervisor(monkeypatch: pytest.MonkeyPatch) -> Hypervisor:
 
 def wait(hypervisor: Hypervisor, file: Path) -> dict[Guest, str]:
     deadlines = dict.fromkeys(GUESTS, 60.0)
-    return guest_ssh._wait(hypervisor, ENDS, file, deadlines)  # type: ignore[arg-type]
+    heard = guest_ssh._greetings(ENDS)
+    return guest_ssh._wait(hypervisor, ENDS, file, deadlines, heard)  # type: ignore[arg-type]
 
 
 def test_keys_are_learned(hypervisor: Hypervisor, tmp_path: Path) -> None:
@@ -117,9 +119,45 @@ def test_who_waits_is_told_for_whom(
     hypervisor: Hypervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ssh_greeting, "answers", lambda address, *_: address != "10.0.0.21")
-    monkeypatch.setattr(guest_ssh, "_SAID_SECONDS", 0.0)
     wait(hypervisor, tmp_path / "known_hosts")
-    assert hypervisor.said[0] == "waiting for SSH of proxy, 0 s"
+    assert hypervisor.said == [
+        f"waiting up to {left} s for SSH of proxy" for left in (60, 45, 30, 15)
+    ]
+
+
+def test_a_guest_whose_time_is_over_is_asked_no_more(
+    hypervisor: Hypervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a run after one that has waited for it: what was heard of it once is the answer."""
+    asked: list[str] = []
+
+    def answers(address: str, *_: object) -> bool:
+        asked.append(address)
+        return address != "10.0.0.21"
+
+    monkeypatch.setattr(ssh_greeting, "answers", answers)
+    over = dict.fromkeys(GUESTS, 0.0)
+    heard, file = guest_ssh._greetings(ENDS), tmp_path / "known_hosts"
+    left = guest_ssh._wait(hypervisor, ENDS, file, over, heard)  # type: ignore[arg-type]
+    assert left == {GUESTS[0]: "nothing answers on 10.0.0.21:22"}
+    assert sorted(asked) == sorted(guest.address for guest in GUESTS)
+    assert hypervisor.said == []
+
+
+def test_no_guest_is_asked_after_one_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The greetings of all are under way before the first has ended."""
+    under_way = []
+    all_ask = gevent.event.Event()
+
+    def answers(address: str, *_: object) -> bool:
+        under_way.append(address)
+        if len(under_way) == len(GUESTS):
+            all_ask.set()
+        return bool(all_ask.wait(timeout=60))
+
+    monkeypatch.setattr(ssh_greeting, "answers", answers)
+    heard = guest_ssh._greetings(ENDS)
+    assert [heard[guest].fault for guest in GUESTS] == [""] * len(GUESTS)
 
 
 class Bastion(paramiko.ServerInterface):
@@ -246,7 +284,7 @@ def test_a_key_is_kept_under_the_port_that_ssh_looks_for(
     file = tmp_path / "known_hosts"
     ends = {**ENDS, GUESTS[0]: End("10.0.0.21", 2222)}
     deadlines = dict.fromkeys(GUESTS, 60.0)
-    assert guest_ssh._wait(hypervisor, ends, file, deadlines) == {}  # type: ignore[arg-type]
+    assert guest_ssh._wait(hypervisor, ends, file, deadlines, guest_ssh._greetings(ends)) == {}  # type: ignore[arg-type]
     keys = paramiko.HostKeys(str(file))
     assert keys.lookup("[10.0.0.21]:2222") is not None
     assert keys.lookup("10.0.0.21") is None
@@ -285,10 +323,16 @@ def test_a_guest_with_an_open_connection_alone_is_not_asked_again(
     monkeypatch.setattr(guest_ssh, "host", SimpleNamespace(state=state))
     file = tmp_path / "known_hosts"
     file.write_text("".join(f"{guest.address} {A}\n" for guest in GUESTS))
-    for guest in GUESTS:
-        assert guest_ssh._is_well(guest, ENDS, file, {})
+
+
+    def ask() -> None:
+        answered = [guest for guest in GUESTS if guest_ssh._is_connected(guest)]
+        heard = guest_ssh._greetings(ENDS, answered=answered)
+        assert all(guest_ssh._is_well(guest, heard[guest], file, {}) for guest in GUESTS)
+
+    ask()
     assert asked == ["10.0.0.21", "10.0.0.20", *(() if is_open else ("10.0.0.23",))]
     asked.clear()
     monkeypatch.setattr(guest_ssh, "started", lambda: frozenset({1001}))
-    assert guest_ssh._is_well(GUESTS[2], ENDS, file, {})
-    assert asked == ["10.0.0.23"]
+    ask()
+    assert asked == ["10.0.0.21", "10.0.0.20", "10.0.0.23"]

@@ -154,6 +154,31 @@ def test_no_session_at_all_is_no_port_and_no_tls(guest: Guest) -> None:
     assert "10.0.0.20 port 443 does not answer" in port
 
 
+@pytest.mark.parametrize(
+    ("session", "seconds", "tries"),
+    [
+        ("echo 'connect:errno=113' >&2; exit 1", "", (1, 1)),  # no route to host
+        ("", "124", (1, 1)),  # nothing came within the time
+        ("echo 'connect:errno=111' >&2; exit 1", "", (5, 6)),  # a service that starts refuses
+    ],
+)
+def test_who_is_silent_is_waited_for_by_one_check_alone(
+    guest: Guest, session: str, seconds: str, tries: tuple[int, int]
+) -> None:
+    """A session and a connection after it: whoever asks the same port has it from them."""
+    guest.program("openssl", session)
+    guest.program("bash", "exit 1")
+    if seconds:
+        guest.program("timeout", f'shift; [ "$1" = bash ] || exit {seconds}; exec "$@"')
+    port = "port_answers 10.0.0.20 443"
+    found = guest.run_checks(port, port, *TLS[:2], port)
+    assert ["does not answer" in fault for fault in found] == [True, True, False, False, True]
+    assert "no TLS session" in found[2]
+    asked = "openssl" if not seconds else "timeout"
+    sessions = [call for call in guest.calls(asked) if "s_client" in call]
+    assert (len(sessions), len(guest.calls("bash"))) == tries
+
+
 def dig(*answers: str) -> str:
     return "cat <<'EOT'\n" + "\n".join(answers) + "\nEOT"
 

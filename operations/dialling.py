@@ -1,0 +1,63 @@
+"""How a run dials its hosts: a silent one is named soon, and is dialled once.
+
+pyinfra has one time limit for the TCP connection and the key exchange. A kernel answers the first
+however busy its machine is; the second may take long. pyinfra also tries again after each failure
+(`phoenix.declaration.inventory.CONNECTING`), and everybody waits for that: all hosts are connected
+to before the first step.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import paramiko
+from paramiko.ssh_exception import SSHException
+from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.ssh_util import raise_connect_error
+from typing_extensions import override
+
+from phoenix.net.ssh_faults import Cause, cause_of
+
+DIAL_SECONDS = 8.0
+"""For the TCP connection: Linux asks after 0, 1, 3 and 7 seconds (tcp_syn_retries of tcp(7))."""
+KEY_EXCHANGE_SECONDS = 20.0
+"""A busy host needs longer than pyinfra's ten seconds."""
+SILENT: frozenset[Cause] = frozenset({"timeout", "no_route"})
+"""Nobody answered. One that refuses or hangs up may be an sshd that starts, and is tried again,
+unless it has kept us waiting for longer than `DIAL_SECONDS`: it hangs."""
+
+
+class PatientTransport(paramiko.Transport):
+    """An SSH connection whose key exchange may take longer than its TCP connection did."""
+
+    @override
+    def start_client(
+        self, event: threading.Event | None = None, timeout: float | None = None
+    ) -> None:
+        """Begin the session; `timeout` is that of the TCP connection."""
+        super().start_client(event, None if timeout is None else KEY_EXCHANGE_SECONDS)
+
+
+_arguments = SSHConnector.make_paramiko_kwargs
+_once = SSHConnector._connect
+
+
+def _patient_arguments(self: SSHConnector) -> dict[str, object]:
+    return {**_arguments(self), "timeout": DIAL_SECONDS, "transport_factory": PatientTransport}
+
+
+def _connect(self: SSHConnector) -> None:
+    began = time.monotonic()
+    try:
+        _once(self)
+    except (OSError, SSHException) as error:
+        if cause_of(error) in SILENT or time.monotonic() - began > DIAL_SECONDS:
+            raise_connect_error(self.host, "Could not connect", error)
+        raise
+
+
+def arrange() -> None:
+    """Have pyinfra dial so, in this process."""
+    SSHConnector.make_paramiko_kwargs = _patient_arguments  # type: ignore[method-assign]
+    SSHConnector._connect = _connect  # type: ignore[method-assign]

@@ -1,0 +1,101 @@
+"""How often a host is dialled, and by what limits: with pyinfra's own connector."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import paramiko
+import pytest
+from paramiko.ssh_exception import NoValidConnectionsError, SSHException
+from pyinfra.api.exceptions import ConnectError
+from pyinfra.connectors.ssh import SSHConnector
+
+from operations import dialling
+from phoenix.declaration.inventory import CONNECTING
+
+ROOT = Path(__file__).parents[2]
+NO_ROUTE = NoValidConnectionsError({("10.0.0.9", 22): OSError(errno.EHOSTUNREACH, "No route")})
+REFUSED = NoValidConnectionsError({("10.0.0.9", 22): OSError(errno.ECONNREFUSED, "refused")})
+
+
+class Dialled:
+    """A connector whose host fails so each time, after `seconds` on the clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception, seconds: float) -> None:
+        self.tries, now = 0, [0.0]
+
+        def once(_: SSHConnector) -> None:
+            self.tries += 1
+            now.append(now.pop() + seconds)
+            raise error
+
+        monkeypatch.setattr(dialling, "_once", once)
+        monkeypatch.setattr(dialling, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr(SSHConnector, "_connect", dialling._connect)
+        monkeypatch.setattr("pyinfra.connectors.ssh.sleep", lambda _: None)
+        host: Any = SimpleNamespace(name="proxy")
+        connector = SSHConnector.__new__(SSHConnector)
+        connector.host = host
+        connector.data = {**CONNECTING}  # type: ignore[typeddict-item]
+        with pytest.raises(ConnectError) as raised:
+            connector.connect()
+        self.error = raised.value
+
+
+@pytest.mark.parametrize("error", [TimeoutError("timed out"), NO_ROUTE])
+def test_a_silent_host_is_dialled_once(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    dialled = Dialled(monkeypatch, error, 3)
+    assert dialled.tries == 1
+    assert dialled.error.__context__ is error  # what the cause is told by
+
+
+@pytest.mark.parametrize("error", [REFUSED, EOFError(), SSHException("banner"), OSError("reset")])
+def test_one_that_hangs_up_is_dialled_twice(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    assert Dialled(monkeypatch, error, 0.1).tries == 2
+
+
+def test_one_that_hangs_is_dialled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """paramiko waits for 15 s for the first line of an SSH server."""
+    assert Dialled(monkeypatch, SSHException("Error reading SSH protocol banner"), 15).tries == 1
+
+
+def test_a_key_exchange_may_take_longer_than_the_dialling(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float | None] = []
+    monkeypatch.setattr(
+        paramiko.Transport, "start_client", lambda _self, _event, timeout: given.append(timeout)
+    )
+    session = dialling.PatientTransport.__new__(dialling.PatientTransport)
+    session.start_client(timeout=dialling.DIAL_SECONDS)
+    assert given == [dialling.KEY_EXCHANGE_SECONDS]
+    assert dialling.KEY_EXCHANGE_SECONDS > dialling.DIAL_SECONDS
+
+
+def test_every_run_dials_so() -> None:
+    """pyinfra reads config.py before it connects to the first host."""
+    program = """
+import runpy
+from types import SimpleNamespace
+from pyinfra_cli.main import main
+from pyinfra.api import Config
+from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.context import ctx_config
+with ctx_config.use(Config()):
+    runpy.run_path("config.py")
+connector = SSHConnector.__new__(SSHConnector)
+connector.host = SimpleNamespace(name="proxy")
+connector.state = SimpleNamespace(config=Config())
+connector.data = dict.fromkeys(SSHConnector.data_cls.__annotations__)
+given = connector.make_paramiko_kwargs()
+print(given["timeout"], given["transport_factory"].__name__, connector._connect.__module__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["8.0", "PatientTransport", "operations.dialling"], done.stderr
