@@ -84,7 +84,7 @@ def connect(host: Host, reason: str) -> None:
             return
         if host in _unreachable:
             raise _unreachable[host]
-        if _was_silent(host):
+        if was_silent(host):
             raise ConnectError("it gave no answer when this run began")
         try:
             host.connect(reason=reason, raise_exceptions=True)
@@ -103,7 +103,7 @@ def is_back(host: Host) -> None:
     _back.add(host)
 
 
-def _was_silent(host: Host) -> bool:
+def was_silent(host: Host) -> bool:
     """Whether the run has left a host out at its start, since no connection could be made."""
     state = host.state
     left_out = host in state.failed_hosts and host not in state.activated_hosts

@@ -40,7 +40,7 @@ from facts.host_fact import (
     answers,
     complete_lines,
 )
-from operations.connection import BROKEN, connect, is_gone
+from operations.connection import BROKEN, connect, is_gone, was_silent
 from operations.failure import say
 from phoenix.runs import planning
 
@@ -328,7 +328,8 @@ def _refuse_failed(target: Host) -> None:
         FactError: it has.
     """
     if target in getattr(_state(), "failed_hosts", ()):
-        raise FactError(f"{target.name} has failed before")
+        why = "does not answer by SSH" if was_silent(target) else "has failed before"
+        raise FactError(f"{target.name} {why}")
 
 
 def _prepared(target: Host, query: Question[Any]) -> Answer | None:
