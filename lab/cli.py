@@ -104,7 +104,7 @@ def run() -> int:
         words = [_tool("pyinfra"), "inventories/lab.py", "deploys/all.py", "-y"]
         status_code = _run(words, PHOENIX_OLDER="1")
     if status_code != 0:
-        say(f"the deploy failed with status {status_code}: the lines before the first `Error` above say why")
+        say(f"the deploy failed with status {status_code}: see what is before its first `Error`")
         return status_code
     return request.request(lab, from_environment())
 
