@@ -154,7 +154,7 @@ def reachable(
         unreachable = _wait(this_host(), ends, file, {
             guest: began + (seconds if guest.vmid in started() else min(seconds, _RUNNING_SECONDS))
             for guest in guests
-        }, heard)  # fmt: skip
+        }, heard, learned)  # fmt: skip
         _are_back(guest for guest in guests if guest not in unreachable)
         if unreachable:
             raise OperationError(
@@ -196,8 +196,18 @@ def _wait(
     file: Path,
     deadlines: Mapping[hostkeys.Guest, float],
     heard: Mapping[hostkeys.Guest, Greeting],
+    keys: dict[int, frozenset[str]],
 ) -> dict[hostkeys.Guest, str]:
-    """The guests that were not reachable by their deadlines, and why; `heard` is what they said."""
+    """The guests that were not reachable by their deadlines, and why.
+
+    Args:
+        hypervisor: who vouches for keys.
+        ends: the guests, and where each is asked for.
+        file: our known_hosts.
+        deadlines: after which a guest is asked no more, by `time.monotonic`.
+        heard: what came of asking them before.
+        keys: what the hypervisor told of theirs before.
+    """
     guests = tuple(ends)
     pending = dict.fromkeys(guests, "not checked in time")
     renewed: set[int] = set()
@@ -205,7 +215,7 @@ def _wait(
     began = time.monotonic()
     while True:
         before = set(renewed)
-        keys = _each_its_own(hypervisor, guests, pending, renewed)
+        keys = _each_its_own(hypervisor, guests, pending, renewed, keys)
         if renewed != before:  # their sshd has started again since
             heard = _greetings({guest: ends[guest] for guest in pending})
         for guest in tuple(pending):
@@ -227,6 +237,7 @@ def _wait(
             _tell(hypervisor, pending, left)
         time.sleep(min(_PAUSE, left))
         heard = _greetings({guest: ends[guest] for guest in pending})
+        keys = _learn(hypervisor, guests)
 
 
 def _each_its_own(
@@ -234,9 +245,9 @@ def _each_its_own(
     guests: Sequence[hostkeys.Guest],
     pending: dict[hostkeys.Guest, str],
     renewed: set[int],
+    keys: dict[int, frozenset[str]],
 ) -> dict[int, frozenset[str]]:
     """The guests' host keys, after each container with those of another has got its own once."""
-    keys = _learn(hypervisor, guests)
     for guest in guests:
         if guest.kind == "lxc" and guest.vmid in set(hostkeys.shared(keys)) - renewed:
             hypervisor.log(f"{guest.name} has the SSH host keys of another: creating its own")

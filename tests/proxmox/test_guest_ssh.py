@@ -70,7 +70,8 @@ def hypervisor(monkeypatch: pytest.MonkeyPatch) -> Hypervisor:
 def wait(hypervisor: Hypervisor, file: Path) -> dict[Guest, str]:
     deadlines = dict.fromkeys(GUESTS, 60.0)
     heard = guest_ssh._greetings(ENDS)
-    return guest_ssh._wait(hypervisor, ENDS, file, deadlines, heard)  # type: ignore[arg-type]
+    keys = dict(hypervisor.keys)
+    return guest_ssh._wait(hypervisor, ENDS, file, deadlines, heard, keys)  # type: ignore[arg-type]
 
 
 def test_keys_are_learned(hypervisor: Hypervisor, tmp_path: Path) -> None:
@@ -138,7 +139,9 @@ def test_a_guest_whose_time_is_over_is_asked_no_more(
     monkeypatch.setattr(ssh_greeting, "answers", answers)
     over = dict.fromkeys(GUESTS, 0.0)
     heard, file = guest_ssh._greetings(ENDS), tmp_path / "known_hosts"
-    left = guest_ssh._wait(hypervisor, ENDS, file, over, heard)  # type: ignore[arg-type]
+    monkeypatch.setattr(guest_ssh, "_learn", lambda *_: pytest.fail("it asks for keys again"))
+    keys = hypervisor.keys
+    left = guest_ssh._wait(hypervisor, ENDS, file, over, heard, keys)  # type: ignore[arg-type]
     assert left == {GUESTS[0]: "nothing answers on 10.0.0.21:22"}
     assert sorted(asked) == sorted(guest.address for guest in GUESTS)
     assert hypervisor.said == []
@@ -284,7 +287,8 @@ def test_a_key_is_kept_under_the_port_that_ssh_looks_for(
     file = tmp_path / "known_hosts"
     ends = {**ENDS, GUESTS[0]: End("10.0.0.21", 2222)}
     deadlines = dict.fromkeys(GUESTS, 60.0)
-    assert guest_ssh._wait(hypervisor, ends, file, deadlines, guest_ssh._greetings(ends)) == {}  # type: ignore[arg-type]
+    heard, known = guest_ssh._greetings(ends), hypervisor.keys
+    assert guest_ssh._wait(hypervisor, ends, file, deadlines, heard, known) == {}  # type: ignore[arg-type]
     keys = paramiko.HostKeys(str(file))
     assert keys.lookup("[10.0.0.21]:2222") is not None
     assert keys.lookup("10.0.0.21") is None
@@ -323,7 +327,6 @@ def test_a_guest_with_an_open_connection_alone_is_not_asked_again(
     monkeypatch.setattr(guest_ssh, "host", SimpleNamespace(state=state))
     file = tmp_path / "known_hosts"
     file.write_text("".join(f"{guest.address} {A}\n" for guest in GUESTS))
-
 
     def ask() -> None:
         answered = [guest for guest in GUESTS if guest_ssh._is_connected(guest)]
