@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
+from typing import NamedTuple
 
 from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
+from facts.certificates import ServedState, parse_served
 from facts.command import script
 from facts.host_fact import HostFact, marked
 from phoenix.components.step_ca.authority import DATABASE
@@ -36,10 +39,54 @@ class Checks(HostFact[list[str]]):
 
     @override
     def parse(self, lines: list[str]) -> list[str]:
-        faults = []
-        for expected, line in enumerate(lines):
-            number, tab, fault = line.partition("\t")
-            if number != str(expected) or not tab:
-                raise FactProcessError(f"unexpected line from the host: {line!r}")
-            faults.append(fault)
-        return faults
+        return _faults(lines)
+
+
+class Answers(NamedTuple):
+    """The fault of each check, and what was served to those that verify, by their number."""
+
+    faults: list[str]
+    sessions: dict[int, ServedState]
+
+
+class ChecksWithSessions(HostFact[Answers]):
+    """`Checks`, and what each `tls_verifies` of them was served: nobody asks for it a second time.
+
+    Of a session that cannot be read the `error` says why.
+    """
+
+    @override
+    def command(self, checks: Sequence[str], room: tuple[int, int] = (15, 5)) -> StringCommand:
+        return marked(script(_script(), f"{room[0]} {room[1]} sessions", *checks), seconds=300)
+
+    @override
+    def parse(self, lines: list[str]) -> Answers:
+        starts = [n for n, line in enumerate(lines) if line.startswith("session ")]
+        sessions = {}
+        for start, end in pairwise([*starts, len(lines)]):
+            sessions[_number(lines[start])] = _session(lines[start + 1 : end])
+        return Answers(_faults(lines[: starts[0]] if starts else lines), sessions)
+
+
+def _faults(lines: Sequence[str]) -> list[str]:
+    faults = []
+    for expected, line in enumerate(lines):
+        number, tab, fault = line.partition("\t")
+        if number != str(expected) or not tab:
+            raise FactProcessError(f"unexpected line from the host: {line!r}")
+        faults.append(fault)
+    return faults
+
+
+def _number(line: str) -> int:
+    number = line.removeprefix("session ")
+    if not number.isdecimal():
+        raise FactProcessError(f"unexpected line from the host: {line!r}")
+    return int(number)
+
+
+def _session(report: Sequence[str]) -> ServedState:
+    try:
+        return parse_served(report)
+    except FactProcessError as error:
+        return ServedState((), None, "", "", str(error))

@@ -23,7 +23,7 @@ from operations.verification import diagnosis, failed_hosts, outcomes, served_ce
 from phoenix.derived import home
 from phoenix.health.page import Page, Stamp, build, for_strangers, headline
 from phoenix.health.page_html import render
-from phoenix.runs.revision import revision
+from phoenix.runs.revision import of_this_run
 from phoenix.shell import Script
 from phoenix.site.model import Site
 
@@ -73,7 +73,7 @@ def start_page(
         [outcome for own_outcomes in by_host.values() for outcome in own_outcomes],
         diagnosis(site),
         served_certificates(site),
-        revision(_PROJECT),
+        of_this_run(_PROJECT),
         Stamp(at=now, by=_operator(), old_at=now + old_after),
     )
     if tells == "services":

@@ -30,7 +30,7 @@ from phoenix.derived.components import deploys_components
 from phoenix.runs import history
 from phoenix.runs.lock import KEEP, OWNER, LockedError, Owner, parse_owner, this_process
 from phoenix.runs.reporter import value
-from phoenix.runs.revision import revision
+from phoenix.runs.revision import of_this_run
 from phoenix.shell import Script
 from phoenix.site.findings import SettingError
 
@@ -147,10 +147,10 @@ def _take(hypervisor: Host, owner: Owner) -> None:
     if state != "mine":
         raise SiteLockedError(f"the site cannot be locked at {FILE} on {hypervisor.name}")
     root = checkout(hypervisor)
-    start = history.started(owner, revision(root), deploys=deploys_components(owner.command))
+    start = history.started(owner, of_this_run(root), deploys=deploys_components(owner.command))
     last = history.deployed(history.parse([_line(channel)]))
     if start.deploys and not history.older_allowed():
-        reason = history.behind(root, revision(root), last)
+        reason = history.behind(root, of_this_run(root), last)
         if reason:
             channel.close()  # the lock is free again
             _tell_refused(transport, hypervisor, owner, reason)
@@ -166,7 +166,7 @@ def _tell_refused(
     transport: paramiko.Transport, hypervisor: Host, owner: Owner, reason: str
 ) -> None:
     """Have the history tell of a run that was not begun; that it cannot stops nobody."""
-    start = history.started(owner, revision(checkout(hypervisor)), deploys=False)
+    start = history.started(owner, of_this_run(checkout(hypervisor)), deploys=False)
     entry = history.Entry(start=start, end=history.refused(reason), ended=datetime.now(UTC))
     with suppress(*connection.BROKEN):
         channel = transport.open_session()

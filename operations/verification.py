@@ -12,7 +12,7 @@ from pyinfra.api.state import StateStage
 from facts.certificates import ServedCertificates, ServedState
 from facts.host_fact import FactError
 from facts.issued import IssuedCertificates, KeysAskedFor
-from facts.verification import Checks
+from facts.verification import ChecksWithSessions
 from operations.failure import refuse
 from operations.host_state import Question, ask_all, question
 from operations.operation import operation
@@ -31,6 +31,8 @@ from phoenix.site.model import Site
 from phoenix.site.roles import guest_with
 from phoenix.watch.causes import Check, Findings, Outcome, heard
 
+_Target = tuple[str, int, str]
+"""Address, port and server name of an endpoint."""
 _outcomes: dict[str, list[Outcome]] = {}
 _issued: dict[str, tuple[issued.Issued, ...] | FactError] = {}
 _asked: dict[str, tuple[issued.AskedKeys, ...] | FactError] = {}
@@ -110,7 +112,7 @@ def run_checks(
         host.noop("no check of this run is made here")
         return
     lines = ["\t".join(check.command) for check in own_checks]
-    questions: list[Question[Any]] = [question(Checks, checks=lines, room=room)]
+    questions: list[Question[Any]] = [question(ChecksWithSessions, checks=lines, room=room)]
     if issued.check(site) in chosen:
         names = [certificate.name for certificate in certificates_of(site, this)]
         questions.append(question(KeysAskedFor, names=names))
@@ -119,13 +121,16 @@ def run_checks(
     ends = [
         end.target for end, asker in askers(site).items() if certificates and asker == this.name
     ]
+    seen = _seen_by(own_checks, ends)
+    others = [end for end in ends if end not in seen]
+    if others:
+        questions.append(question(ServedCertificates, endpoints=others, ca_file=ROOTS))
+    answer, *answers = ask_all(questions)
+    if isinstance(answer, FactError):
+        raise answer
+    faults, sessions = answer
     if ends:
-        questions.append(question(ServedCertificates, endpoints=ends, ca_file=ROOTS))
-    faults, *answers = ask_all(questions)
-    if isinstance(faults, FactError):
-        raise faults
-    if ends:
-        _served[host.name] = answers.pop()
+        _served[host.name] = _in_order(ends, seen, sessions, answers.pop() if others else [])
     if answers:
         _asked[host.name], *of_ca = answers
         _issued.update((host.name, answer) for answer in of_ca)
@@ -134,6 +139,31 @@ def run_checks(
         return
     _outcomes[host.name] = [heard(c, fault) for c, fault in zip(own_checks, faults, strict=True)]
     host.noop(f"{len(own_checks)} checks run")
+
+
+def _seen_by(own_checks: Sequence[Check], ends: Sequence[_Target]) -> dict[_Target, int]:
+    """The endpoints with which a check of this host has a session, and the number of that check."""
+    verifying = {
+        check.command[1:]: number
+        for number, check in enumerate(own_checks)
+        if check.function == "tls_verifies"
+    }
+    numbers = {end: verifying.get((end[0], str(end[1]), end[2], ROOTS)) for end in ends}
+    return {end: number for end, number in numbers.items() if number is not None}
+
+
+def _in_order(
+    ends: Sequence[_Target],
+    seen: dict[_Target, int],
+    sessions: dict[int, ServedState],
+    of_others: list[ServedState] | FactError,
+) -> list[ServedState] | FactError:
+    """What each endpoint served, in their order; the error where the others could not be asked."""
+    if isinstance(of_others, FactError):
+        return of_others
+    others = iter(of_others)
+    unmade = ServedState((), None, "", "", "its check was not made")
+    return [sessions.get(seen[end], unmade) if end in seen else next(others) for end in ends]
 
 
 @operation()

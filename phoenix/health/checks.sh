@@ -1,9 +1,10 @@
-# The checks of deploys/verify.py. Called as `sh -c CHECKS checks "WARNING LEAST" TAB-SEPARATED-CHECK...`.
+# The checks of deploys/verify.py. Called as `sh -c CHECKS checks "WARNING LEAST[ sessions]" TAB-SEPARATED-CHECK...`.
 # Each check is a function below and its arguments. Up to $parallel of them run at once. Prints
 # "NUMBER<tab>FAULT" for each in order; the fault is empty when all is well, and "~" begins a warning.
 # A function says `well` where it has proven that all is well. One that says nothing was not made: a
 # program was killed, or could not start, and that is a fault, as is a check that does not finish.
 # Every check has a deadline, says what it saw, and changes nothing.
+# With `sessions` comes "session NUMBER" behind them for each `tls_verifies`, and what openssl told of its session.
 # WARNING and LEAST are percent of a file system: with less free comes a warning, then a fault.
 # `once` shares what several checks need: the answers of DNS, the states of units, and so on. Checks that need
 # the same, as the TLS session with a server, are run by one shell (`groups`), which keeps what it heard (`hear`).
@@ -375,6 +376,7 @@ tls_verifies() { # ADDRESS PORT NAME ROOT: chain to the root, and the name
     root=$4
     session "$1" "$2" "$3"
     output=$heard
+    [ -z "$tells_sessions" ] || printf '%s\n' "$heard" >"$work/session.$number"
     if is_verified "$output"; then well; return; fi
     why=$(printf '%s\n' "$output" | awk '/^depth=/ {at = $0} sub(/^verify error:num=[0-9]*:/, "") {
         print $0 (at ~ /^depth=[1-9]/ ? " (" at ")" : ""); exit}')
@@ -1003,6 +1005,15 @@ print_fault() { # NUMBER: "NUMBER<tab>FAULT" of a check that ran
     printf '%s\t%s\n' "$1" "${short:-$output}"
 }
 
+print_sessions() { # certificates and verdict; openssl also prints the session's secrets, which no log may have
+    set -- "$work"/session.*
+    [ ! -e "$1" ] || awk '
+        FNR == 1 { number = FILENAME; sub(/.*\./, "", number); print "session " number; inside = 0 }
+        /^-----BEGIN CERTIFICATE-----/ { inside = 1 }
+        inside || /^ *Verify return code:/ || /^ *Protocol *:/ || /:error:/
+        /^-----END CERTIFICATE-----/ { inside = 0 }' "$@"
+}
+
 none_made() { # REASON: the fault of every check
     number=0
     while [ "$number" -lt "$count" ]; do
@@ -1012,7 +1023,8 @@ none_made() { # REASON: the fault of every check
     exit 0
 }
 
-free=$1  # of a file system, in percent: WARNING LEAST
+free=${1% sessions} tells_sessions=  # of a file system, in percent: WARNING LEAST
+[ "$free" = "$1" ] || tells_sessions=+
 shift
 count=$#
 # /run is in memory: a full disk makes no check impossible.
@@ -1045,3 +1057,4 @@ done
 wait
 turn=0
 while [ "$turn" -lt "$count" ]; do print_fault "$turn"; turn=$((turn + 1)); done
+[ -z "$tells_sessions" ] || print_sessions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from functools import cache
 from pathlib import Path
 
 from phoenix.site.model import Frozen
@@ -35,6 +36,15 @@ def revision(root: Path) -> Revision:
     except (OSError, ValueError, subprocess.SubprocessError):
         return NONE
     return Revision(commit=commit, dirty=bool(changes))
+
+
+@cache
+def of_this_run(root: Path) -> Revision:
+    """The revision as this process first asked for it: it runs what was there then.
+
+    Each question starts git twice, which looks at every file.
+    """
+    return revision(root)
 
 
 def contains(root: Path, commit: str) -> bool | None:

@@ -205,11 +205,11 @@ def test_a_run_that_this_machine_s_own_lock_refused_is_remembered(
 def test_an_older_checkout_is_refused_and_leaves_the_lock_free(
     run: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(site_lock, "revision", lambda _: Revision(commit="a" * 40, dirty=False))
+    monkeypatch.setattr(site_lock, "of_this_run", lambda _: Revision(commit="a" * 40, dirty=False))
     first = run()
     assert site_lock.hold(first, OWNER)
     first.connector.disconnect()
-    monkeypatch.setattr(site_lock, "revision", lambda _: Revision(commit="b" * 40, dirty=False))
+    monkeypatch.setattr(site_lock, "of_this_run", lambda _: Revision(commit="b" * 40, dirty=False))
     older = OWNER.model_copy(update={"user": "older"})
     with pytest.raises(site_lock.SiteLockedError, match="--older"):
         site_lock.hold(run(), older)
