@@ -22,6 +22,7 @@ PASSWORD_TOO_SHORT = "Password does not meet the minimum strength requirements" 
 SESSION_SECONDS = 8 * 3600
 BAN_SECONDS = 3600.0
 BUCKET = 10.0  # hits at once; then one a second
+SCRYPT_N = 2**12  # what a hash of a password costs
 COOKIE = "portainer_api_key"
 
 
@@ -36,7 +37,7 @@ def _unb64(text: str) -> bytes:
 def hash_password(password: str, salt: bytes | None = None) -> str:
     """A salted scrypt hash (the real server uses bcrypt; the standard library has none)."""
     salt = salt or os.urandom(16)
-    digest = hashlib.scrypt(password.encode(), salt=salt, n=2**12, r=8, p=1)
+    digest = hashlib.scrypt(password.encode(), salt=salt, n=SCRYPT_N, r=8, p=1)
     return f"scrypt${salt.hex()}${digest.hex()}"
 
 

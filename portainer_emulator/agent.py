@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from .console import serve_exec
@@ -94,9 +94,14 @@ class Agent:
             raise HttpError(403, "Invalid request signature", "Unauthorized")
 
 
+def make_key() -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+    """A fresh key of the certificate: RSA 2048, as the real agent's."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 def self_signed_context() -> ssl.SSLContext:
-    """A fresh certificate for each start: RSA 2048, a year, ``localhost`` and our address."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    """A fresh certificate for each start: a year, ``localhost`` and our address."""
+    key = make_key()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     addresses = {"127.0.0.1"}
     with contextlib.suppress(OSError):  # no name of its own: the loopback address has to do

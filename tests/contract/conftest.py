@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from functools import cache
@@ -8,8 +9,10 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from portainer_emulator import agent
+from phoenix.portainer_api.client import PortainerClient
+from portainer_emulator import accounts, agent
 from tests.contract.harness import REAL, Portainer, emulator, real
 
 Start = Callable[..., Portainer]
@@ -23,14 +26,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An agent that does not answer is not waited for: here it never comes back."""
+    """An agent that does not answer is not waited for: here it never comes back.
+
+    Between two looks at an emulator there is no second: it does what it is asked at once.
+    """
     monkeypatch.setattr("phoenix.portainer_api.client.AGENT_SECONDS", 0.0)
+    if not REAL:
+        short = PortainerClient.__init__.__kwdefaults__ or {}
+        monkeypatch.setitem(short, "sleep", lambda seconds: time.sleep(min(seconds, 0.02)))
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_certificate_of_agents() -> Iterator[None]:
-    """Its RSA key takes longer than most of the tests."""
-    with patch.object(agent, "self_signed_context", cache(agent.self_signed_context)):
+def _cheap_keys() -> Iterator[None]:
+    """One certificate of agents, and a password's hash that costs nothing: hundreds are made."""
+    with (
+        patch.object(agent, "make_key", lambda: ec.generate_private_key(ec.SECP256R1())),
+        patch.object(agent, "self_signed_context", cache(agent.self_signed_context)),
+        patch.object(accounts, "SCRYPT_N", 2),
+    ):
         yield
 
 
