@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from phoenix.components.traefik import traefik_yml
+
 SCRIPT = (Path(__file__).parents[2] / "phoenix/health/checks.sh").read_text()
 NOT_ENDED = "this check did not finish"
 
@@ -251,12 +253,22 @@ def test_containers_are_told_apart_by_their_project(guest: Guest) -> None:
 def test_requests_go_out_together_and_one_that_fails_is_made_again(guest: Guest) -> None:
     guest.program(
         "curl",
-        'case "$*" in *-sZ*) echo "200 https://a.example/"; echo "502 https://b.example/" ;;'
+        'case "$*" in *-sZ*) echo "200 https://a.example/ 0.1"; echo "502 https://b.example/ 3.1";;'
         " *) printf 503 ;; esac",
     )
     good, bad = (f"request_gives 200 https://{name}.example/ /roots.pem" for name in "ab")
     assert guest.run_checks(good, bad) == ["", "gives 503, not 200"]
-    assert sum("-sZ" in call for call in guest.calls("curl")) == 1
+    for option in ("-sZ", "-sS"):  # all together, and the bad one by itself
+        assert sum(option in call for call in guest.calls("curl")) == 1
+
+
+def test_a_request_that_traefik_has_tried_for_long_is_not_made_again(guest: Guest) -> None:
+    guest.program("curl", 'echo "504 https://b.example/ 12.734021"')
+    assert guest.run_checks("request_gives 200 https://b.example/ /roots.pem") == [
+        "gives 504, not 200"
+    ]
+    assert not any("-sS" in call for call in guest.calls("curl"))
+    assert traefik_yml.RETRY_TIMEOUT == "10s"  # how long it tries
 
 
 def test_routers_are_asked_for_at_once(guest: Guest) -> None:
