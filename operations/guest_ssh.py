@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,24 +136,27 @@ def reachable(
         guests: those to wait for.
         known_hosts: the file on the control machine that pyinfra verifies hosts by.
         seconds: how long guests that this run has started may take, all of them together. One
-            that was running already has `_RUNNING_SECONDS`: it is silent, and does not boot.
+            that was running already has `_RUNNING_SECONDS`: it is silent, and does not boot. One
+            that this run has dialled in vain when it began is not asked again.
     """
     file = Path(known_hosts).expanduser()
     learned = read(question(GuestHostKeys, guests=tuple(guests)))
     renewals = [vmid for vmid in hostkeys.shared(learned) if _is_container(guests, vmid)]
     ends = {guest: end_of(guest) for guest in guests}
     began = time.monotonic()
-    heard = _greetings(ends, answered=[guest for guest in guests if _is_connected(guest)])
+    silent = [guest for guest in guests if _was_silent(guest)]
+    heard = _first_greetings(ends, silent)
     if not renewals and all(_is_well(guest, heard[guest], file, learned) for guest in guests):
         _are_back(guests)
         host.noop(f"{len(guests)} guests answer by SSH, and their keys are known")
         return
 
     def wait() -> None:
-        unreachable = _wait(this_host(), ends, file, {
-            guest: began + (seconds if guest.vmid in started() else min(seconds, _RUNNING_SECONDS))
-            for guest in guests
-        }, heard, learned)  # fmt: skip
+        given = {guest: min(seconds, _RUNNING_SECONDS) for guest in guests}
+        given |= dict.fromkeys(silent, 0.0)
+        given |= {guest: seconds for guest in guests if guest.vmid in started()}
+        deadlines = {guest: began + seconds for guest, seconds in given.items()}
+        unreachable = _wait(this_host(), ends, file, deadlines, heard, learned)
         _are_back(guest for guest in guests if guest not in unreachable)
         if unreachable:
             raise OperationError(
@@ -184,10 +186,26 @@ def _greetings(
     return {guest: asked.value for guest, asked in asking.items()}
 
 
+def _first_greetings(
+    ends: Mapping[hostkeys.Guest, End], silent: Sequence[hostkeys.Guest]
+) -> dict[hostkeys.Guest, Greeting]:
+    """What this run knows of its guests, or hears by asking them.
+
+    Args:
+        ends: where they are.
+        silent: those that the run has just dialled in vain.
+    """
+    known = {
+        guest: Greeting(ends[guest].hostname, f"nothing answers on {ends[guest].shown}")
+        for guest in silent
+    }
+    others = {guest: end for guest, end in ends.items() if guest not in known}
+    return known | _greetings(others, answered=list(filter(_is_connected, others)))
+
+
 def _are_back(guests: Iterable[hostkeys.Guest]) -> None:
-    for guest in guests:
-        with suppress(NoHostError):
-            connection.is_back(host.state.inventory.get_host(guest.name))
+    for target in filter(None, map(_in_inventory, guests)):
+        connection.is_back(target)
 
 
 def _wait(
@@ -280,14 +298,23 @@ def _is_connected(guest: hostkeys.Guest) -> bool:
 
     One that has gone silent since is closed (`operations.connection`).
     """
-    if guest.vmid in started():
-        return False
+    target = None if guest.vmid in started() else _in_inventory(guest)
+    open_transport = connection.transport(target) if target is not None else None
+    return open_transport is not None and open_transport.is_active()
+
+
+def _was_silent(guest: hostkeys.Guest) -> bool:
+    """Whether this run has dialled a guest in vain when it began, and has not started it since."""
+    target = None if guest.vmid in started() else _in_inventory(guest)
+    return target is not None and connection.was_silent(target)
+
+
+def _in_inventory(guest: hostkeys.Guest) -> Host | None:
     try:
         target: Host = host.state.inventory.get_host(guest.name)
     except NoHostError:
-        return False
-    open_transport = connection.transport(target)
-    return open_transport is not None and open_transport.is_active()
+        return None
+    return target
 
 
 def _key_is_known(

@@ -17,7 +17,7 @@ from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 from pyinfra.api.exceptions import NoHostError
 from typing_extensions import override
 
-from operations import guest_ssh
+from operations import connection, guest_ssh
 from operations.guest_ssh import End, greeting
 from phoenix.derived.login import host_data
 from phoenix.net import ssh_greeting
@@ -329,8 +329,7 @@ def test_a_guest_with_an_open_connection_alone_is_not_asked_again(
     file.write_text("".join(f"{guest.address} {A}\n" for guest in GUESTS))
 
     def ask() -> None:
-        answered = [guest for guest in GUESTS if guest_ssh._is_connected(guest)]
-        heard = guest_ssh._greetings(ENDS, answered=answered)
+        heard = guest_ssh._first_greetings(ENDS, [])
         assert all(guest_ssh._is_well(guest, heard[guest], file, {}) for guest in GUESTS)
 
     ask()
@@ -339,3 +338,27 @@ def test_a_guest_with_an_open_connection_alone_is_not_asked_again(
     monkeypatch.setattr(guest_ssh, "started", lambda: frozenset({1001}))
     ask()
     assert asked == ["10.0.0.21", "10.0.0.20", "10.0.0.23"]
+
+
+def test_a_guest_that_the_run_has_dialled_in_vain_is_not_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Unless the run has started it since."""
+    asked: list[str] = []
+
+    def answers(address: str, *_: object) -> bool:
+        asked.append(address)
+        return True
+
+    monkeypatch.setattr(ssh_greeting, "answers", answers)
+    inventory = Inventory(is_open=True)
+    left_out = inventory.get_host("proxy")
+    monkeypatch.setattr(connection, "was_silent", lambda host: host is left_out)
+    state = SimpleNamespace(inventory=inventory)
+    monkeypatch.setattr(guest_ssh, "host", SimpleNamespace(state=state))
+    silent = [guest for guest in GUESTS if guest_ssh._was_silent(guest)]
+    heard = guest_ssh._first_greetings(ENDS, silent)
+    assert heard[GUESTS[0]].fault == "nothing answers on 10.0.0.21:22"
+    assert asked == ["10.0.0.20"]  # of `control` there is a connection
+    monkeypatch.setattr(guest_ssh, "started", lambda: frozenset({102}))
+    assert not any(map(guest_ssh._was_silent, GUESTS))
