@@ -26,7 +26,7 @@ _OF_A_HOST = re.compile(r"\s+\[[^\]]+\]\s")
 """A line that a host wrote meanwhile: it belongs to no error of the run."""
 _COURSE = re.compile(r"\s*(?:--> )?(?:Loading\b|Disconnecting\b)")
 """Lines of pyinfra that tell how far it is, and never why it ended."""
-_NOT_REASONS = ("Success", "No changes", "Skipped", "Connected", "Ready:", "noop:")
+_NOT_REASONS = ("Success", "No changes", "Skipped", "Connected", "Ready:", "noop:", "waiting ")
 
 
 class _Model(BaseModel):

@@ -75,6 +75,16 @@ def test_hosts_of_a_batch_do_a_step_one_after_the_other() -> None:
     assert course.failures[0].reason == ["of its own", "no room"]
 
 
+def test_what_a_step_has_waited_for_is_no_reason() -> None:
+    course = course_of(
+        step(STEP, "phoenix"),
+        line(STEP, "phoenix", "waiting up to 2 s for SSH of proxy"),
+        line(STEP, "phoenix", "guest 102 (proxy): nothing answers on 10.0.0.21:22"),
+        failed(STEP, "phoenix"),
+    )
+    assert course.failures[0].reason == ["guest 102 (proxy): nothing answers on 10.0.0.21:22"]
+
+
 def test_a_guest_that_does_not_answer_is_the_first_cause() -> None:
     course = course_of(
         connect("traefik", reason="timed out"),
