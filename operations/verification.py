@@ -13,6 +13,7 @@ from facts.certificates import ServedCertificates, ServedState
 from facts.host_fact import FactError
 from facts.issued import IssuedCertificates, KeysAskedFor
 from facts.verification import ChecksWithSessions
+from operations.connection import was_silent
 from operations.failure import refuse
 from operations.host_state import Question, ask_all, question
 from operations.operation import operation
@@ -25,7 +26,7 @@ from phoenix.health.diagnosis import Diagnosis, diagnose
 from phoenix.health.paths import paths
 from phoenix.health.served import Served, askers, served
 from phoenix.health.verdict import first_cause_found, verdict
-from phoenix.runs.reporter import value
+from phoenix.runs.reporter import report, value
 from phoenix.runs.results import FIRST_CAUSE, PROVEN
 from phoenix.site.model import Site
 from phoenix.site.roles import guest_with
@@ -33,6 +34,8 @@ from phoenix.watch.causes import Check, Findings, Outcome, heard
 
 _Target = tuple[str, int, str]
 """Address, port and server name of an endpoint."""
+CHECKS_WAIT = 31
+"""Seconds: two requests of 15 s each, and a pause between (`request_gives` of checks.sh)."""
 _outcomes: dict[str, list[Outcome]] = {}
 _issued: dict[str, tuple[issued.Issued, ...] | FactError] = {}
 _asked: dict[str, tuple[issued.AskedKeys, ...] | FactError] = {}
@@ -125,6 +128,7 @@ def run_checks(
     others = [end for end in ends if end not in seen]
     if others:
         questions.append(question(ServedCertificates, endpoints=others, ca_file=ROOTS))
+    _tell_of_silent_hosts()
     answer, *answers = ask_all(questions)
     if isinstance(answer, FactError):
         raise answer
@@ -164,6 +168,15 @@ def _in_order(
     others = iter(of_others)
     unmade = ServedState((), None, "", "", "its check was not made")
     return [sessions.get(seen[end], unmade) if end in seen else next(others) for end in ends]
+
+
+def _tell_of_silent_hosts() -> None:
+    """Tell a person why the checks take longer than at other times."""
+    silent = sorted(failed.name for failed in host.state.failed_hosts if was_silent(failed))
+    if silent:
+        names = ", ".join(silent)
+        line = f"waiting up to {CHECKS_WAIT} s for what rests on {names}: no answer by SSH"
+        report("progress", host=host.name, text=line)
 
 
 @operation()

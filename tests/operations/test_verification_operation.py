@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pyinfra.api import FunctionCommand
@@ -19,6 +20,13 @@ from tests.unit.site_builder import minimal
 
 STEP = "deploys/verify.py | Verify: verdict"
 TRAEFIK, ROUTER = "Traefik (traefik.service)", "the router for shop.internal.thinkheads.ai"
+
+
+class Out:
+    """A host that has failed in a run."""
+
+    def __init__(self, name: str, state: Any) -> None:
+        self.name, self.state = name, state
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +103,16 @@ def test_host_that_failed_before_is_named(site: Site, monkeypatch: pytest.Monkey
     assert reasons["proxy"].splitlines()[-1] == (
         "(look first at worker: the run did not finish there)"
     )
+
+
+def test_who_waits_for_the_checks_is_told_what_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(verification, "report", lambda _, text, **__: told.append(text))
+    state: Any = SimpleNamespace(activated_hosts=set())
+    state.failed_hosts = {Out(name, state) for name in ("worker", "ca", "broken")}
+    state.activated_hosts = {out for out in state.failed_hosts if out.name == "broken"}
+    monkeypatch.setattr(verification, "host", SimpleNamespace(name="proxy", state=state))
+    verification._tell_of_silent_hosts()
+    state.failed_hosts = state.activated_hosts  # it answers, and a step has failed there
+    verification._tell_of_silent_hosts()
+    assert told == ["waiting up to 31 s for what rests on ca, worker: no answer by SSH"]
