@@ -5,14 +5,49 @@ Names are paths below `phoenix/`, such as "components/nginx/nginx.conf.j2".
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
+from typing_extensions import override
 
 from phoenix import shell
 
 FOLDER = Path(__file__).parent
+
+
+class _Compiled(BytecodeCache):
+    """Templates as Jinja has compiled them, kept where Python keeps compiled modules.
+
+    Jinja compares the source, its own version and Python's. Nothing is kept where Python keeps
+    nothing, or may not write.
+    """
+
+    folder = FOLDER / "__pycache__"
+
+    @override
+    def load_bytecode(self, bucket: Bucket) -> None:
+        with suppress(OSError), self._file(bucket).open("rb") as file:
+            bucket.load_bytecode(file)
+
+    @override
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if sys.dont_write_bytecode:
+            return
+        with suppress(OSError):
+            self.folder.mkdir(exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=self.folder)
+            with os.fdopen(handle, "wb") as file:
+                bucket.write_bytecode(file)
+            Path(temporary).replace(self._file(bucket))
+
+    def _file(self, bucket: Bucket) -> Path:
+        return self.folder / f"{bucket.key}.jinja"
 
 
 @cache
@@ -47,6 +82,7 @@ def _environment(is_shell: bool) -> Environment:
     # nginx.conf, units and shell: nothing here is HTML, so there is nothing to escape.
     return Environment(
         loader=FileSystemLoader(FOLDER),
+        bytecode_cache=_Compiled(),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         finalize=shell.quote if is_shell else None,
