@@ -88,7 +88,8 @@ FAULTS: Mapping[Cause, Fault] = {
     ),
     "no_route": Fault(
         "there is no route to it",
-        "check your network or VPN first, then whether the host is running",
+        "where other hosts of its network answer, it is down: look at it from the hypervisor; else "
+        "check your network or VPN",
         (
             "ip route get $address",
             "$ssh_hypervisor $power status $vmid",
