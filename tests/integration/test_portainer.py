@@ -13,6 +13,7 @@ from phoenix.components.nginx.nginx_conf import ACCESS_LOG
 from phoenix.components.portainer.compose_files import API_KEY_FILE
 from phoenix.site.names import SERVER_VOLUME
 from tests.integration.portainer_lab import ROOT_FILE, PortainerLab
+from tests.integration.project import deadline_factor
 from tests.integration.site_lab import SiteLab, seen
 from tests.integration.test_secrets import logs_with
 
@@ -224,7 +225,13 @@ def test_an_upgrade_is_taken_back_with_its_database_and_a_downgrade_is_refused(
 ) -> None:
     site, before = lab_.site, lab_.get("/system/status")["Version"]
     rows = lab_.get("/stacks")
-    run = site.project.run("deploys/portainer.py", data={"portainer_image": BROKEN})
+    # How long a server is waited for is for slow disks; that it ends, and how, is tried here.
+    impatient = site.project.variant("impatient-server")
+    seconds = f"health=database.answers,\n        deadline={round(15 * deadline_factor())}"
+    impatient.replace(
+        "deploys/portainer_trees.py", "health=database.answers,\n        deadline=120", seconds
+    )
+    run = impatient.run("deploys/portainer.py", data={"portainer_image": BROKEN})
     assert run.returncode == 1, run.explain()
     assert "the previous configuration serves again" in run.output, run.explain()
     assert (lab_.get("/system/status")["Version"], schema(lab_)) == (before, before)
