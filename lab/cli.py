@@ -125,7 +125,8 @@ def test(arguments: Sequence[str]) -> int:
         say(f"deadlines of the lab's tests: {os.environ[pace.VARIABLE]} times a quiet machine's")
     # Labs wait more than they compute: of three workers one has the other tests first. Tests
     # without a lab wait as well, for processes that they started.
-    pytest = [sys.executable, "-m", "pytest", "-n", "3", "--dist", "loadfile"]
+    workers = "4" if fast else "3"
+    pytest = [sys.executable, "-m", "pytest", "-n", workers, "--dist", "loadfile"]
     pytest += ["--no-loadscope-reorder"]  # tests/scheduling.py has the order
     say("mypy, beside the tests")
     with tempfile.TemporaryFile("w+") as said:

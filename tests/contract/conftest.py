@@ -20,7 +20,10 @@ Start = Callable[..., Portainer]
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "mode" in metafunc.fixturenames:
-        modes = ["real"] if REAL else ["sync", "async"]
+        # Most of them ask for what both models of deployment have alike: whole runs ask both.
+        both = metafunc.module.__name__.endswith(("test_client", "test_removal"))
+        later = pytest.param("async", marks=() if both else pytest.mark.long)
+        modes = ["real"] if REAL else ["sync", later]
         metafunc.parametrize("mode", modes, scope="module")
 
 

@@ -173,8 +173,22 @@ class Host:
         assert mode == 0o600, oct(mode)
 
 
+@pytest.fixture(scope="module")
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two CAs, `root` and `other`: certificate and key of each."""
+    folder = tmp_path_factory.mktemp("authorities")
+    for name in ("root", "other"):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-days", "1", "-subj", f"/CN={name}", "-keyout", folder / f"{name}.key",
+             "-out", folder / f"{name}.crt"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+    return folder
+
+
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
+def host(tmp_path: Path, authorities: Path) -> Host:
     host = Host(tmp_path)
     for folder in ("ca", "bin", "etc/acme"):
         (tmp_path / folder).mkdir(parents=True)
@@ -182,13 +196,8 @@ def host(tmp_path: Path) -> Host:
     (tmp_path / "bin/lego").chmod(0o755)
     (host.ca / "ca.cnf").write_text(CA_CONFIG.format(ca=host.ca))
     (host.ca / "index.txt").touch()
-    for name in ("root", "other"):
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-             "-nodes", "-days", "1", "-subj", f"/CN={name}", "-keyout", host.ca / f"{name}.key",
-             "-out", host.ca / f"{name}.crt"],
-            check=True, capture_output=True,
-        )  # fmt: skip
+    for file in authorities.iterdir():
+        shutil.copy(file, host.ca)
     host.lifetime(age=60, remaining=86400)
     host.write_config(
         DOMAINS="app.lab.test gw.lab.test",

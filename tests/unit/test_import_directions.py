@@ -59,21 +59,26 @@ def spoilt(copied: Path) -> Iterator[Path]:
 
 AGAINST = [
     ("phoenix/site/names.py", "phoenix.health.checks", "phoenix.site", "phoenix.health"),
+    ("phoenix/files.py", "lab.settings", "phoenix", "lab"),
+    ("facts/home.py", "operations.refusal", "facts", "operations"),
+    ("phoenix/site/names.py", "tests.conftest", "phoenix", "tests"),
+    ("operations/portainer.py", "portainer_emulator.http", "operations", "portainer_emulator"),
+]  # fmt: skip
+FURTHER = [
     ("phoenix/derived/dns.py", "phoenix.components.trust", "phoenix.derived", "phoenix.components"),
     ("phoenix/components/trust.py", "phoenix.health.page", "phoenix.components", "phoenix.health"),
     ("phoenix/secrets/store.py", "phoenix.components.trust", "phoenix.secrets",
      "phoenix.components"),
     ("phoenix/proxmox/plan.py", "phoenix.health.checks", "phoenix.proxmox", "phoenix.health"),
     ("phoenix/graph/svg.py", "phoenix.explain.explanation", "phoenix.graph", "phoenix.explain"),
-    ("phoenix/files.py", "lab.settings", "phoenix", "lab"),
     ("phoenix/cli/app.py", "deploys.context", "phoenix", "deploys"),
-    ("facts/home.py", "operations.refusal", "facts", "operations"),
-    ("phoenix/site/names.py", "tests.conftest", "phoenix", "tests"),
-    ("operations/portainer.py", "portainer_emulator.http", "operations", "portainer_emulator"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("file", "imported", "importer", "layer"), AGAINST)
+@pytest.mark.parametrize(
+    ("file", "imported", "importer", "layer"),
+    [*AGAINST, *(pytest.param(*one, marks=pytest.mark.long) for one in FURTHER)],
+)
 def test_import_against_the_layers_is_reported(
     spoilt: Path, file: str, imported: str, importer: str, layer: str
 ) -> None:
