@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,72 +15,55 @@ from portainer_emulator.store import Store
 from tests.unit.tree_host import GROUP, SHIMMED, USER, TreeHost, killed, make_host
 
 ROOT = Path(__file__).parents[2]
-PYTHON = f"#!{sys.executable} -IS"
-"""The library alone: each run of the guest's scripts starts some of these programs."""
-
 # The unit: its server migrates the database, or ends at the sight of a newer one. A "broken" one
-# migrates, and then does not answer.
-SYSTEMCTL = f"""{PYTHON}
-import datetime, json, os, re, sys
+# migrates, and then does not answer. What runs is a folder: a file for each thing that is asked.
+STARTS = f"""#!{sys.executable} -IS
+import datetime, os, re, sys
 from pathlib import Path
+sys.path.insert(0, {str(ROOT)!r})
+from portainer_emulator.store import SchemaError, Store
 fake = Path(os.environ["FAKE"])
-words = [word for word in sys.argv[1:] if not word.startswith("-")]
-state = fake / "state.json"
-with (fake / "log").open("a") as log:
-    log.write("systemctl " + " ".join(sys.argv[1:]) + "\\n")
+image = re.search("image: (.*)", (fake / "compose").read_text())[1]
+version = image.rpartition(":")[2].partition("-")[0]
+(fake / "active").touch()
 now = datetime.datetime.now(datetime.UTC)
-if words[0] in ("start", "restart"):
-    sys.path.insert(0, {str(ROOT)!r})
-    from portainer_emulator.store import SchemaError, Store
-    image = re.search("image: (.*)", (fake / "compose").read_text())[1]
-    version = image.rpartition(":")[2].partition("-")[0]
-    (fake / "active").touch()
-    found = {{"started": now.isoformat(), "running": True, "version": version, "logs": ""}}
-    try:
-        store = Store(fake / "data")
-        store.migrate(version)
-        if image.endswith("-broken"):
-            found["version"] = ""
-    except SchemaError as error:
-        found |= {{"running": False, "version": "", "logs": f"FTL {{error}}"}}
-    state.write_text(json.dumps(found))
-elif words[0] == "stop":
-    (fake / "active").unlink(missing_ok=True)
-    state.unlink(missing_ok=True)
-elif words[0] == "is-active":
-    sys.exit(not (fake / "active").exists())
-elif words[0] == "show" and "--value" in sys.argv:
-    print(now.strftime("%a %Y-%m-%d 00:00:00 UTC"))
-elif words[0] == "show":
-    print(f"ActiveState={{'active' if (fake / 'active').exists() else 'inactive'}}")
-    print("UnitFileState=enabled\\nNeedDaemonReload=no")
+found = {{"started": now.isoformat(), "running": "true", "version": version, "logs": ""}}
+try:
+    Store(fake / "data").migrate(version)
+    if image.endswith("-broken"):
+        found["version"] = ""
+except SchemaError as error:
+    found |= {{"running": "false", "version": "", "logs": f"FTL {{error}}"}}
+(fake / "server").mkdir(exist_ok=True)
+for name, value in found.items():
+    (fake / "server" / name).write_text(value)
 """
-DOCKER = f"""{PYTHON}
-import json, os, sys
-from pathlib import Path
-fake = Path(os.environ["FAKE"])
-state = fake / "state.json"
-found = json.loads(state.read_text()) if state.exists() else None
-if (fake / "docker_hangs").exists():
-    sys.exit(1)
-if sys.argv[1] == "volume":
-    print(fake / "data")
-elif found is None:
-    sys.exit(1)
-elif sys.argv[1] == "inspect":
-    print(str(found["running"]).lower(), found["started"])
-elif sys.argv[1] == "logs":
-    print(found["logs"], file=sys.stderr)
+SYSTEMCTL = """#!/bin/sh
+printf 'systemctl %s\\n' "$*" >>"$FAKE/log"
+for word; do case $word in -*) ;; *) break ;; esac; done
+case "$word $*" in
+    start\\ *|restart\\ *) exec "${0%/*}/server-starts" ;;
+    stop\\ *) rm -rf "$FAKE/active" "$FAKE/server" ;;
+    is-active\\ *) [ -e "$FAKE/active" ] ;;
+    show\\ *--value*) date -u '+%a %Y-%m-%d 00:00:00 UTC' ;;
+    show\\ *)
+        if [ -e "$FAKE/active" ]; then echo ActiveState=active; else echo ActiveState=inactive; fi
+        printf 'UnitFileState=enabled\\nNeedDaemonReload=no\\n' ;;
+esac
 """
-CURL = f"""{PYTHON}
-import json, os, sys
-from pathlib import Path
-state = Path(os.environ["FAKE"], "state.json")
-found = json.loads(state.read_text()) if state.exists() else {{"version": ""}}
-if not found["version"]:
-    print("curl: (7) Failed to connect", file=sys.stderr)
-    sys.exit(7)
-print(json.dumps({{"Version": found["version"], "InstanceID": "x"}}, separators=(",", ":")))
+DOCKER = """#!/bin/sh
+[ ! -e "$FAKE/docker_hangs" ] || exit 1
+[ "$1" != volume ] || { echo "$FAKE/data"; exit; }
+cd "$FAKE/server" 2>/dev/null || exit 1
+case $1 in
+    inspect) echo "$(cat running) $(cat started)" ;;
+    logs) cat logs >&2 ;;
+esac
+"""
+CURL = """#!/bin/sh
+version=$(cat "$FAKE/server/version" 2>/dev/null)
+[ -n "$version" ] || { echo "curl: (7) Failed to connect" >&2; exit 7; }
+printf '{"Version":"%s","InstanceID":"x"}\\n' "$version"
 """
 
 
@@ -96,7 +80,10 @@ class Server:
             monkeypatch.setattr(database, name, value)
         self.compose = top / "etc/demo/compose.yml"
         (top / "fake/compose").symlink_to(self.compose)
-        for name, text in (("systemctl", SYSTEMCTL), ("docker", DOCKER), ("curl", CURL)):
+        programs = {
+            "systemctl": SYSTEMCTL, "server-starts": STARTS, "docker": DOCKER, "curl": CURL
+        }  # fmt: skip
+        for name, text in programs.items():
             (top / "bin" / name).write_text(text)
             (top / "bin" / name).chmod(0o755)
         self.data = top / "fake/data"
@@ -124,8 +111,8 @@ class Server:
     @property
     def version(self) -> str:
         """What the server answers; empty where it does not."""
-        state = self.host.top / "fake/state.json"
-        return str(json.loads(state.read_text())["version"]) if state.exists() else ""
+        version = self.host.top / "fake/server/version"
+        return version.read_text() if version.exists() else ""
 
     def note(self, text: str) -> None:
         """Something that Portainer learns while it runs."""
@@ -227,7 +214,7 @@ def test_a_downgrade_is_refused_at_once_with_the_cause_and_the_way_back(server: 
     done = server.host.install(server.tree("2.21.0"))
     assert "phoenix restore FILE --part portainer --replace" in done.stderr, done.stderr
     # The way back that was told.
-    (server.host.top / "fake/state.json").unlink()
+    shutil.rmtree(server.host.top / "fake/server")
     (server.data / "portainer.db").write_bytes((server.kept / "portainer.db").read_bytes())
     assert server.host.install(server.tree("2.33.1")).code == 0
     assert (server.version, server.noted) == ("2.33.1", "learnt by 2.33.1")
