@@ -138,6 +138,7 @@ class Host:
                 "CA": str(self.ca),
                 "PHOENIX_ACME_ETC": str(self.base / "etc"),
                 "PHOENIX_ACME_VAR": str(self.base / "var"),
+                "PHOENIX_ACME_RUN": str(self.base / "run"),
                 **environment,
             },
             stdin=subprocess.PIPE,
@@ -660,3 +661,69 @@ def test_names_of_a_time_come_and_go(host: Host) -> None:
         assert ("f" * 64 if words else "5ca1ab1e") in shown, "the proof of just these names"
         assert host.run()[0] == "unchanged\n", "the next run, and the timer, leave them"
     assert host.reloads == 3
+
+
+@pytest.fixture
+def found(host: Host) -> Host:
+    """One whose pair was found to fit, and that has counted openssl's processes since."""
+    host.run()
+    real = shutil.which("openssl")
+    (host.base / "bin/openssl").write_text(
+        f'#!/bin/sh\necho >>{host.base}/asked\nexec {real} "$@"\n'
+    )
+    (host.base / "bin/openssl").chmod(0o755)
+    assert host.status()["due"] == ""
+    asked = processes(host)
+    assert asked > 0
+    assert host.status() == host.status()
+    assert processes(host) == asked, "what was found of this very pair is known"
+    return host
+
+
+def processes(host: Host) -> int:
+    return len((host.base / "asked").read_text().splitlines())
+
+
+def test_a_pair_that_fits_is_told_as_before_without_openssl(found: Host) -> None:
+    known = found.status()
+    shutil.rmtree(found.base / "run")
+    assert found.status() == known
+    assert stat.S_IMODE((found.base / "run").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("file", ["fullchain.pem", "privkey.pem"])
+def test_a_pair_whose_bytes_have_changed_is_judged_anew(found: Host, file: str) -> None:
+    path = found.link / file
+    before, data = path.stat(), path.read_bytes()
+    other = {
+        "fullchain.pem": (found.ca / "other.crt").read_bytes(),
+        "privkey.pem": (found.ca / "other.key").read_bytes(),
+    }[file]
+    path.write_bytes(other)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert found.status()["due"] == "key does not match"
+    path.write_bytes(data)
+    assert found.status()["due"] == ""
+
+
+def test_a_pair_that_another_root_does_not_prove_is_judged_anew(found: Host) -> None:
+    found.write_config(ROOT=str(found.ca / "other.crt"))
+    assert found.status()["due"] == "does not chain to the root"
+    assert found.status()["due"] == "does not chain to the root"
+
+
+def test_names_and_time_are_asked_of_a_known_pair_as_well(found: Host) -> None:
+    found.write_config(DOMAINS="app.lab.test more.lab.test")
+    assert found.status()["due"] == "names differ"
+    found.write_config(DOMAINS="app.lab.test gw.lab.test", RENEW_FRACTION="2")
+    note = found.base / "run/gateway"
+    lines = note.read_text().splitlines()
+    note.write_text("\n".join([*lines[:4], "1 2", *lines[5:]]) + "\n")
+    assert found.status()["due"] == "expired"
+
+
+@pytest.mark.parametrize("content", ["", "junk\n" * 3, "junk\n" * 9])
+def test_a_note_that_is_damaged_is_none(found: Host, content: str) -> None:
+    known = found.status()
+    (found.base / "run/gateway").write_text(content)
+    assert found.status() == known
