@@ -40,7 +40,9 @@ _CONTAINER = (
     )
     + "]"
 )
-_VOLUME = f'["volume",{{{{json (index .Labels "{_PROJECT}")}}}},{{{{json .Name}}}},{{{{json .Mountpoint}}}},'  # noqa: E501
+_VOLUME = (
+    f'["volume",{{{{json (.Label "{_PROJECT}")}}}},{{{{json .Name}}}},{{{{json .Mountpoint}}}},'
+)
 
 # What goes between the list and the look is asked for again. Without Docker there are no projects;
 # a Docker that does not answer is an error.
@@ -52,8 +54,7 @@ command -v docker >/dev/null || exit 0
 for look in 1 2 3; do
  out=; c=$(docker ps --all --quiet --filter "label=$label" 2>&1) || { echo "$c"; exit 1; }
  [ -z "$c" ] || out=$(docker inspect --format "$container" $c 2>&1) || continue
- v=$(docker volume ls --quiet --filter "label=$label" 2>&1) || { echo "$v"; exit 1; }
- vs=; [ -z "$v" ] || vs=$(docker volume inspect --format "$volume" $v 2>&1) || continue
+ vs=$(docker volume ls --filter "label=$label" --format "$volume" 2>&1) || { echo "$vs"; exit 1; }
  [ -z "$out" ] || printf '%s\n' "$out"
  [ -z "$vs" ] || printf '%s\n' "$vs" | while IFS= read -r line; do
   size=null
@@ -65,7 +66,7 @@ for look in 1 2 3; do
  done
  exit 0
 done
-echo "its containers change faster than they can be listed: $out $vs"; exit 1
+echo "its containers change faster than they can be listed: $out"; exit 1
 """,
 )
 
