@@ -146,7 +146,8 @@ has_room() { # PATH...: none of their file systems is full, in bytes or in files
 }
 
 is_called() { # NAME: by which Proxmox VE and everybody's logs know this machine; nothing of ours rests on it
-    name=$(uname -n | tr A-Z a-z) && [ -n "$name" ] || { echo "uname gives no answer"; return; }
+    name=$(uname -n) && [ -n "$name" ] || { echo "uname gives no answer"; return; }
+    case "$name" in *[A-Z]*) name=$(printf '%s\n' "$name" | tr A-Z a-z) ;; esac
     # A dot of the declared name is a hyphen in its label.
     if [ "${name%%.*}" = "$1" ] || [ "$(printf %s "$name" | tr . -)" = "$1" ]; then well; return; fi
     echo "~it calls itself $(uname -n), and is declared as $1: hostnamectl set-hostname $1"
@@ -210,7 +211,9 @@ clock_agrees() { # URL: with the clock of the machine there, or certificates see
     there=$(curl -skI --max-time 5 "$1")
     case "$newline$there" in *"$newline"[Dd]ate:*) there=${there#*[Dd]ate: } there=${there%%[![:print:]]*} ;; *) there= ;; esac
     [ -n "$there" ] || { well; return; }  # that it does not answer, other checks tell
-    difference=$(($(date +%s) - $(date -d "$there" +%s)))
+    set -- $there  # "Fri, 27 Nov 2026 21:30:00 GMT" (RFC 9110, section 5.6.7)
+    seconds_of "$3" "$2" "$5" "$4"
+    difference=$(($(date +%s) - seconds))
     if [ "${difference#-}" -le 60 ]; then well; return; fi
     word="ahead of"
     [ "$difference" -gt 0 ] || word=behind
@@ -259,8 +262,9 @@ look_up() { # NAME...: "NAME STATUS ADDRESS..." of each that the name server ans
 }
 
 all_names() { # every name that a check of this run asks about
-    words_of names_resolve | tr '\t' '\n' | sed 's/=.*//'
-    words_of name_is_unknown
+    printf '%s' "$checks" | awk -F "$tab" '
+        $1 == "names_resolve" { for (i = 2; i <= NF; i++) { sub(/=.*/, "", $i); print $i } }
+        $1 == "name_is_unknown" { print $2 }'
 }
 
 all_looked_up() { look_up $(all_names); }
@@ -1040,8 +1044,11 @@ work=$(mktemp -d -p /run phoenix-checks.XXXXXX 2>/dev/null) || work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 checks=
 for check; do checks=$checks$check$newline; done
-root=$(words_of tls_verifies | head -n 1)
-root=${root##*"$tab"}
+root=$newline$checks
+case "$root" in
+*"${newline}tls_verifies$tab"*) root=${root#*"${newline}tls_verifies$tab"} root=${root%%"$newline"*} root=${root##*"$tab"} ;;
+*) root= ;;
+esac
 now=$(date +%s)
 mkfifo "$work/turns" || none_made "no file can be created in $work"
 exec 3<>"$work/turns"
