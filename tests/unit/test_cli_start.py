@@ -22,14 +22,19 @@ from tests.unit.test_cli_help import VERBS as COMMANDS
 from tests.unit.test_kept_names import settle
 
 _MODULES = """
-import json, sys
+import json, os, sys
 from phoenix.cli.app import main
-sys.argv = ["phoenix", *json.loads(sys.argv[1])]
-try:
-    main()
-except SystemExit:
-    pass
-sys.stderr.write("\\n" + json.dumps(sorted(sys.modules)))
+runs = json.loads(sys.argv[1])
+for words, environment in runs:
+    before = set() if words is runs[0][0] else set(sys.modules)
+    os.environ.update(environment)
+    sys.argv = ["phoenix", *words]
+    try:
+        main()
+    except SystemExit:
+        pass
+    sys.stdout.flush()
+    sys.stderr.write("\\n" + json.dumps(sorted(set(sys.modules) - before)))
 """
 SLOW = ("pyinfra", "pyinfra_cli", "gevent", "paramiko", "cryptography", "requests", "bcrypt",
         "jinja2", "pyrage", "proxmoxer")  # fmt: skip
@@ -41,14 +46,18 @@ SITE = ("phoenix.site.model", "phoenix.declaration", "phoenix.derived", "phoenix
 
 def imported(*words: str, cwd: Path, environment: dict[str, str] | None = None) -> set[str]:
     """The modules that a process has which runs `phoenix` with these words."""
+    return added((words, environment or {}), cwd=cwd)[0]
+
+
+def added(*runs: tuple[tuple[str, ...], dict[str, str]], cwd: Path) -> list[set[str]]:
+    """The modules that one process has after the first run, and that each further one adds."""
     process = subprocess.run(
-        [sys.executable, "-c", _MODULES, json.dumps(words)],
+        [sys.executable, "-c", _MODULES, json.dumps(runs)],
         cwd=cwd,
-        env={"PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONPATH": str(ROOT),
-             **(environment or {})},
+        env={"PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
-    return set(json.loads(process.stderr.rpartition("\n")[2]))
+    return [set(json.loads(line)) for line in process.stderr.split("\n")[-len(runs) :]]
 
 
 def of(modules: set[str], *packages: str) -> list[str]:
@@ -76,10 +85,11 @@ def test_completion_of_verbs_imports_no_verb(tmp_path: Path) -> None:
     assert of(modules, *SLOW, *SITE, "rich", "phoenix.cli.doctor") == []
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_completion_of_options_imports_no_site(tmp_path: Path, verb: str) -> None:
-    modules = imported(cwd=tmp_path, environment=completing(f"phoenix {verb} --"))
-    assert of(modules, *SLOW, *SITE, "rich") == []
+def test_completion_of_options_imports_no_site(tmp_path: Path) -> None:
+    found = added(*(((), completing(f"phoenix {verb} --")) for verb in VERBS), cwd=tmp_path)
+    for verb, modules in zip(VERBS, found, strict=True):
+        assert of(modules, *SLOW, *SITE, "rich") == [], verb
+    assert all(of(set[str]().union(*found), f"phoenix.cli.{VERBS[verb].module}") for verb in VERBS)
 
 
 @pytest.mark.parametrize(
