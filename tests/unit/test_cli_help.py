@@ -149,19 +149,33 @@ def test_usage_errors_are_no_success() -> None:
         assert phoenix(*words).exit_code == 64, words
 
 
-def completed(words: str, cwd: Path) -> tuple[list[str], str]:
-    """What bash would be offered for the last of `words`, and what was written to stderr."""
+COMPLETES = """
+import os, runpy, sys
+for words in sys.argv[1:]:
+    os.environ.update(COMP_WORDS=words, COMP_CWORD=str(len(words.split(" ")) - 1))
+    sys.argv = ["phoenix"]
+    try:
+        runpy.run_module("phoenix", run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, end.code
+    for stream in (sys.stdout, sys.stderr):
+        stream.write("\\f")
+"""
+
+
+def completed(cwd: Path, *lines: str) -> list[tuple[list[str], str]]:
+    """What bash would be offered for the last word of each line, and what was written to stderr."""
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONPATH": str(ROOT),
-        "_PHOENIX_COMPLETE": "complete_bash", "COMP_WORDS": words,
-        "COMP_CWORD": str(len(words.split(" ")) - 1),
+        "_PHOENIX_COMPLETE": "complete_bash",
     }  # fmt: skip
     process = subprocess.run(
-        [sys.executable, "-m", "phoenix"], cwd=cwd, env=environment, capture_output=True,
+        [sys.executable, "-c", COMPLETES, *lines], cwd=cwd, env=environment, capture_output=True,
         text=True, timeout=60, check=False,
     )  # fmt: skip
     assert process.returncode == 0, process
-    return process.stdout.split(), process.stderr
+    streams = (process.stdout.split("\f")[:-1], process.stderr.split("\f")[:-1])
+    return [(said.split(), errors) for said, errors in zip(*streams, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -170,35 +184,37 @@ def completed(words: str, cwd: Path) -> tuple[list[str], str]:
 )  # fmt: skip
 def test_completion_knows_the_names_of_the_site(project: Path, verb: str) -> None:
     zone = "internal.thinkheads.ai"
-    assert completed(f"phoenix {verb} qd", project) == (
+    by_word = completed(project, *(f"phoenix {verb} {word}" for word in ("qd", "ngin", "")))
+    assert by_word[0] == (
         ["qdrant", "qdrant_service", f"qdrant.{zone}", "qdrant_service-production",
          f"qdrant.stack.{zone}"], "",
     )  # fmt: skip
-    assert completed(f"phoenix {verb} ngin", project) == (
-        ["nginx-phoenix", "nginx", f"nginx-phoenix.host.{zone}"], "",
-    )  # fmt: skip
-    every = set(completed(f"phoenix {verb} ", project)[0])
+    assert by_word[1] == (["nginx-phoenix", "nginx", f"nginx-phoenix.host.{zone}"], "")
+    every = set(by_word[2][0])
     site = load_site(project / "inventories")
     assert every - {"all"} == set(names(site)), "every verb offers the same names"
     assert ("all" in every) == (verb in ("plan", "sync"))
 
 
 def test_completion_knows_secrets_and_stacks(project: Path) -> None:
-    assert completed("phoenix secrets rotate portainer_ad", project) == (
-        ["portainer_admin_password"], "",
-    )  # fmt: skip
-    every = completed("phoenix secrets rotate portainer_admin_password ", project)[0]
-    assert {"traefik_dashboard_password", "qdrant_service_api_key"} <= set(every)
-    assert "qdrant_service" in completed("phoenix add service x --stack qd", project)[0]
+    one, every, stack = completed(
+        project,
+        "phoenix secrets rotate portainer_ad",
+        "phoenix secrets rotate portainer_admin_password ",
+        "phoenix add service x --stack qd",
+    )
+    assert one == (["portainer_admin_password"], "")
+    assert {"traefik_dashboard_password", "qdrant_service_api_key"} <= set(every[0])
+    assert "qdrant_service" in stack[0]
 
 
 def test_completion_knows_the_verbs(project: Path) -> None:
-    assert completed("phoenix val", project) == (["validate"], "")
+    assert completed(project, "phoenix val") == [(["validate"], "")]
 
 
 def test_completion_is_silent_where_there_is_no_usable_site(project: Path) -> None:
-    assert completed("phoenix explain -i /nowhere/x.py q", project) == ([], "")
+    assert completed(project, "phoenix explain -i /nowhere/x.py q") == [([], "")]
     (project / "inventories" / "phoenix.py").write_text("raise RuntimeError('no site')\n")
-    assert completed("phoenix explain q", project) == ([], "")
+    assert completed(project, "phoenix explain q") == [([], "")]
     (project / "inventories" / "phoenix.py").write_text("import sys; sys.exit('none')\n")
-    assert completed("phoenix sync q", project) == ([], "")
+    assert completed(project, "phoenix sync q") == [([], "")]
