@@ -262,6 +262,12 @@ class Client:
                 f"{request}: the API's certificate is not the expected one: {error}. fix: check "
                 "proxmox_fingerprint or proxmox_ca_file against the hypervisor's certificate"
             ) from None
+        except requests.exceptions.TooManyRedirects as error:
+            where = error.response.headers["location"] if error.response is not None else "?"
+            raise ProxmoxError(
+                f"{request}: the answer redirects to {where}, which must not see the token. "
+                "fix: set proxmox_api to the API's own address"
+            ) from None
         except requests.exceptions.RequestException as error:
             if method == "GET" or _never_sent(error):
                 raise SilentError(f"{request}: no answer: {_reason(error)}") from None

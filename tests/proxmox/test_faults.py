@@ -154,7 +154,7 @@ def test_an_api_that_hangs(
     pve.fake.time_scale = 0.0
 
 
-def test_an_api_that_sends_on_is_not_followed_with_the_token(
+def test_a_redirect_is_not_followed_with_the_token(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def sends_on(*_: Any, **__: Any) -> requests.Response:
@@ -164,7 +164,7 @@ def test_an_api_that_sends_on_is_not_followed_with_the_token(
         return answer
 
     monkeypatch.setattr(HttpsAdapter, "send", sends_on)
-    with pytest.raises(UnreachableError, match=r"it sends on to https://elsewhere\.test/"):
+    with pytest.raises(ProxmoxError, match=r"redirects to https://elsewhere\.test/"):
         client.get("version")
 
 
