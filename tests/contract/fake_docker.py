@@ -3,7 +3,6 @@
 It goes the CLI's way (DOCKER_HOST, so the signing proxy, TLS and the agent) with the CLI's words.
 """
 
-import http.client
 import json
 import os
 import re
@@ -79,13 +78,22 @@ body = {
 }
 action = words[1] if words[0] == "stack" else "up" if "up" in words else "down"
 host = urlsplit(os.environ["DOCKER_HOST"])
-connection = http.client.HTTPConnection(host.hostname or "docker", host.port, timeout=60)
 if host.scheme == "unix":
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(host.path)
-connection.request("POST", f"/double/{action}", json.dumps(body))
-answer = connection.getresponse()
-text = answer.read().decode()
-if answer.status != 200:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(60)
+    connection.connect(host.path)
+else:
+    connection = socket.create_connection((host.hostname, host.port), timeout=60)
+sent = json.dumps(body).encode()
+head = f"POST /double/{action} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n"
+connection.sendall(f"{head}Content-Length: {len(sent)}\r\n\r\n".encode() + sent)
+with connection.makefile("rb") as answer:  # http.client takes longer to import than all the rest
+    status = answer.readline().split()[1]
+    length = 0
+    while line := answer.readline().strip():
+        name, _, value = line.partition(b":")
+        length = int(value) if name.lower() == b"content-length" else length
+    text = answer.read(length).decode()
+if status != b"200":
     sys.stderr.write(text)
     sys.exit(1)

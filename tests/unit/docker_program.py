@@ -10,9 +10,12 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False  # as of `typing`, whose import takes longer than most of what is asked here
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, NoReturn
 
 HOME = Path(os.environ.get("DOCKER_HOME", "/nonexistent"))
 STATE = HOME / "state.json"

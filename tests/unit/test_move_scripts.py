@@ -20,6 +20,12 @@ from phoenix.shell import Script
 
 PROJECT = "shop-production"
 LABEL = "com.docker.compose.project"
+PROGRAM = f"""
+import sys
+sys.path.append({str(Path(__file__).parent)!r})
+import docker_program
+docker_program.main(sys.argv[1:])
+"""
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="owners need root")
 
 
@@ -32,8 +38,7 @@ class End:
     def __post_init__(self) -> None:
         (self.top / "bin").mkdir(parents=True)
         program = self.top / "bin/docker"
-        script = Path(__file__).parent / "docker_program.py"
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{script}" "$@"\n')
+        program.write_text(f"#!{sys.executable} -IS{PROGRAM}")
         program.chmod(0o755)
         self.write({"containers": [], "volumes": {}, "networks": {}})
 
