@@ -54,6 +54,17 @@ def test_a_name_is_told_hop_by_hop_even_when_well(site: Site) -> None:
     assert lines[-1].startswith("all is well")
 
 
+def test_a_request_that_arrives_is_not_said_to_go_by_a_host_that_was_not_seen(site: Site) -> None:
+    """As one of two gateways that is out, or one that serves and lets no operator in."""
+    outcomes = [Outcome(check, "") for check in checks(site) if check.host != "gateway"]
+    diagnosis = diagnose(site, paths(site), Findings(outcomes, {"gateway": "no route"}))
+    stream = io.StringIO()
+    doctor.print_report(Console(file=stream), doctor.Report.of("a site", "", diagnosis))
+    (well,) = (line for line in stream.getvalue().splitlines() if line.startswith("ok  https://sh"))
+    assert "gateway (silent)" in well
+    assert well.count("(silent)") == 1
+
+
 def test_status_of_a_broken_site(site: Site) -> None:
     hosts = {host.name for host in site.hosts}
     silent = {"worker": "No route to host " * 20}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
@@ -79,7 +79,8 @@ def print_report(console: Console, report: Report) -> None:
             _indented(console, f"the same stops: {names}")
             console.print()
     if not report.name:
-        _tell_well(console, well)
+        causes = [cause for cause in (report.first_cause, *report.other_causes) if cause]
+        _tell_well(console, well, {cause.host for cause in causes if cause.layer == "reach"})
     if left := words(report.undeclared):
         console.print(f"no fault, but there {left}: `phoenix status` has the commands")
     if report.ok:
@@ -137,13 +138,14 @@ def _tell_path(console: Console, path: PathReport) -> None:
     tables.show(console, f"{path.name}: {word}", ["", "", "", ""], rows)
 
 
-def _tell_well(console: Console, well: Sequence[PathReport]) -> None:
-    """Requests by name with their way; what they rest on by its kind."""
+def _tell_well(console: Console, well: Sequence[PathReport], silent: Collection[str]) -> None:
+    """Requests by name with their way, and who of it is silent; what they rest on by its kind."""
     rows: list[tuple[tables.Cell, ...]] = []
     for path in well:
         if path.kind == "request":
             way = dict.fromkeys(name for hop in path.hops for name in (hop.source, hop.target))
-            rows.append((tables.state("ok"), path.name, " → ".join(way)))
+            said = (f"{name} (silent)" if name in silent else name for name in way)
+            rows.append((tables.state("ok"), path.name, " → ".join(said)))
     for kind, plural in _KINDS.items():
         names = [
             path.hops[0].source if kind in _OF_HOSTS else path.name
