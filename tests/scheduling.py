@@ -37,7 +37,9 @@ FIRST = (
     "proxmox/test_cut.py", "proxmox/test_whole_site.py", "contract/test_swarm_stacks.py",
     "contract/test_client.py", "unit/test_acme_script.py", "proxmox/test_placement.py",
     "unit/test_wheel.py", "contract/test_operations.py", "unit/test_cli_start.py",
-    "unit/test_check_script.py",
+    "unit/test_check_script.py", "proxmox/test_faults.py", "unit/test_runs_child.py",
+    "deploys/test_add_a_component.py", "unit/test_bytecode.py", "unit/test_ca_rotate_script.py",
+    "unit/test_import_directions.py",
 )  # fmt: skip
 """Files that take longest, in this order: a long one at the end keeps one worker waiting for the
 other."""
