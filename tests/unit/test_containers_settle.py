@@ -82,7 +82,7 @@ def test_plan_and_check_agree(guest: Guest, case: str) -> None:
     ]
     guest.program(
         "docker",
-        f'case "$1" in ps) echo "shop web shop-web-1 {seen.state} {seen.status}" ;;\n'
+        f'case "$1" in ps) echo "c bridge\tshop\tweb shop-web-1 {seen.state} {seen.status}" ;;\n'
         f'inspect) echo "/shop-web-1 {seen.restarts} {at[0]} {at[1]}" ;; esac',
     )
     guest.program(
