@@ -34,6 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Only now and then would they differ (by PYTHONHASHSEED), and then nothing runs at all.
     Files then come in the order of `tests/scheduling.py`.
     """
+    examples.mark_long_cases(items)
     unstable = [item.nodeid for item in items if _DIFFERS_BY_PROCESS.search(item.nodeid)]
     if unstable:
         raise pytest.UsageError("give these tests `ids`:\n" + "\n".join(unstable))

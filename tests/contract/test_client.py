@@ -240,6 +240,7 @@ def test_missing_image_touches_no_container(site: Site) -> None:
     assert site.client.posted == posted + 1, "one pull, no deployment"
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("fault", ["unhealthy", "crash"])
 def test_failed_update_is_put_back_with_the_logs_shown(site: Site, fault: str) -> None:
     site.converge(site.desired())

@@ -87,6 +87,7 @@ def test_version_8_prefers_a_node_for_each_by_groups(
     assert list(availability.together(client, plan.guests, plan.settings)) == []
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("version", ["8.4.1", "9.1.2"])
 def test_beside_a_group_of_all_guests(
     cluster: Pve, client: Client, planned: Planned, version: str

@@ -126,6 +126,7 @@ def available(client: Client, plan: Plan) -> list[str]:
     return lines
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("version", ["8.4.1", "9.1.2"])
 def test_high_availability_by_groups_and_by_rules(
     pve: Pve, client: Client, planned: Planned, version: str

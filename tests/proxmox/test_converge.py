@@ -78,6 +78,7 @@ def test_keys_are_encoded_once_for_the_form_and_once_for_the_api(
     assert all(text.startswith("ssh-ed25519%20AAAA") for text in sent), sent
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize(
     ("vmid", "update", "expected"),
     [

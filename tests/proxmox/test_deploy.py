@@ -145,6 +145,7 @@ def test_what_only_root_may_set_is_set_by_pct(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may run pct")
+@pytest.mark.long
 def test_what_only_root_may_set_reaches_a_guest_of_another_node(
     tmp_path: Path, moved: Site, pve: Pve, fakepve_url: str, fakepve_cafile: str, greeters: None
 ) -> None:
@@ -173,6 +174,7 @@ def test_what_only_root_may_set_reaches_a_guest_of_another_node(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may run pct")
+@pytest.mark.long
 def test_a_folder_that_is_not_there_is_named_before_the_first_write(
     tmp_path: Path, moved: Site, pve: Pve, fakepve_url: str, fakepve_cafile: str
 ) -> None:
@@ -216,6 +218,7 @@ def test_a_port_that_the_firewall_would_close_is_told_before_the_first_write(
     assert pve.writes() == []
 
 
+@pytest.mark.long
 def test_a_node_that_is_down_holds_up_its_own_guests_and_a_move_asks_first(
     tmp_path: Path, moved: Site, pve: Pve, fakepve_url: str, fakepve_cafile: str, greeters: None
 ) -> None:
@@ -258,11 +261,11 @@ def test_off_is_a_message_and_nothing_else(tmp_path: Path, moved: Site, pve: Pve
     assert pve.fake.requests == []
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "fault",
-    ["no token", "task", *(pytest.param(one, marks=pytest.mark.long)
-                           for one in ("bad setting", "template", "by hand"))],
-)  # fmt: skip
+    ["task", "no token", "bad setting", "template", "by hand"],
+)
 def test_a_fault_is_a_reason_and_a_non_zero_exit(
     tmp_path: Path, moved: Site, pve: Pve, fakepve_url: str, fakepve_cafile: str, fault: str,
 ) -> None:  # fmt: skip

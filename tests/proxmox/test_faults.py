@@ -113,9 +113,8 @@ def test_lost_quorum(pve: Pve, client: Client, planned: Planned) -> None:
     finishes(pve, client, planned)
 
 
-@pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2, 3))]
-)
+@pytest.mark.fast_cases(1)
+@pytest.mark.parametrize("seed", range(4))
 def test_a_flaky_network(pve: Pve, client: Client, planned: Planned, seed: int) -> None:
     """One answer in twelve is lost, of writes too: what happened is looked up, not guessed."""
     pve.fake._random.seed(seed)

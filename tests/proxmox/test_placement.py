@@ -62,6 +62,7 @@ def sent(pve: Pve) -> list[tuple[str, dict[str, str]]]:
     return [(path.removeprefix("nodes/"), body) for _, path, body in pve.writes()]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_vm_moves_while_it_runs(
     cluster: Pve, client: Client, planned: Planned, shared: bool

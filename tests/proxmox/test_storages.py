@@ -116,6 +116,7 @@ def test_a_node_that_is_not_there_is_told_with_those_that_are(
     assert pve.writes() == []
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("setting", ["lifecycle_snapshots", "snapshot_before_change"])
 @pytest.mark.parametrize("kind", ["dir", "nfs"])
 def test_snapshots_where_a_storage_has_none_are_refused_before_the_first_write(
@@ -148,6 +149,7 @@ def test_a_raw_disk_on_a_directory_has_no_snapshot(
     assert pve.writes() == []
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("kind", TYPES)
 def test_guests_are_made_on_every_kind_of_storage(
     pve: Pve, client: Client, planned: Planned, kind: str
@@ -191,6 +193,7 @@ def cell(site: Site, pve: Pve, client: Client, planned: Planned, kind: str, what
     return plan
 
 
+@pytest.mark.fast_cases(6)
 @pytest.mark.parametrize(("kind", "what"), [one for one in CELLS if one[1] in CANNOT[one[0]]])
 def test_what_a_type_cannot_is_told_before_the_first_write(
     site: Site, pve: Pve, client: Client, planned: Planned, kind: str, what: str
@@ -202,6 +205,7 @@ def test_what_a_type_cannot_is_told_before_the_first_write(
     assert pve.writes() == []
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(("kind", "what"), [one for one in CELLS if one[1] not in CANNOT[one[0]]])
 def test_what_a_type_can_is_done(
     site: Site, pve: Pve, client: Client, planned: Planned, kind: str, what: str

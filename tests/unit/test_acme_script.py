@@ -334,6 +334,7 @@ def test_due_by_share_of_lifetime(host: Host, age: int, remaining: int, reason: 
     assert host.status()["due"] == reason
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
@@ -506,6 +507,7 @@ def test_killed_after_swap_with_a_pair_the_check_refuses(host: Host) -> None:
     assert host.serial == old
 
 
+@pytest.mark.fast_cases(3)
 @pytest.mark.parametrize("delay", [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7])
 def test_killed_at_any_point_converges(host: Host, delay: float) -> None:
     host.run()

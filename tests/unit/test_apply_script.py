@@ -665,6 +665,7 @@ def _previous_after(machine: TreeHost) -> Path:
     return (machine.base / "current").resolve()
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("tampered", ["config", "manifest", "params", "gone"])
 def test_a_tampered_generation_is_not_put_back(machine: TreeHost, tampered: str) -> None:
     one = _previous_after(machine)

@@ -149,6 +149,7 @@ def test_a_snapshot_is_restored_to_prove_it_once(guest: Guest) -> None:
     assert not (guest.var / "scratch").exists()
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("harm", "said"),
     [

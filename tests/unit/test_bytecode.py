@@ -12,6 +12,7 @@ import pytest
 from phoenix.place import PROJECT
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("keeps", [True, False])
 def test_a_run_keeps_compiled_modules_as_the_operator_wants(tmp_path: Path, keeps: bool) -> None:
     environment = {

@@ -178,10 +178,8 @@ def completed(cwd: Path, *lines: str) -> list[tuple[list[str], str]]:
     return [(said.split(), errors) for said, errors in zip(*streams, strict=True)]
 
 
-@pytest.mark.parametrize(
-    "verb", ["plan", "doctor", *(pytest.param(one, marks=pytest.mark.long)
-                                 for one in ("sync", "explain"))]
-)  # fmt: skip
+@pytest.mark.fast_cases(1)
+@pytest.mark.parametrize("verb", ["plan", "doctor", "sync", "explain"])
 def test_completion_knows_the_names_of_the_site(project: Path, verb: str) -> None:
     zone = "internal.thinkheads.ai"
     by_word = completed(project, *(f"phoenix {verb} {word}" for word in ("qd", "ngin", "")))

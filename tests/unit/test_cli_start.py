@@ -92,9 +92,10 @@ def test_completion_of_options_imports_no_site(tmp_path: Path) -> None:
     assert all(of(set[str]().union(*found), f"phoenix.cli.{VERBS[verb].module}") for verb in VERBS)
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "verb",
-    ["plan", *(pytest.param(one, marks=pytest.mark.long) for one in ("sync", "doctor", "explain"))],
+    ["plan", "sync", "doctor", "explain"],
 )
 def test_completion_of_names_loads_the_site_and_nothing_slow(project: Path, verb: str) -> None:
     modules = imported(cwd=project, environment=completing(f"phoenix {verb} ngin"))
@@ -111,6 +112,7 @@ def test_completion_of_names_loads_the_site_and_nothing_slow(project: Path, verb
     assert of(modules, *SLOW, "rich", "phoenix.components", "phoenix.health") == []
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("words", [["validate"], ["explain", "qdrant"], ["graph"]])
 def test_offline_verbs_import_no_connection(project: Path, words: list[str]) -> None:
     modules = imported(*words, cwd=project)

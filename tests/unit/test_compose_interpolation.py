@@ -133,6 +133,7 @@ def test_defaults_make_every_accepted_template_complete(text: str, values: dict[
     assert interpolate(text, everything).unset == ()
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     "text",
     ["${A:-" * 20_000 + "}" * 20_000, "${A:-{" * 100_000 + "}", "${A:-{}" * 50_000],

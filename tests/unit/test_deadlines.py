@@ -43,7 +43,8 @@ def test_the_environment_sets_the_factor(monkeypatch: pytest.MonkeyPatch) -> Non
     assert pace.deadline_factor() == 3 * pace.LEAST
 
 
-@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.long)])
+@pytest.mark.fast_cases(1)
+@pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_lab_that_does_not_come_up_is_one_failure(tmp_path: Path, workers: str) -> None:
     result = run_pytest(
         "-n", workers, "--dist", "loadfile", "tests/integration/test_chain.py",

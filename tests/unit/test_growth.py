@@ -75,6 +75,7 @@ DERIVED: dict[str, Callable[[Site], object]] = {
 }
 
 
+@pytest.mark.fast_cases(4)
 @pytest.mark.parametrize("derive", DERIVED.values(), ids=DERIVED.keys())
 def test_deriving_is_linear(folders: dict[int, Path], derive: Callable[[Site], object]) -> None:
     sites = [load_site(folders[size]) for size in (SMALL, LARGE)]

@@ -63,8 +63,6 @@ AGAINST = [
     ("facts/home.py", "operations.refusal", "facts", "operations"),
     ("phoenix/site/names.py", "tests.conftest", "phoenix", "tests"),
     ("operations/portainer.py", "portainer_emulator.http", "operations", "portainer_emulator"),
-]  # fmt: skip
-FURTHER = [
     ("phoenix/derived/dns.py", "phoenix.components.trust", "phoenix.derived", "phoenix.components"),
     ("phoenix/components/trust.py", "phoenix.health.page", "phoenix.components", "phoenix.health"),
     ("phoenix/secrets/store.py", "phoenix.components.trust", "phoenix.secrets",
@@ -75,9 +73,10 @@ FURTHER = [
 ]  # fmt: skip
 
 
+@pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
     ("file", "imported", "importer", "layer"),
-    [*AGAINST, *(pytest.param(*one, marks=pytest.mark.long) for one in FURTHER)],
+    AGAINST,
 )
 def test_import_against_the_layers_is_reported(
     spoilt: Path, file: str, imported: str, importer: str, layer: str

@@ -171,6 +171,7 @@ def test_a_directory_arrives_with_owner_mode_attributes_links_and_holes(
     assert sums[0] == sums[1] != b""
 
 
+@pytest.mark.fast_cases(3)
 @AS_ROOT
 @pytest.mark.parametrize(
     "change",

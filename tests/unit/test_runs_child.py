@@ -43,6 +43,7 @@ def test_steps_have_their_component(project: Path, deploys: tuple[str, ...]) -> 
     assert [title_of(name) for name in names] == ["dns: a step", "nginx: a step"]
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize(
     ("limit", "hosts"),
     [
@@ -81,6 +82,7 @@ for stack in host.data.stacks:
 """
 
 
+@pytest.mark.fast_cases(1)
 @pytest.mark.parametrize("dry", [True, False])
 def test_stacks_of_two_hosts_in_one_loop_keep_their_names(tmp_path: Path, dry: bool) -> None:
     """pyinfra has one operation with two names, and its first name was told of both hosts."""
