@@ -161,6 +161,8 @@ class Door:
         log = f"/root/door-{time.monotonic_ns()}"
         words = ["python3", "/root/door_client.py", self.url, self.root, log, str(EVERY)]
         self.client.exec_run(words, detach=True)
+        begun = f"for i in $(seq 600); do [ -s {log} ] && exit; sleep 0.1; done; exit 1"
+        execute(self.client, begun)  # a request has ended
         time.sleep(1)
 
         def result() -> Met:

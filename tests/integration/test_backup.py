@@ -168,7 +168,7 @@ def test_nothing_is_readable_without_the_key(restored: Restored) -> None:
                 assert what not in run.output, "a secret is in a run's output"
     for host in ("ca", restored.lab.server):
         left = site.sh(host, "ls -d /run/phoenix-* /etc/step-ca.restore* 2>/dev/null").out.split()
-        kept = (".lock", "/phoenix-guard.loaded")
+        kept = (".lock", "/phoenix-guard.loaded", "/phoenix-proven", "/phoenix-acme")
         assert [name for name in left if not name.endswith(kept)] == []
 
 
