@@ -311,18 +311,24 @@ class Inventory:
         return self._hosts[name]
 
 
-@pytest.mark.parametrize("is_open", [True, False])
-def test_a_guest_with_an_open_connection_alone_is_not_asked_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, is_open: bool
-) -> None:
-    """sshd starts processes for each that asks. One that was started since is asked anew."""
-    asked: list[str] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that are asked for their greeting; each has one."""
+    addresses: list[str] = []
 
     def answers(address: str, *_: object) -> bool:
-        asked.append(address)
+        addresses.append(address)
         return True
 
     monkeypatch.setattr(ssh_greeting, "answers", answers)
+    return addresses
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_guest_with_an_open_connection_alone_is_not_asked_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: list[str], *, is_open: bool
+) -> None:
+    """sshd starts processes for each that asks. One that was started since is asked anew."""
     state = SimpleNamespace(inventory=Inventory(is_open=is_open))
     monkeypatch.setattr(guest_ssh, "host", SimpleNamespace(state=state))
     file = tmp_path / "known_hosts"
@@ -341,16 +347,9 @@ def test_a_guest_with_an_open_connection_alone_is_not_asked_again(
 
 
 def test_a_guest_that_the_run_has_dialled_in_vain_is_not_asked_again(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, asked: list[str]
 ) -> None:
     """Unless the run has started it since."""
-    asked: list[str] = []
-
-    def answers(address: str, *_: object) -> bool:
-        asked.append(address)
-        return True
-
-    monkeypatch.setattr(ssh_greeting, "answers", answers)
     inventory = Inventory(is_open=True)
     left_out = inventory.get_host("proxy")
     monkeypatch.setattr(connection, "was_silent", lambda host: host is left_out)
