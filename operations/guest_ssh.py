@@ -152,10 +152,10 @@ def reachable(
         return
 
     def wait() -> None:
-        given = {guest: min(seconds, _RUNNING_SECONDS) for guest in guests}
-        given |= dict.fromkeys(silent, 0.0)
-        given |= {guest: seconds for guest in guests if guest.vmid in started()}
-        deadlines = {guest: began + seconds for guest, seconds in given.items()}
+        limits = {guest: min(seconds, _RUNNING_SECONDS) for guest in guests}
+        limits |= dict.fromkeys(silent, 0.0)
+        limits |= {guest: seconds for guest in guests if guest.vmid in started()}
+        deadlines = {guest: began + limit for guest, limit in limits.items()}
         unreachable = _wait(this_host(), ends, file, deadlines, heard, learned)
         _are_back(guest for guest in guests if guest not in unreachable)
         if unreachable:
