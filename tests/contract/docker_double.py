@@ -75,10 +75,10 @@ class DockerDouble:
         if path.startswith("/exec/") and path.endswith("/start"):
             self.echo(handler)
             return
-        status, found = self.swarm.route(handler.command, path, query, body) or self.route(
+        status, content = self.swarm.route(handler.command, path, query, body) or self.route(
             handler.command, path, query, body
         )
-        data = found if isinstance(found, bytes) else json.dumps(found).encode()
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
         handler.send_response(status)
         if self.content_type:
             handler.send_header("Content-Type", self.content_type)
@@ -117,9 +117,11 @@ class DockerDouble:
         container = self.containers.get(match[1]) if match else None
         if match is None or container is None:
             return 404, {"message": f"No such container or page: {path}"}
-        return self.one(method, match[2], container)
+        return self.route_container(method, match[2], container)
 
-    def one(self, method: str, action: str | None, container: dict[str, Any]) -> tuple[int, Any]:
+    def route_container(
+        self, method: str, action: str | None, container: dict[str, Any]
+    ) -> tuple[int, Any]:
         if method == "DELETE":
             del self.containers[container["Id"]]
             return 204, b""

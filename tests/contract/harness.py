@@ -102,7 +102,7 @@ class Portainer:
     http: requests.Session = field(default_factory=requests.Session)
     token: str = ""
     endpoint_id: int = 0
-    made: list[int] = field(default_factory=list)
+    stacks_made: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         # Its own TLS context: pyinfra's test helpers patch ssl after urllib3 was imported, and
@@ -164,7 +164,7 @@ class Portainer:
             json=body,
         )
         if answer.status_code == 200:
-            self.made.append(answer.json()["Id"])
+            self.stacks_made.append(answer.json()["Id"])
             if wait:
                 self.settle(answer.json()["Id"])
         return answer
@@ -210,7 +210,7 @@ class Portainer:
 
     def clean(self) -> None:
         """Removes what the tests made: a real server is somebody's."""
-        for stack_id in self.made:
+        for stack_id in self.stacks_made:
             self.admin("DELETE", f"/stacks/{stack_id}?endpointId={self.endpoint_id}")
         if self.endpoint_id:
             self.admin("DELETE", f"/endpoints/{self.endpoint_id}")

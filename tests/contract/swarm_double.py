@@ -99,8 +99,8 @@ class SwarmDouble:
 
     def used(self, key: str) -> set[str]:
         specs = [row["Spec"]["TaskTemplate"]["ContainerSpec"] for row in self.services().values()]
-        return {one[key] for spec in specs for one in [*spec["Secrets"], *spec["Configs"]]
-                if key in one}  # fmt: skip
+        return {use[key] for spec in specs for use in [*spec["Secrets"], *spec["Configs"]]
+                if key in use}  # fmt: skip
 
     def keep(self, kind: str, row: dict[str, Any]) -> str:
         identity = f"{kind[:-1]}{time.monotonic_ns()}"
@@ -125,27 +125,27 @@ class SwarmDouble:
         data = json.loads(filled)
         if "refused" in content:
             return 500, b"services.web Additional property refused is not allowed"
-        wanted = {f"{name}_{key}": body for key, body in data["services"].items()}
+        services = {f"{name}_{key}": body for key, body in data["services"].items()}
         if ask["prune"]:
             for key, row in self.services(name).items():
-                if key not in wanted:
+                if key not in services:
                     self.remove("services", row["ID"])
-        for key, body in wanted.items():
-            found = self.service(name, key, body, data)
-            if isinstance(found, bytes):
-                return 500, found
+        for key, body in services.items():
+            answer = self.service(name, key, body, data)
+            if isinstance(answer, bytes):
+                return 500, answer
         return 200, b"done"
 
     def service(self, stack: str, name: str, body: dict[str, Any], data: dict[str, Any]) -> Any:
         container: dict[str, Any] = {"Image": body["image"], "Secrets": [], "Configs": []}
         for kind, key in (("secrets", "SecretID"), ("configs", "ConfigID")):
-            for one in body.get(kind, ()):
-                wanted = data[kind][one["source"]]["name"]
+            for use in body.get(kind, ()):
+                object_name = data[kind][use["source"]]["name"]
                 known = {row["Spec"]["Name"]: row["ID"] for row in self.objects[kind].values()}
-                if wanted not in known:
-                    return f"{kind[:-1]} not found: {wanted}".encode()
-                file = {"Name": one["target"]}
-                container[kind.title()].append({key: known[wanted], "File": file})
+                if object_name not in known:
+                    return f"{kind[:-1]} not found: {object_name}".encode()
+                file = {"Name": use["target"]}
+                container[kind.title()].append({key: known[object_name], "File": file})
         replicas = body.get("deploy", {}).get("replicas", 1)
         spec = {
             "Name": name,

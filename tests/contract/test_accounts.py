@@ -120,9 +120,9 @@ def test_administrators_are_made_by_administrators(fresh: Start) -> None:
     server = fresh()
     ask = {"Username": "second", "Password": PASSWORD, "Role": 1}
     assert server.call("POST", "/users", json=ask).status_code == 401
-    made = server.admin("POST", "/users", json=ask)
-    assert (made.status_code, made.json()["Role"]) == (200, 1), made.text
-    assert not made.json().get("Password"), "a password's hash is shown"
+    answer = server.admin("POST", "/users", json=ask)
+    assert (answer.status_code, answer.json()["Role"]) == (200, 1), answer.text
+    assert not answer.json().get("Password"), "a password's hash is shown"
     again = server.admin("POST", "/users", json=ask)
     assert shape(again)[:2] == (409, "Another user with the same username already exists")
     no_role = server.admin("POST", "/users", json={**ask, "Username": "third", "Role": 0})

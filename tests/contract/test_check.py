@@ -21,9 +21,9 @@ ALL = len(contract._POINTS)
 def key_of(server: Portainer) -> str:
     me = server.admin("GET", "/users/me").json()["Id"]
     ask = {"password": PASSWORD, "description": "contract check"}
-    made = server.admin("POST", f"/users/{me}/tokens", json=ask)
-    assert made.status_code == 201, made.text
-    return str(made.json()["rawAPIKey"])
+    answer = server.admin("POST", f"/users/{me}/tokens", json=ask)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["rawAPIKey"])
 
 
 def client_of(server: Portainer, key: str) -> api.PortainerClient:
@@ -37,7 +37,7 @@ def differing(server: Portainer, key: str = "") -> dict[str, str]:
     assert client.posted == 0
     client.close()
     assert len(findings) == ALL
-    return {one.expected: one.actual for one in findings if not one.holds}
+    return {finding.expected: finding.actual for finding in findings if not finding.holds}
 
 
 def test_every_point_holds(portainer: Portainer) -> None:
@@ -53,20 +53,20 @@ def test_what_differs_is_told_point_by_point(fresh: Start) -> None:
     labels = [{"name": "a", "value": "b"}]
     server.admin("PUT", "/settings", json={"BlackListedLabels": labels})
     server.admin("PUT", f"/endpoints/{server.endpoint()}", json={"URL": "tcp://127.0.0.1:1"})
-    found = differing(server)
-    assert set(found) == {
+    differences = differing(server)
+    assert set(differences) == {
         "the compose file of each stack can be read",
         "no containers are hidden",
         "Docker answers behind each environment",
     }
-    assert "lost those of app" in found["the compose file of each stack can be read"]
-    assert "a=b" in found["no containers are hidden"]
+    assert "lost those of app" in differences["the compose file of each stack can be read"]
+    assert "a=b" in differences["no containers are hidden"]
 
 
 @pytest.mark.parametrize("version", ["2.19.4", "2.46.0", "3.0.0"])
 def test_another_version_is_told(fresh: Start, version: str) -> None:
-    found = differing(fresh(version=version, setup_token=""))
-    assert found == {
+    differences = differing(fresh(version=version, setup_token=""))
+    assert differences == {
         "its version is one that Phoenix knows": f"it is {version}; Phoenix knows 2.21 to 2.45"
     }
 
@@ -77,8 +77,8 @@ def test_the_key_must_be_an_administrators(fresh: Start) -> None:
     assert server.admin("POST", "/users", json=ask).status_code == 200
     login = {"username": "reader", "password": PASSWORD}
     server.token = server.call("POST", "/auth", json=login).json()["jwt"]
-    found = differing(server, key_of(server))
-    assert found["the key is an administrator's"].startswith("the key is of reader")
+    differences = differing(server, key_of(server))
+    assert differences["the key is an administrator's"].startswith("the key is of reader")
     wrong = differing(fresh(), "ptr_wrong")
     assert "Invalid JWT token" in wrong["the key is an administrator's"]
 
@@ -91,11 +91,11 @@ def test_an_orphan_and_a_git_stack_are_told_and_are_no_fault(fresh: Start) -> No
     server.server.store.rows("stacks")[1]["GitConfig"] = {"URL": "https://git.invalid/x"}
     assert server.admin("DELETE", f"/endpoints/{server.endpoint()}").status_code == 204
     client = client_of(server, key_of(server))
-    found = {finding.expected: finding for finding in contract.findings(client)}
+    by_point = {finding.expected: finding for finding in contract.findings(client)}
     client.close()
-    told = found["stacks are listed in the known form"]
-    assert told.holds, told
-    assert "lost is an orphan: its environment is gone" in told.actual, told
+    stacks_listed = by_point["stacks are listed in the known form"]
+    assert stacks_listed.holds, stacks_listed
+    assert "lost is an orphan: its environment is gone" in stacks_listed.actual, stacks_listed
 
 
 def test_the_command(fresh: Start, tmp_path: Path) -> None:
@@ -111,8 +111,8 @@ def test_the_command(fresh: Start, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "all holds" in done.output
     assert secret not in done.output
-    told = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
-    assert (told["ok"], len(told["points"])) == (True, ALL)
+    report = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+    assert (report["ok"], len(report["points"])) == (True, ALL)
     server.admin("PUT", "/settings", json={"BlackListedLabels": [{"name": "a", "value": "b"}]})
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 1, done.output

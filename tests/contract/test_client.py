@@ -73,8 +73,8 @@ def test_password_is_changed_once_and_a_cut_off_change_is_finished(fresh: Start)
     with pytest.raises(api.ApiError, match="does not meet the minimum strength"):
         api.ensure_password(again, "admin", new, SecretStr("short"))
     assert again.posted
-    for one in (client, again):
-        one.close()
+    for opened in (client, again):
+        opened.close()
 
 
 def test_server_without_administrator_has_no_password_to_change(fresh: Start) -> None:
@@ -125,10 +125,10 @@ def test_tls_trusts_our_root_alone_and_the_url_names_the_server(site: Site, tmp_
 
 
 def test_nobody_listens_is_unreachable_even_for_a_post(site: Site) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
         dead = api.PortainerClient(
-            f"https://localhost:{taken.getsockname()[1]}", site.server.ca.read_text()
+            f"https://localhost:{bound.getsockname()[1]}", site.server.ca.read_text()
         )
         with pytest.raises(api.UnreachableError, match="refused"):
             dead.login("admin", SecretStr(PASSWORD))
@@ -156,9 +156,9 @@ def test_a_stack_on_the_servers_own_docker(site: Site) -> None:
     for expected in (("register control at " + url,), ()):
         local, actions = api.ensure_endpoint(site.client, "control", url)
         assert (local.type, local.url, actions) == (1, url, expected)
-    given = site.desired()
-    assert isinstance(given, api.DesiredStack)
-    desired = replace(given, endpoint_id=local.id)
+    on_agent = site.desired()
+    assert isinstance(on_agent, api.DesiredStack)
+    desired = replace(on_agent, endpoint_id=local.id)
     assert site.converge(desired).actions == ("create",)
     assert site.converge(desired).changed is False
     assert [stack.endpoint_id for stack in site.client.stacks()] == [local.id]
@@ -321,16 +321,16 @@ def test_the_stack_of_another_host_is_never_taken(site: Site, fresh: Start) -> N
     other = fresh(agent_secret="agent secret")
     there, _ = api.ensure_endpoint(site.client, "other", other.agent_url)
     site.converge(site.desired())
-    given = site.desired()
-    assert isinstance(given, api.DesiredStack)
-    site.converge(replace(given, endpoint_id=there.id))
+    desired = site.desired()
+    assert isinstance(desired, api.DesiredStack)
+    site.converge(replace(desired, endpoint_id=there.id))
     assert site.server.server is not None
     rows = site.server.server.store.rows("stacks")
     for container in site.double.of("app"):
         container["Labels"]["com.docker.compose.project.working_dir"] = "/data/compose/2"
     del rows[0]
     with pytest.raises(api.StackFailedError, match="Another environment"):
-        site.converge(given)
+        site.converge(desired)
     assert [row.endpoint_id for row in site.client.stacks()] == [there.id]
 
 
@@ -354,7 +354,9 @@ def test_a_renamed_service_has_its_port(site: Site) -> None:
         "remove container app-web-1: the compose file has no service web any more"
     )
     containers_seen = site.client.containers(site.endpoint.id, "app")
-    assert [(one.service, one.state) for one in containers_seen] == [("site", "running")]
+    assert [(container.service, container.state) for container in containers_seen] == [
+        ("site", "running")
+    ]
     assert site.converge(renamed).changed is False
 
 
@@ -367,7 +369,9 @@ def test_a_renamed_service_that_fails_gives_its_port_back(site: Site) -> None:
     assert caught.value.restored is True, str(caught.value)
     assert site.converge(before).changed is False
     containers_seen = site.client.containers(site.endpoint.id, "app")
-    assert [(one.service, one.state) for one in containers_seen] == [("web", "running")]
+    assert [(container.service, container.state) for container in containers_seen] == [
+        ("web", "running")
+    ]
 
 
 def test_a_removed_service_does_not_run_on(site: Site) -> None:
@@ -376,7 +380,7 @@ def test_a_removed_service_does_not_run_on(site: Site) -> None:
     assert len(site.ids()) == 2
     site.converge(site.desired())
     containers_seen = site.client.containers(site.endpoint.id, "app")
-    assert [one.service for one in containers_seen] == ["web"]
+    assert [container.service for container in containers_seen] == ["web"]
     # An earlier release has left one: it goes, and nothing is deployed.
     left = site.double.add("app", "older", "/data/compose/1")
     web = containers_seen[0].id
@@ -391,12 +395,12 @@ def test_a_removed_service_does_not_run_on(site: Site) -> None:
 def test_containers_that_portainer_hides_are_told(site: Site) -> None:
     desired = site.desired(content=site.server.compose(kind="private"))
     site.converge(desired)
-    before = [one["Id"] for one in site.double.of("app")]
+    before = [container["Id"] for container in site.double.of("app")]
     labels = [{"name": "double.kind", "value": "private"}]
     site.server.admin("PUT", "/settings", json={"BlackListedLabels": labels})
     with pytest.raises(api.RefusedError, match="Hidden containers"):
         site.converge(desired)
-    assert [one["Id"] for one in site.double.of("app")] == before
+    assert [container["Id"] for container in site.double.of("app")] == before
 
 
 def test_a_deployment_error_is_told_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -468,8 +472,8 @@ def test_lost_answer_reads_the_state_and_never_posts_again(site: Site) -> None:
         assert short_deadline.posted == posted + 1, site.lines
         assert time.monotonic() - started > 1, "it waited for the deployment"
         time.sleep(1.0)  # UpdateDate counts whole seconds
-    told = [line for line in site.lines if "instead of asking again" in line]
-    assert bool(told) is (not site.server.asynchronous), site.lines
+    notes = [line for line in site.lines if "instead of asking again" in line]
+    assert bool(notes) is (not site.server.asynchronous), site.lines
 
 
 def test_secrets_show_nowhere(site: Site) -> None:

@@ -115,7 +115,7 @@ def test_the_servers_own_docker_is_registered_by_its_socket(portainer: Portainer
     filters = f'{{"label":["com.docker.compose.project={project}"]}}'
     query = {"all": "1", "filters": filters}
     listed = portainer.admin("GET", f"{base}/containers/json", params=query).json()
-    assert [one["State"] for one in listed] == ["running"], listed
+    assert [container["State"] for container in listed] == ["running"], listed
     gone = portainer.admin("DELETE", f"/stacks/{stack.json()['Id']}?endpointId={row['Id']}")
     assert gone.status_code == 204, gone.text
     assert portainer.admin("DELETE", f"/endpoints/{row['Id']}").status_code == 204

@@ -180,7 +180,7 @@ def test_a_deleted_endpoint_is_told_with_its_stacks_before_anything_is_done(
     assert run(portainer.endpoint, access, **there) == (True, True)
     assert run(portainer.stack, access, **target) == (True, True)
     assert server.double is not None
-    before = [one["Id"] for one in server.double.of("app")]
+    before = [container["Id"] for container in server.double.of("app")]
     assert server.admin("DELETE", "/endpoints/1").status_code == 204
     caplog.clear()
     assert run(portainer.endpoint, access, **there) == (True, True)
@@ -189,7 +189,7 @@ def test_a_deleted_endpoint_is_told_with_its_stacks_before_anything_is_done(
     assert run(portainer.stack, access, **target) == (True, True)
     assert "associate Portainer's stack 1" in caplog.text
     assert run(portainer.stack, access, **target) == (False, False)
-    assert [one["Id"] for one in server.double.of("app")] == before
+    assert [container["Id"] for container in server.double.of("app")] == before
 
 
 def test_failed_update_fails_the_host_and_shows_the_logs(
@@ -230,10 +230,10 @@ def test_a_portainer_elsewhere_is_reached_by_its_url_with_a_given_key(
     server = fresh()
     pem = server.ca.read_text()
     me = server.admin("GET", "/users/me").json()["Id"]
-    made = server.admin(
+    answer = server.admin(
         "POST", f"/users/{me}/tokens", json={"description": "phoenix", "password": PASSWORD}
     )
-    key = SecretStr(made.json()["rawAPIKey"])
+    key = SecretStr(answer.json()["rawAPIKey"])
     by_ca = portainer.PortainerAccess(server.url, pem, api_key=key)
     by_fingerprint = replace(by_ca, ca_pem=None, fingerprint=fingerprint_of(pem))
     stack = {"project": "app", "endpoint": "worker", "content": server.compose()}
@@ -261,10 +261,10 @@ def test_an_agent_that_a_portainer_elsewhere_does_not_reach_is_refused_with_the_
 ) -> None:
     server = fresh()
     me = server.admin("GET", "/users/me").json()["Id"]
-    made = server.admin(
+    answer = server.admin(
         "POST", f"/users/{me}/tokens", json={"description": "phoenix", "password": PASSWORD}
     )
-    key = SecretStr(made.json()["rawAPIKey"])
+    key = SecretStr(answer.json()["rawAPIKey"])
     access = portainer.PortainerAccess(server.url, server.ca.read_text(), api_key=key)
     before = server.admin("GET", "/endpoints").json()
     with pytest.raises(Exception, match="No hosts remaining"):

@@ -16,11 +16,11 @@ NOWHERE = "tcp://127.0.0.1:1"
 
 @pytest.fixture
 def site(fresh: Start) -> Iterator[Site]:
-    made = Site(fresh(agent_secret="agent secret"))
-    made.converge(made.desired("ours"))
-    made.converge(made.desired("theirs"))
-    yield made
-    made.client.close()
+    site = Site(fresh(agent_secret="agent secret"))
+    site.converge(site.desired("ours"))
+    site.converge(site.desired("theirs"))
+    yield site
+    site.client.close()
 
 
 def names(site: Site) -> list[str]:

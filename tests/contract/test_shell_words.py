@@ -172,12 +172,12 @@ def test_hostile_text_stays_a_word_of_every_fact(text: str, tmp_path: Path) -> N
     for name in ("touch", "id"):
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n: >{tmp_path}/PWNED\n")
         (tmp_path / "bin" / name).chmod(0o755)
-    for one in commands(text):
+    for asked in commands(text):
         subprocess.run(
-            ["/bin/sh", "-c", one.get_raw_value()], cwd=tmp_path, check=False, timeout=20,
+            ["/bin/sh", "-c", asked.get_raw_value()], cwd=tmp_path, check=False, timeout=20,
             env={"PATH": str(tmp_path / "bin")}, capture_output=True,
         )  # fmt: skip
-        assert not (tmp_path / "PWNED").exists(), one.get_raw_value()
+        assert not (tmp_path / "PWNED").exists(), asked.get_raw_value()
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -220,9 +220,9 @@ def test_every_fact_runs_in_the_c_locale(tmp_path: Path) -> None:
         program = tmp_path / name
         program.write_text(f'#!/bin/sh\necho "{name} ${{LC_ALL:-$LANG}}" >>{spoken}\n')
         program.chmod(0o755)
-    for one in commands("x"):
+    for asked in commands("x"):
         subprocess.run(
-            ["/bin/sh", "-c", one.get_raw_value()], check=False, timeout=60, capture_output=True,
+            ["/bin/sh", "-c", asked.get_raw_value()], check=False, timeout=60, capture_output=True,
             env={"PATH": f"{tmp_path}:/usr/bin:/bin", "LANG": "de_DE.UTF-8",
                  "LC_ALL": "de_DE.UTF-8"},
         )  # fmt: skip

@@ -126,24 +126,24 @@ def test_a_variable_arrives_as_compose_reads_it(
     """The server writes NAME=VALUE as it is, and compose reads it as an env file."""
     double, name = emulated(portainer).double, portainer.name()
     assert double is not None
-    made = portainer.create(name, portainer.compose(), [{"name": "IT", "value": sent}])
-    assert made.status_code == 200, made.text
+    created = portainer.create(name, portainer.compose(), [{"name": "IT", "value": sent}])
+    assert created.status_code == 200, created.text
     assert double.of(name)[0]["Env"]["IT"] == arrives
-    assert portainer.stack(made.json()["Id"])["Env"] == [{"name": "IT", "value": sent}]
+    assert portainer.stack(created.json()["Id"])["Env"] == [{"name": "IT", "value": sent}]
 
 
 def test_a_variable_that_compose_cannot_read_fails_with_its_value(portainer: Portainer) -> None:
     emulated(portainer)
-    made = portainer.create(
+    created = portainer.create(
         portainer.name(), portainer.compose(), [{"name": "IT", "value": "${NOSUCH"}]
     )
     if portainer.asynchronous:
-        steps = portainer.settle(made.json()["Id"])["DeploymentStatus"]
+        steps = portainer.settle(created.json()["Id"])["DeploymentStatus"]
         assert "${NOSUCH" in steps[-1]["Message"], steps
         return
-    assert made.status_code == 500, made.text
-    assert "${NOSUCH" in made.json()["message"], made.text
-    assert made.json()["details"][0].isupper(), made.text
+    assert created.status_code == 500, created.text
+    assert "${NOSUCH" in created.json()["message"], created.text
+    assert created.json()["details"][0].isupper(), created.text
 
 
 def test_a_stack_may_name_the_servers_own_environment(fresh: Start) -> None:
@@ -344,7 +344,7 @@ def test_update_while_deploying(portainer: Portainer) -> None:
         done, _ = wait([second], timeout=0.5)
         assert not done, "deployments are serialised: the second one waits"
         double.go_on.set()
-        assert [one.result().status_code for one in (first, second)] == [200, 200]
+        assert [future.result().status_code for future in (first, second)] == [200, 200]
 
 
 def test_prune_is_honoured_by_new_servers_only(portainer: Portainer) -> None:

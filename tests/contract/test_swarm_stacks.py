@@ -30,9 +30,9 @@ def with_file(name: str) -> str:
 
 @pytest.fixture
 def site(fresh: Start) -> Iterator[Site]:
-    made = Site(fresh(agent_secret="agent secret"))
-    yield made
-    made.client.close()
+    site = Site(fresh(agent_secret="agent secret"))
+    yield site
+    site.client.close()
 
 
 def double(site: Site) -> SwarmDouble:
@@ -73,7 +73,7 @@ def test_a_swarm_stack_is_stored_as_such_and_deployed_by_docker_stack(site: Site
     assert by_endpoint == (), "a filter by environment leaves its compose stacks"
     asked_for = {"filters": f'{{"SwarmID": "{SWARM_ID}"}}'}
     rows = site.server.admin("GET", "/stacks", params=asked_for).json()
-    assert [one["Name"] for one in rows] == ["raw"]
+    assert [row["Name"] for row in rows] == ["raw"]
 
 
 def test_what_the_server_refuses(site: Site) -> None:

@@ -115,8 +115,10 @@ def run(
             recorded.sent.append(Sent(self.host.name, raw, stdin))
             _, *questions = raw.split(f"echo {BEGIN}; ")
             own = (of_host or {}).get(self.host.name, {})
-            told = [[BEGIN, *ended(said(one, own))] for one in questions] or [answer(raw, own)]
-            lines = [line for one in told for line in one]
+            outputs = [[BEGIN, *ended(said(question, own))] for question in questions] or [
+                answer(raw, own)
+            ]
+            lines = [line for output in outputs for line in output]
             lines = [*filter(None, [(noise or {}).get(self.host.name)]), *lines]
             well = (failing or {}).get(self.host.name, raw + "\n") not in raw
             return well, CommandOutput([OutputLine("stdout", line) for line in lines])
@@ -133,9 +135,9 @@ def run(
         return numbered if trees else answer(question, own)
 
     def answer(raw: str, own: dict[str | re.Pattern[str], Any]) -> list[str]:
-        for matcher, given in (own | USUAL | (responses or {})).items():
+        for matcher, response in (own | USUAL | (responses or {})).items():
             if matcher in raw if isinstance(matcher, str) else matcher.search(raw):
-                return list(given(raw)) if callable(given) else [given]
+                return list(response(raw)) if callable(response) else [response]
         return []
 
     with (
@@ -177,8 +179,8 @@ def run(
 def trees_of(question: str) -> list[str]:
     """The words of each tree that a host is asked about (`facts.config_tree`)."""
     trees: list[str] = []
-    _, found, rest = question.partition(" config-tree ")
-    words = shlex.split(rest.partition("; }")[0]) if found else []
+    _, mark, rest = question.partition(" config-tree ")
+    words = shlex.split(rest.partition("; }")[0]) if mark else []
     while words:
         count = 6 + int(words[5])
         trees.append(shlex.join(words[:count]))
@@ -200,9 +202,9 @@ def _load(state: State, file: Path) -> None:
 
 def assert_restarts_without_an_end(done: Run, host: str) -> None:
     """Every service of the trees that `host` was sent has the one drop-in, and no other rule."""
-    sent = [one.files() for one in done.sent if one.host == host and one.files()]
-    found = [re.search(r"^unit='?([^'\n]+\.service)", files["params"], re.M) for files in sent]
-    units = {match[1] for match in found if match}
+    sent = [request.files() for request in done.sent if request.host == host and request.files()]
+    matches = [re.search(r"^unit='?([^'\n]+\.service)", files["params"], re.M) for files in sent]
+    units = {match[1] for match in matches if match}
     assert units, "no tree has a service"
     files = done.files(host)
     for unit in units:

@@ -160,8 +160,8 @@ def test_restore_without_the_ca_makes_no_new_one(
 def test_restore_that_cannot_be_done_ends_before_a_host_is_touched(
     file: Path, keys: tuple[Path, str], tmp_path: Path, data: dict[str, Any], message: str
 ) -> None:
-    given = {"restore_from": str(file), "restore_identity": str(keys[0]), **data}
-    refused(lambda: run("restore", tmp_path / "s.json", **given), message)
+    options = {"restore_from": str(file), "restore_identity": str(keys[0]), **data}
+    refused(lambda: run("restore", tmp_path / "s.json", **options), message)
 
 
 @pytest.mark.parametrize(
@@ -225,8 +225,8 @@ def test_no_request_comes_between_the_restarts_of_both_sides_of_the_agent_secret
     store = tmp_path / "secrets.json"
     stored(store, "portainer_agent_secret")
     result = run("secrets_rotate", store, execute=False, secrets_rotate="portainer_agent_secret")
-    changed, held, agents, starts, asked, kept, *_ = result.operations
-    assert (changed, held, agents, starts, asked, kept) == (
+    changed, held, agents, starts, asked, outcome, *_ = result.operations
+    assert (changed, held, agents, starts, asked, outcome) == (
         "Agent secret: new files at server and agents, to be confirmed",
         "Agent secret: requests wait for Portainer's server",
         "Agent secret: agents restart",
@@ -235,7 +235,7 @@ def test_no_request_comes_between_the_restarts_of_both_sides_of_the_agent_secret
         "Agent secret: keep or undo",
     )
     assert set(result.changed[changed]) == {SERVER, AGENT}
-    assert set(result.changed[kept]) == {SERVER, AGENT}
+    assert set(result.changed[outcome]) == {SERVER, AGENT}
     assert [result.changed[name] for name in (held, agents, starts, asked)] == [
         [SERVER], [AGENT], [SERVER], [SERVER]
     ]  # fmt: skip

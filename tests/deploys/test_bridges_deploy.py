@@ -51,8 +51,8 @@ def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
     fresh = deploy(tmp_path)
     (lines,) = settled(fresh).values()
     tree = re.compile("config-tree /var/lib/phoenix/trees/networks ")
-    found = [f"declared\t{FILE}\tvmbr9", "live\tvmbr9\t172.16.9.1/24 \t"]
-    answers = {tree: lambda _: lines, re.compile("interfaces "): lambda _: found}
+    interfaces = [f"declared\t{FILE}\tvmbr9", "live\tvmbr9\t172.16.9.1/24 \t"]
+    answers = {tree: lambda _: lines, re.compile("interfaces "): lambda _: interfaces}
     again = deploy(tmp_path, answers)
     assert not [sent for sent in again.sent if sent.files()]
     lost = {**answers, tree: lambda _: [*lines, "not in force\tvmbr9 is missing"]}
@@ -64,11 +64,11 @@ def test_a_person_s_bridge_is_left_and_its_difference_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    found = [
+    interfaces = [
         "declared\t/etc/network/interfaces\tvmbr9",
         "live\tvmbr9\t172.16.9.254/24 \t",
     ]
-    done = deploy(tmp_path, {re.compile("interfaces "): lambda _: found})
+    done = deploy(tmp_path, {re.compile("interfaces "): lambda _: interfaces})
     files = done.files("phoenix")
     assert FILE not in files
     assert files[LIST] == ""

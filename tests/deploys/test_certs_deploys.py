@@ -48,9 +48,9 @@ def test_ca_makes_its_own_certificate_anew_when_it_starts(tmp_path: Path) -> Non
 def test_what_means_nothing_ends_the_run_before_a_host_is_touched(
     tmp_path: Path, deploy: str, setting: str, value: str, message: str
 ) -> None:
-    given: dict[str, Any] = {setting: value}
+    options: dict[str, Any] = {setting: value}
     with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
-        run(deploy, tmp_path / "secrets.json", **given)
+        run(deploy, tmp_path / "secrets.json", **options)
     assert message in f"{caught.value.args} {vars(caught.value)}"
 
 

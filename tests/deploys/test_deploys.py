@@ -147,22 +147,24 @@ def test_no_secret_is_in_a_command_or_in_a_file_that_others_can_read(
 
 def test_what_the_ca_asks_for_is_what_its_guests_show(fresh: dict[str, Run]) -> None:
     """The key is in no guest's hands but the CA's, in no command, and readable to the CA alone."""
-    (sent,) = [one for one in fresh["step_ca"].sent if TEMPLATE in one.files()]
+    (sent,) = [request for request in fresh["step_ca"].sent if TEMPLATE in request.files()]
     (row,) = [row for row in sent.files()["manifest"].splitlines() if row.endswith(TEMPLATE)]
     assert row.split("\t")[:3] == ["640", "root", "step"], row
     assert ISSUANCE_KEY in sent.files()[TEMPLATE]
     for component, result in fresh.items():
-        for one in result.sent:
-            assert ISSUANCE_KEY not in one.command
-            holding = {path for path, text in one.files().items() if ISSUANCE_KEY in text}
+        for request in result.sent:
+            assert ISSUANCE_KEY not in request.command
+            holding = {path for path, text in request.files().items() if ISSUANCE_KEY in text}
             assert holding <= {TEMPLATE}, (component, holding)
     for component, name in (("nginx", "gateway"), ("traefik", "traefik")):
-        (one,) = [s for s in fresh[component].sent if f"/etc/phoenix/acme/{name}.conf" in s.files()]
-        conf = one.files()[f"/etc/phoenix/acme/{name}.conf"]
+        (request,) = [
+            s for s in fresh[component].sent if f"/etc/phoenix/acme/{name}.conf" in s.files()
+        ]
+        conf = request.files()[f"/etc/phoenix/acme/{name}.conf"]
         values = dict(line.split("=", 1) for line in conf.splitlines())
         shown = proof(SecretStr(ISSUANCE_KEY), values["DOMAINS"].split())
         assert values["PROOF"] == shown.get_secret_value()
-        (row,) = [r for r in one.files()["manifest"].splitlines() if r.endswith(f"{name}.conf")]
+        (row,) = [r for r in request.files()["manifest"].splitlines() if r.endswith(f"{name}.conf")]
         assert row.startswith("600\troot\troot\t"), row
 
 

@@ -82,7 +82,7 @@ def test_docker_that_fails_on_a_host_is_not_touched_on_the_next_of_its_batch(
 
 def test_hosts_of_a_batch_come_one_after_the_other(tmp_path: Path) -> None:
     done = run("docker", tmp_path / "secrets.json", serial="2")
-    sent = [one.host for one in done.sent if INSTALL in one.command or one.files()]
+    sent = [request.host for request in done.sent if INSTALL in request.command or request.files()]
     assert sent == [sent[0], sent[0], sent[-1], sent[-1]], sent
     assert {*sent} == {AGENT, SERVER}
 

@@ -22,9 +22,9 @@ def test_nothing_is_decided_on_a_default(
     store.write_text(json.dumps({ISSUANCE_KEY: "k" * 43}))
     store.chmod(0o600)
     result = run(deploy, store, execute=execute, noise=garbled)
-    mine = {"step_ca": {"step-ca"}, "docker": {"drphoenix"}}.get(deploy, set(garbled))
-    assert result.failed == mine
+    concerned = {"step_ca": {"step-ca"}, "docker": {"drphoenix"}}.get(deploy, set(garbled))
+    assert result.failed == concerned
     assert "the log-in prints text" in caplog.text
     assert "'hello'" in caplog.text
-    changing = [s for s in result.sent if s.host in mine and BEGIN not in s.command]
+    changing = [s for s in result.sent if s.host in concerned and BEGIN not in s.command]
     assert changing == []

@@ -78,18 +78,18 @@ def sent(deploy: str, folder: Path, text: str) -> Run:
 
 def outputs(done: Run) -> dict[str, str]:
     """Every command and file, by host and number or path; a script's words are one output."""
-    made: dict[str, str] = {}
+    texts: dict[str, str] = {}
     asked: Counter[str] = Counter()
     for request in done.sent:
         if request.command == "apt-get update":  # once a process
             continue
         number = asked[request.host] = asked[request.host] + 1
-        made[f"{request.host} {number}.sh"] = request.command
+        texts[f"{request.host} {number}.sh"] = request.command
         files = request.files()
-        made |= {f"{request.host} {number} {path}": content for path, content in files.items()}
+        texts |= {f"{request.host} {number} {path}": content for path, content in files.items()}
         if not files:
-            made[f"{request.host} {number} stdin"] = request.stdin
-    return made
+            texts[f"{request.host} {number} stdin"] = request.stdin
+    return texts
 
 
 @pytest.mark.parametrize("deploy", DEPLOYS)
@@ -102,6 +102,6 @@ def test_hostile_text_is_sent_in_the_place_of_a_word_and_nowhere_else(
     plain = sent(deploy, tmp_path / "a", PLAIN)
     hostile = sent(deploy, tmp_path / "b", HOSTILE)
     assert (plain.operations, plain.failed) == (hostile.operations, hostile.failed)
-    one, other = outputs(plain), outputs(hostile)
-    assert one, "nothing was sent"
-    assert differences(one, PLAIN, other, HOSTILE) == []
+    plain_texts, other = outputs(plain), outputs(hostile)
+    assert plain_texts, "nothing was sent"
+    assert differences(plain_texts, PLAIN, other, HOSTILE) == []

@@ -25,11 +25,11 @@ def site() -> Site:
     return load(ROOT / "inventories", ROOT / "stacks", environment="production")
 
 
-def deployed(folder: Path, told: dict[str, str], *, execute: bool = True) -> Run:
-    """Run base on hosts that remember what `told` says."""
+def deployed(folder: Path, lines: dict[str, str], *, execute: bool = True) -> Run:
+    """Run base on hosts that remember what `lines` say."""
     of_host = {
         name: {ASKED: lambda _, line=line: [*SYSTEM, f"phoenix-host\t{line}"]}
-        for name, line in told.items()
+        for name, line in lines.items()
     }
     return run("base", folder / "secrets.json", of_host=of_host, execute=execute)  # type: ignore[arg-type]
 
@@ -39,15 +39,15 @@ def everybody(site: Site) -> dict[str, str]:
 
 
 def test_two_hosts_whose_addresses_are_exchanged(tmp_path: Path, site: Site) -> None:
-    told = everybody(site)
-    told["portainer"], told["drphoenix"] = told["drphoenix"], told["portainer"]
+    lines = everybody(site)
+    lines["portainer"], lines["drphoenix"] = lines["drphoenix"], lines["portainer"]
     with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
-        deployed(tmp_path, told)
+        deployed(tmp_path, lines)
     words = f"{caught.value.args} {vars(caught.value)}"
-    one, other = "guest 1001 (portainer)", "guest 1002 (drphoenix)"  # whichever is asked first
+    first, other = "guest 1001 (portainer)", "guest 1002 (drphoenix)"  # whichever is asked first
     ways = [
-        f"is {is_}, and phoenix_vm_configs.json: vms[{at}] says that it is {wanted}: nothing was"
-        for is_, at, wanted in ((one, 2, other), (other, 1, one))
+        f"is {is_}, and phoenix_vm_configs.json: vms[{at}] says that it is {declared}: nothing was"
+        for is_, at, declared in ((first, 2, other), (other, 1, first))
     ]
     assert any(way in words for way in ways), words
     assert "give each its own address" in words

@@ -41,12 +41,12 @@ def left_alone(folder: Path, *, everywhere: list[str], **hosts: list[str]) -> st
 def base(
     folder: Path, inventories: str, *, responses: dict[Any, Any] | None = None, **more: Any
 ) -> Run:
-    told: dict[Any, Any] = {
+    answers: dict[Any, Any] = {
         "dpkg-query": lambda _: [f"installed {name}" for name in INSTALLED],
         ASKED: lambda _: ["server 10.0.0.2", "answer 10.0.0.153"],
         **(responses or {}),
     }
-    return run("base", folder / "s.json", site_inventories=inventories, responses=told, **more)
+    return run("base", folder / "s.json", site_inventories=inventories, responses=answers, **more)
 
 
 def test_a_host_that_keeps_everything_is_changed_by_nothing(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_what_phoenix_had_made_goes_back_and_sshd_reads_what_is_left(tmp_path: P
     inventories = left_alone(tmp_path, everywhere=["ssh"])
     done = base(tmp_path, inventories, responses={PLACED: lambda _: ["tree\tssh"]})
     commands = [sent.command for sent in done.sent if sent.host == "step-ca"]
-    (removal,) = [at for at, one in enumerate(commands) if 'apply" remove' in one]
+    (removal,) = [at for at, command in enumerate(commands) if 'apply" remove' in command]
     assert "trees/ssh" in commands[removal]
     assert "systemctl try-restart ssh.service" in commands[removal + 1]
 

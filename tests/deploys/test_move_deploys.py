@@ -38,11 +38,11 @@ def world(monkeypatch: pytest.MonkeyPatch) -> dict[str, HostState | Exception]:
     hosts: dict[str, HostState | Exception] = {OLD: HostState(), NEW_HOST: HostState()}
 
     def read(target: Host, *, sizes: bool) -> HostState:
-        found = hosts[target.name]
-        if isinstance(found, Exception):
-            raise found
+        state = hosts[target.name]
+        if isinstance(state, Exception):
+            raise state
         assert sizes or target.name in hosts
-        return found
+        return state
 
     monkeypatch.setattr(moves, "_read_state", read)
     monkeypatch.setattr(moves, "_states", {})

@@ -80,7 +80,7 @@ def test_a_site_with_one_has_the_resolver_that_it_had(tmp_path: Path) -> None:
 # -- the scripts -----------------------------------------------------------------------------------
 
 
-def made(folder: Path, script: str, **programs: str) -> subprocess.CompletedProcess[str]:
+def execute(folder: Path, script: str, **programs: str) -> subprocess.CompletedProcess[str]:
     """A script of ours, run for real with these programs in front of the machine's own."""
     for name, body in programs.items():
         (folder / name).write_text(f"#!/bin/sh\n{body}\n")
@@ -124,7 +124,7 @@ def test_a_host_is_pointed_at_servers_that_answer_it(
         "components/base/resolver.sh.j2",
         servers=[FIRST, SECOND], known={"name": "a.test"}, answer="10.0.0.10",
     )  # fmt: skip
-    done = made(tmp_path, script, dig=digs(n13=first, n153=second))
+    done = execute(tmp_path, script, dig=digs(n13=first, n153=second))
     assert (done.returncode != 0) == bool(refused), done
     assert refused in done.stdout
 
@@ -146,6 +146,6 @@ def test_a_server_that_runs_is_changed_while_the_first_answers(
         unit="phoenix-dns.service", server=FIRST, known={"name": "a.test"}, answer="10.0.0.10",
     )  # fmt: skip
     is_active = f"exit {0 if runs else 3}"
-    done = made(tmp_path, script, dig=digs(n13=first), systemctl=is_active)
+    done = execute(tmp_path, script, dig=digs(n13=first), systemctl=is_active)
     assert (done.returncode != 0) == refused, done
     assert ("the first name server, 10.0.0.13, does not answer a.test" in done.stdout) == refused

@@ -20,8 +20,8 @@ CHAIN = ("ca:step_ca", "traefik", "web:nginx", "box:docker")
 @pytest.fixture(params=[(), CHAIN], ids=["standard", "no_portainer"], scope="module")
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("new") / "site"
-    given = Given("lab.example.com", IPv4Network("10.77.0.0/24"), guests=request.param)
-    folder.write(where, contents.files(of(given)))
+    answers = Given("lab.example.com", IPv4Network("10.77.0.0/24"), guests=request.param)
+    folder.write(where, contents.files(of(answers)))
     return where
 
 

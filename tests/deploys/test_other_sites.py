@@ -23,7 +23,7 @@ JUMP = "op@bastion.example.com:2222"
 
 
 @pytest.fixture(autouse=True)
-def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name in ("PORTAINER_ADMIN_PASSWORD", "PORTAINER_AGENT_SECRET"):
         monkeypatch.setenv(f"PHOENIX_SECRET_{name}", "a-secret-of-this-test")
@@ -65,9 +65,9 @@ def routed(done: Run, proxy: str) -> dict[str, list[str]]:
     (text,) = [text for path, text in done.files(proxy).items() if path == f"{DYNAMIC}/phoenix.yml"]
     services: dict[str, Any] = yaml.safe_load(text)["http"]["services"]
     return {
-        name: [server["url"] for server in one["loadBalancer"]["servers"]]
-        for name, one in services.items()
-        if "loadBalancer" in one
+        name: [server["url"] for server in service["loadBalancer"]["servers"]]
+        for name, service in services.items()
+        if "loadBalancer" in service
     }
 
 

@@ -33,7 +33,7 @@ STACK = Removal(
 REGISTER = re.compile('cat "\\$1"\' register')
 
 
-def given(removal: Removal) -> str:
+def setting(removal: Removal) -> str:
     return json.dumps(removal.model_dump(mode="json"))
 
 
@@ -41,7 +41,7 @@ def test_a_stack_goes_from_its_host_then_from_portainer_then_its_files(tmp_path:
     done = run(
         "remove",
         tmp_path / "secrets.json",
-        remove=given(STACK),
+        remove=setting(STACK),
         execute=False,
         responses={"docker ps": LISTED, REGISTER: STACK.lines[0]},
     )
@@ -79,14 +79,14 @@ def test_a_stack_goes_from_its_host_then_from_portainer_then_its_files(tmp_path:
 def test_what_is_declared_is_refused_before_any_host_is_touched(tmp_path: Path, item: Item) -> None:
     with pytest.raises(PyinfraError, match="is declared: it is not removed"):
         run("remove", tmp_path / "s.json",
-            remove=given(STACK.model_copy(update={"item": item})))  # fmt: skip
+            remove=setting(STACK.model_copy(update={"item": item})))  # fmt: skip
 
 
 def test_a_guest_is_left_alone_where_the_api_is_off(tmp_path: Path) -> None:
     guest = Item(kind="guest", name="x", host="pve", vmid=4711)
     with pytest.raises(PyinfraError, match='guest 4711 is left alone, since proxmox_api is "off"'):
         run("remove", tmp_path / "s.json", proxmox_api="off",
-            remove=given(STACK.model_copy(update={"item": guest, "target": ""})))  # fmt: skip
+            remove=setting(STACK.model_copy(update={"item": guest, "target": ""})))  # fmt: skip
 
 
 def test_by_hand_the_setting_says_what_it_is(tmp_path: Path) -> None:
@@ -101,7 +101,9 @@ def test_a_portainer_elsewhere_is_asked_for_the_environment_of_a_declared_host_a
     """It has stacks of others, whose environments may be gone too."""
     monkeypatch.setenv("PHOENIX_SECRET_PORTAINER_API_KEY", "planted-5ecret")
     asked: list[dict[str, Any]] = []
-    monkeypatch.setattr("operations.removal.portainer_stack", lambda **given: asked.append(given))
+    monkeypatch.setattr(
+        "operations.removal.portainer_stack", lambda **options: asked.append(options)
+    )
     declared = minimal()
     elsewhere(declared)
     declared.load(tmp_path)
@@ -110,7 +112,7 @@ def test_a_portainer_elsewhere_is_asked_for_the_environment_of_a_declared_host_a
         update={"item": item, "target": "worker", "environment": environment}
     )
     run(
-        "remove", tmp_path / "secrets.json", remove=given(removal), execute=False,
+        "remove", tmp_path / "secrets.json", remove=setting(removal), execute=False,
         site_inventories=str(tmp_path), site_stacks=str(tmp_path / "stacks"),
     )  # fmt: skip
-    assert [one["access"].url for one in asked] == ["https://192.0.2.10:9443"] * bool(environment)
+    assert [call["access"].url for call in asked] == ["https://192.0.2.10:9443"] * bool(environment)

@@ -50,7 +50,7 @@ def deployed(folder: Path, tmp_path: Path, deploy: str = "restic", **more: objec
 
 
 @pytest.fixture(autouse=True)
-def given(monkeypatch: pytest.MonkeyPatch) -> None:
+def backup_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHOENIX_SECRET_BACKUP_KEY", KEY)
 
 
@@ -58,7 +58,7 @@ def test_hosts_with_something_to_back_up_get_restic_and_timers(tmp_path: Path) -
     done = deployed(site(tmp_path / "site"), tmp_path)
     assert not done.failed
     assert done.operations == ["Backups: packages", "Backups: files and timers"]
-    assert {one.host for one in done.sent} == {"authority", "control", "worker"}
+    assert {request.host for request in done.sent} == {"authority", "control", "worker"}
     passwords = set()
     for host in ("authority", "control", "worker"):
         files = done.files(host)
@@ -114,8 +114,8 @@ def test_backups_are_made_and_proven_now_as_their_timers_do_it(
     tmp_path: Path, word: str, unit: str
 ) -> None:
     done = deployed(site(tmp_path / "site"), tmp_path, "backup_now", backup_now=word)
-    assert {one.host for one in done.sent} == {"authority", "control", "worker"}
-    assert all(f" {unit} " in one.command for one in done.sent)
+    assert {request.host for request in done.sent} == {"authority", "control", "worker"}
+    assert all(f" {unit} " in request.command for request in done.sent)
 
 
 def test_a_word_that_names_no_program_ends_the_run(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_stack_is_put_back_from_the_last_snapshot_by_then(
         restore_replace=replace,
     )  # fmt: skip
     assert not done.failed
-    assert {one.host for one in done.sent} == {"worker"}
+    assert {request.host for request in done.sent} == {"worker"}
     command = done.sent[-1].command
     assert command.endswith(f"{restic.PROGRAM} stack:shop-production old2 {last}")
 
@@ -169,7 +169,7 @@ def test_a_stack_that_is_refused_keeps_no_other_from_coming_back(tmp_path: Path)
         restore_at="2026-11-25T23:59:59+00:00",
         restore_at_parts="stack:shop-production,stack:wiki-production",
     )  # fmt: skip
-    sent = [one.command for one in done.sent if restic.PROGRAM in one.command]
+    sent = [request.command for request in done.sent if restic.PROGRAM in request.command]
     assert [
         word for word in ("shop", "wiki") if f"stack:{word}-production {word} " in sent[-1]
     ] == ["wiki"]
@@ -208,7 +208,7 @@ def test_log_ins_of_targets_stand_in_one_file_and_in_no_command(
         files = done.files("worker")
         assert planted in files[path]
         assert [name for name, content in files.items() if planted in content] == [path]
-        assert planted not in "".join(one.command for one in done.sent)
+        assert planted not in "".join(request.command for request in done.sent)
         assert "RequiresMountsFor" not in files[f"{UNITS}/{restic.SERVICE}"]
     assert deployed(sftp, tmp_path).files("worker")[restic.KNOWN_HOSTS] == f"192.0.2.7 {pinned}\n"
 
@@ -245,11 +245,11 @@ def test_the_ca_comes_back_from_a_snapshot_by_the_steps_of_a_restore(
     )  # fmt: skip
     names = [name.rpartition(" | ")[2] for name in done.operations]
     assert names.index("Restore: the CA") < names.index("Step-CA: keys and certificates")
-    (put,) = [one for one in done.sent if " restore_ca " in one.command]
+    (put,) = [request for request in done.sent if " restore_ca " in request.command]
     assert put.host == "authority"
     assert put.stdin.replace("\n", "") == data
-    asked = [one.command for one in done.sent if "backup-export " in one.command]
-    assert all(" ca abc" in one for one in asked)
+    asked = [request.command for request in done.sent if "backup-export " in request.command]
+    assert all(" ca abc" in command for command in asked)
     assert "Restore: Portainer" not in names
 
 
@@ -278,15 +278,15 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_the_generated_secrets_wait_encrypted_on_the_ca_s_guest_and_come_back(
     tmp_path: Path, reader: tuple[Path, str]
 ) -> None:
-    kept = {"one": "planted-value-of-a-secret"}
+    secrets = {"one": "planted-value-of-a-secret"}
     folder = site(tmp_path / "site", secrets_for=[reader[1]])
     store = tmp_path / "secrets.json"
     store.touch(mode=0o600)
-    store.write_text(json.dumps(kept))
+    store.write_text(json.dumps(secrets))
 
     def puts(done: Run) -> list[Sent]:
         word = "/var/lib/phoenix-backup/secrets secrets.age"
-        return [one for one in done.sent if word in one.command and one.stdin]
+        return [request for request in done.sent if word in request.command and request.stdin]
 
     done = deployed(folder, tmp_path)
     (put,) = puts(done)
@@ -299,10 +299,10 @@ def test_the_generated_secrets_wait_encrypted_on_the_ca_s_guest_and_come_back(
     assert (here / "secrets.age").stat().st_mode & 0o777 == 0o600
     assert (here / "mark").read_text() == f"{mark}\n"
     for sent in done.sent:
-        assert kept["one"] not in sent.command + sent.stdin
+        assert secrets["one"] not in sent.command + sent.stdin
     assert "secrets\tfolder\tsecrets\t" in done.files("authority")[restic.PARTS]
     assert puts(deployed(folder, tmp_path, responses={"escrow-mark ": mark})) == []
-    store.write_text(json.dumps({**kept, "two": "x"}))
+    store.write_text(json.dumps({**secrets, "two": "x"}))
     assert len(puts(deployed(folder, tmp_path, responses={"escrow-mark ": mark}))) == 1
 
     (tmp_path / "lost").mkdir()
@@ -322,4 +322,4 @@ def test_the_generated_secrets_wait_encrypted_on_the_ca_s_guest_and_come_back(
     with pytest.raises(DeployError, match="the generated secrets"):
         restored()
     restored(restore_identity=str(reader[0]))
-    assert json.loads((tmp_path / "lost/secrets.json").read_text()) == kept
+    assert json.loads((tmp_path / "lost/secrets.json").read_text()) == secrets

@@ -26,7 +26,7 @@ STACK = "shop-production"
 
 
 @pytest.fixture(autouse=True)
-def given(monkeypatch: pytest.MonkeyPatch) -> None:
+def environment_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         "PORTAINER_ADMIN_PASSWORD",
         "PORTAINER_AGENT_SECRET",
@@ -110,11 +110,11 @@ def test_what_deploys_a_stack_knows_every_secret_that_it_must_not_show(
     change: Callable[[Declaration], None],
     deploys: str,
 ) -> None:
-    given: list[dict[str, Any]] = []
-    monkeypatch.setattr(deploys, lambda **options: given.append(options))
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(deploys, lambda **options: calls.append(options))
     monkeypatch.setenv("PHOENIX_SECRET_FORMER", "a-former-secret")
     deployed(tmp_path, change, "stacks")
-    assert "a-former-secret" in [one.get_secret_value() for one in given[0]["hidden"]]
+    assert "a-former-secret" in [secret.get_secret_value() for secret in calls[0]["hidden"]]
 
 
 def test_files_of_the_hosts_own_compose_go_when_portainer_takes_over(
@@ -176,7 +176,7 @@ def test_an_agent_of_a_portainer_elsewhere_listens_for_it_with_the_given_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accesses: list[Any] = []
-    monkeypatch.setattr("operations.portainer.endpoint", lambda **given: accesses.append(given))
+    monkeypatch.setattr("operations.portainer.endpoint", lambda **options: accesses.append(options))
     done = deployed(tmp_path, elsewhere, "portainer")
     assert not done.failed
     files = done.files("worker")
@@ -184,15 +184,17 @@ def test_an_agent_of_a_portainer_elsewhere_listens_for_it_with_the_given_secret(
     assert main["environment"] == {"AGENT_HOST": "10.0.0.24", "AGENT_PORT": "9001"}
     assert files[f"{DIRECTORY}/agent.env"] == f"AGENT_SECRET={SECRET}\n"
     assert not [path for path in files if "tunnel" in path]
-    (given,) = accesses
-    assert given["url"] == "tcp://10.0.0.24:9001"
-    access = given["access"]
+    (endpoint,) = accesses
+    assert endpoint["url"] == "tcp://10.0.0.24:9001"
+    access = endpoint["access"]
     assert (access.url, access.via) == ("https://192.0.2.10:9443", None)
     assert access.api_key.get_secret_value() == SECRET
     stacks: list[Any] = []
-    monkeypatch.setattr("operations.portainer.stack", lambda **given: stacks.append(given))
+    monkeypatch.setattr("operations.portainer.stack", lambda **options: stacks.append(options))
     deployed(tmp_path, elsewhere, "stacks")
-    assert [(one["endpoint"], one["access"].url) for one in stacks] == [("worker", access.url)]
+    assert [(stack["endpoint"], stack["access"].url) for stack in stacks] == [
+        ("worker", access.url)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -54,19 +54,19 @@ class Wires:
 
 @pytest.fixture
 def wires(monkeypatch: pytest.MonkeyPatch) -> Wires:
-    made = Wires()
-    monkeypatch.setattr(operations, "ask", made.ask)
-    monkeypatch.setattr(operations, "stream", made.stream)
-    return made
+    double = Wires()
+    monkeypatch.setattr(operations, "ask", double.ask)
+    monkeypatch.setattr(operations, "stream", double.stream)
+    return double
 
 
 def deployed(
-    tmp_path: Path, told: dict[str, list[str]], made: Declaration | None = None, *,
+    tmp_path: Path, answers: dict[str, list[str]], declared: Declaration | None = None, *,
     deploy: str = "swarm", **data: Any,
 ) -> Run:  # fmt: skip
     """A run on hosts that tell this of their swarm; those without an answer are in none."""
-    (made or declaration()).load(tmp_path / "site")
-    every = {name: answer(INACTIVE) for name in NODES} | told
+    (declared or declaration()).load(tmp_path / "site")
+    every = {name: answer(INACTIVE) for name in NODES} | answers
     return run(
         deploy, tmp_path / "secrets.json", site_inventories=str(tmp_path / "site"),
         site_stacks=str(tmp_path / "site/stacks"),
@@ -94,9 +94,9 @@ def test_a_new_swarm_is_made_once_and_joined_by_the_others(tmp_path: Path, wires
         "Swarm: made": {"control"}, "Swarm: joined": {"worker", "second"},
         "Swarm: managers": {"control"}, "Swarm: workers": {"worker", "second"},
     }  # fmt: skip
-    (made,) = [sent for sent in done.sent if "docker swarm init" in sent.command]
-    assert made.host == "control"
-    assert made.command.endswith("swarm-init 10.0.0.23 2377 active 24 10.200.0.0/16")
+    (creation,) = [sent for sent in done.sent if "docker swarm init" in sent.command]
+    assert creation.host == "control"
+    assert creation.command.endswith("swarm-init 10.0.0.23 2377 active 24 10.200.0.0/16")
 
 
 def test_a_swarm_as_declared_is_not_touched(tmp_path: Path, wires: Wires) -> None:
@@ -108,43 +108,43 @@ def test_a_swarm_as_declared_is_not_touched(tmp_path: Path, wires: Wires) -> Non
 def test_a_host_joins_by_the_token_of_its_role_through_a_manager(
     tmp_path: Path, wires: Wires
 ) -> None:
-    made = declaration(node_availability="drain")
-    told = whole(settled()[::2]) | {"worker": answer(INACTIVE)}
-    done = deployed(tmp_path, told, made)
+    declared = declaration(node_availability="drain")
+    answers = whole(settled()[::2]) | {"worker": answer(INACTIVE)}
+    done = deployed(tmp_path, answers, declared)
     assert done.changed["Swarm: joined"] == ["worker"]
     assert wires.streams == [
         ("control", "docker swarm join-token --quiet worker", "worker",
          ("10.0.0.24", "2377", "drain", "10.0.0.23:2377")),
     ]  # fmt: skip
     wires.streams.clear()
-    deployed(tmp_path, told, declaration(swarm_role="manager"))
+    deployed(tmp_path, answers, declaration(swarm_role="manager"))
     assert wires.streams[0][1] == "docker swarm join-token --quiet manager"
 
 
 def test_a_new_first_manager_joins_the_swarm_that_is_there(tmp_path: Path, wires: Wires) -> None:
     """Else there would be two."""
-    told = {"worker": answer(info("worker", manager=True), [node("worker", "manager")])}
-    done = deployed(tmp_path, told, declaration(swarm_role="manager"))
+    answers = {"worker": answer(info("worker", manager=True), [node("worker", "manager")])}
+    done = deployed(tmp_path, answers, declaration(swarm_role="manager"))
     assert done.changed["Swarm: made"] == []
-    assert [(one[0], one[2]) for one in wires.streams if one[2] == "control"] == [
+    assert [(call[0], call[2]) for call in wires.streams if call[2] == "control"] == [
         ("worker", "control")
     ]
 
 
 def test_no_swarm_is_made_while_a_manager_is_silent(tmp_path: Path, wires: Wires) -> None:
-    told = {"worker": ["silent Cannot connect to the Docker daemon"]}
-    done = deployed(tmp_path, told, declaration(swarm_role="manager"))
+    answers = {"worker": ["silent Cannot connect to the Docker daemon"]}
+    done = deployed(tmp_path, answers, declaration(swarm_role="manager"))
     assert "control" in done.failed
     assert not [sent for sent in done.sent if "docker swarm init" in sent.command]
 
 
 def test_a_persons_swarm_on_another_host_is_not_joined(tmp_path: Path, wires: Wires) -> None:
-    made = declaration()
-    made.vm["vms"][2]["swarm_role"] = None
+    declared = declaration()
+    declared.vm["vms"][2]["swarm_role"] = None
     theirs = answer(info("second", manager=True), [node("second", "manager", ours=False)])
-    done = deployed(tmp_path, {"second": theirs}, made)
+    done = deployed(tmp_path, {"second": theirs}, declared)
     assert done.changed["Swarm: made"] == ["control"]
-    assert not [one for one in wires.streams if one[0] == "second"]
+    assert not [call for call in wires.streams if call[0] == "second"]
 
 
 def test_labels_role_and_availability_change_through_a_manager(
@@ -154,8 +154,8 @@ def test_labels_role_and_availability_change_through_a_manager(
         node("control", "manager"), node("worker", "manager", labels={"old": "1"}),
         node("second", availability="drain"),
     ]  # fmt: skip
-    told = whole(nodes) | {"worker": answer(info("worker", manager=True), nodes)}
-    deployed(tmp_path, told)
+    answers = whole(nodes) | {"worker": answer(info("worker", manager=True), nodes)}
+    deployed(tmp_path, answers)
     assert sorted(wires.asked) == [
         ("control", "swarm-update", "idsecond", "", "--availability", "active"),
         ("control", "swarm-update", "idworker", "worker",
@@ -165,10 +165,10 @@ def test_labels_role_and_availability_change_through_a_manager(
 
 def test_promotions_come_before_demotions(tmp_path: Path, wires: Wires) -> None:
     """`control` is to be a worker, and changes by the manager that was made before it."""
-    made = declaration(swarm_role="manager")
-    made.vm["vms"][0]["swarm_role"] = "worker"
-    deployed(tmp_path, whole(), made)
-    roles = [(one[0], one[2], one[3]) for one in wires.asked]
+    declared = declaration(swarm_role="manager")
+    declared.vm["vms"][0]["swarm_role"] = "worker"
+    deployed(tmp_path, whole(), declared)
+    roles = [(call[0], call[2], call[3]) for call in wires.asked]
     assert roles == [("control", "idworker", "manager"), ("control", "idcontrol", "worker")]
 
 
@@ -186,8 +186,8 @@ def test_what_cannot_be_converged_says_why_and_stops_nothing_else(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     caplog.set_level("INFO")
-    told = whole(**control) | {"worker": answer(info("worker", **worker))}
-    done = deployed(tmp_path, told)
+    answers = whole(**control) | {"worker": answer(info("worker", **worker))}
+    done = deployed(tmp_path, answers)
     assert "worker" in done.failed
     assert words in caplog.text
     assert ("control" in done.failed) == bool(control)
@@ -200,8 +200,8 @@ def test_a_range_that_clashes_since_is_told(
     tmp_path: Path, wires: Wires, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    told = whole(Cluster={"ID": "c", "DefaultAddrPool": ["10.0.0.0/8"]})
-    assert not any(deployed(tmp_path, told).changed.values())
+    answers = whole(Cluster={"ID": "c", "DefaultAddrPool": ["10.0.0.0/8"]})
+    assert not any(deployed(tmp_path, answers).changed.values())
     assert "the swarm's range 10.0.0.0/8 overlaps 10.0.0.0/24: the network lan" in caplog.text
 
 
@@ -215,13 +215,13 @@ def test_a_range_that_cannot_be_ends_the_run_before_any_host(tmp_path: Path) -> 
 
 def of_networks(*networks: dict[str, Any]) -> dict[str, list[str]]:
     """The swarm as declared, with these overlay networks."""
-    told = answer(info("control", manager=True), settled(), networks)
-    return whole() | {"control": told}
+    lines = answer(info("control", manager=True), settled(), networks)
+    return whole() | {"control": lines}
 
 
 def test_networks_are_made_once_by_a_manager(tmp_path: Path, wires: Wires) -> None:
-    made = with_networks(mesh={}, plain={"encrypted": False, "attachable": True})
-    done = deployed(tmp_path, of_networks(overlay("ingress", ours=False)), made)
+    declared = with_networks(mesh={}, plain={"encrypted": False, "attachable": True})
+    done = deployed(tmp_path, of_networks(overlay("ingress", ours=False)), declared)
     assert wires.asked == [
         ("control", "swarm-network", "mesh", f"{NETWORK_LABEL}=mesh", "yes", "", "", ""),
         ("control", "swarm-network", "plain", f"{NETWORK_LABEL}=plain", "", "yes", "", ""),
@@ -229,7 +229,7 @@ def test_networks_are_made_once_by_a_manager(tmp_path: Path, wires: Wires) -> No
     assert done.changed["Swarm: network mesh"] == ["control"]
     wires.asked.clear()
     has = [overlay("mesh"), overlay("plain", encrypted=False, attachable=True)]
-    done = deployed(tmp_path, of_networks(*has), made)
+    done = deployed(tmp_path, of_networks(*has), declared)
     assert not any(done.changed.values()), done.changed
     assert wires.asked == []
 
@@ -238,13 +238,13 @@ def test_a_network_that_differs_is_made_anew_unless_it_is_a_persons(
     tmp_path: Path, wires: Wires, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    made = with_networks(mesh={})
-    deployed(tmp_path, of_networks(overlay("mesh", encrypted=False)), made)
-    assert [one[-1] for one in wires.asked] == ["idmesh"]
+    declared = with_networks(mesh={})
+    deployed(tmp_path, of_networks(overlay("mesh", encrypted=False)), declared)
+    assert [call[-1] for call in wires.asked] == ["idmesh"]
     assert "made anew, as Docker changes none: it is not encrypted" in caplog.text
     wires.asked.clear()
     theirs = overlay("mesh", encrypted=False, ours=False)
-    done = deployed(tmp_path, of_networks(theirs), made)
+    done = deployed(tmp_path, of_networks(theirs), declared)
     assert ("control" in done.failed, wires.asked) == (True, [])
     assert "that Phoenix did not make, and it is not encrypted" in caplog.text
 
@@ -254,25 +254,27 @@ def test_a_network_that_left_the_declaration_goes_by_a_manager(
 ) -> None:
     lines: list[tuple[str, str]] = []
     monkeypatch.setattr(operations, "ask", lambda to, line: lines.append((to.name, line)))
-    told = of_networks(overlay("old"), overlay("theirs", ours=False))
+    answers = of_networks(overlay("old"), overlay("theirs", ours=False))
     item = Item(kind="overlay", name="old", host="control")
-    removed(tmp_path, told, item, declaration())
+    removed(tmp_path, answers, item, declaration())
     assert lines == [("control", "docker network rm idold")]
     lines.clear()
-    removed(tmp_path, told, Item(kind="overlay", name="theirs", host="control"), declaration())
+    removed(tmp_path, answers, Item(kind="overlay", name="theirs", host="control"), declaration())
     assert lines == []
 
 
 # -- removal ---------------------------------------------------------------------------------------
 
 
-def removed(tmp_path: Path, told: dict[str, list[str]], item: Item, made: Declaration) -> Run:
+def removed(
+    tmp_path: Path, answers: dict[str, list[str]], item: Item, declared: Declaration
+) -> Run:
     asked = Removal(
         item=item, volumes=False, destroy=False, target=item.host, environment="", projects=(),
         lines=(),
     )  # fmt: skip
     setting = json.loads(asked.model_dump_json())
-    return deployed(tmp_path, told, made, deploy="remove", remove=setting)
+    return deployed(tmp_path, answers, declared, deploy="remove", remove=setting)
 
 
 def _node(name: str, host: str) -> Item:
@@ -280,11 +282,11 @@ def _node(name: str, host: str) -> Item:
 
 
 def without(name: str) -> Declaration:
-    made = declaration()
-    for one in made.vm["vms"]:
-        if one["name"] == name:
-            one |= {"swarm_role": None, "node_labels": []}
-    return made
+    declared = declaration()
+    for guest in declared.vm["vms"]:
+        if guest["name"] == name:
+            guest |= {"swarm_role": None, "node_labels": []}
+    return declared
 
 
 def test_a_node_whose_guest_is_there_leaves_by_itself(tmp_path: Path, wires: Wires) -> None:
@@ -299,8 +301,8 @@ def test_a_node_whose_guest_is_there_leaves_by_itself(tmp_path: Path, wires: Wir
 
 def test_a_manager_becomes_a_worker_before_it_leaves(tmp_path: Path, wires: Wires) -> None:
     nodes = [node("control", "manager"), node("worker", "manager"), node("second")]
-    told = whole(nodes) | {"worker": answer(info("worker", manager=True), nodes)}
-    removed(tmp_path, told, _node("worker", "worker"), without("worker"))
+    answers = whole(nodes) | {"worker": answer(info("worker", manager=True), nodes)}
+    removed(tmp_path, answers, _node("worker", "worker"), without("worker"))
     assert wires.asked[0] == (
         "control", "swarm-update", "idworker", "worker", "--availability", "drain",
     )  # fmt: skip
@@ -309,15 +311,15 @@ def test_a_manager_becomes_a_worker_before_it_leaves(tmp_path: Path, wires: Wire
 def test_a_node_whose_guest_is_gone_is_forgotten(tmp_path: Path, wires: Wires) -> None:
     nodes = [*settled(), node("gone", state="down")]
     removed(tmp_path, whole(nodes), _node("gone", "control"), declaration())
-    assert [one[:2] for one in wires.asked] == [
+    assert [call[:2] for call in wires.asked] == [
         ("control", "swarm-update"), ("control", "swarm-forget"),
     ]  # fmt: skip
     assert wires.asked[-1][2:] == ("idgone", "")
 
 
 def test_a_declared_node_is_never_removed(tmp_path: Path, wires: Wires) -> None:
-    told = whole() | {"second": ["silent no answer"]}
-    done = removed(tmp_path, told, _node("second", "second"), declaration())
+    answers = whole() | {"second": ["silent no answer"]}
+    done = removed(tmp_path, answers, _node("second", "second"), declaration())
     assert wires.asked == []
     assert not any(done.changed.values())
 
@@ -326,20 +328,20 @@ def test_the_last_manager_is_kept_while_there_are_workers(
     tmp_path: Path, wires: Wires, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    made = declaration(swarm_role="manager")
-    made.vm["vms"][0]["swarm_role"] = None
-    done = removed(tmp_path, whole(), _node("control", "control"), made)
+    declared = declaration(swarm_role="manager")
+    declared.vm["vms"][0]["swarm_role"] = None
+    done = removed(tmp_path, whole(), _node("control", "control"), declared)
     assert "control" in done.failed
     assert "control is the last manager of 3 nodes" in caplog.text
     assert wires.asked == []
 
 
 def test_the_last_node_takes_the_swarm_with_it(tmp_path: Path, wires: Wires) -> None:
-    made = declaration(swarm_role=None, node_labels=[])
-    for one in made.vm["vms"]:
-        one["swarm_role"] = None
-    told = {"control": answer(info("control", manager=True), [node("control", "manager")])}
-    removed(tmp_path, told, _node("control", "control"), made)
+    declared = declaration(swarm_role=None, node_labels=[])
+    for guest in declared.vm["vms"]:
+        guest["swarm_role"] = None
+    answers = {"control": answer(info("control", manager=True), [node("control", "manager")])}
+    removed(tmp_path, answers, _node("control", "control"), declared)
     assert wires.asked == [("control", "swarm-leave")]
 
 

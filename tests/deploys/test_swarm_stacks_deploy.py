@@ -26,7 +26,7 @@ def deployed(folder: Path, **data: Any) -> Run:
 
 
 @pytest.fixture(autouse=True)
-def given(monkeypatch: pytest.MonkeyPatch) -> None:
+def environment_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PORTAINER_ADMIN_PASSWORD", "PORTAINER_AGENT_SECRET", "SHOP_KEY"):
         monkeypatch.setenv(f"PHOENIX_SECRET_{name}", "a-secret-of-this-test")
 
@@ -62,7 +62,7 @@ def test_archives_of_its_images_are_loaded_on_every_node(
     archive.write_bytes(b"an archive")
     pin = {"url": archive.as_uri(), "sha256": hashlib.sha256(b"an archive").hexdigest()}
     done = deployed(tmp_path / "site", image_archives={"example/web:1.0": pin})
-    hosts = {one.host for one in done.sent if "example/web:1.0" in one.command}
+    hosts = {request.host for request in done.sent if "example/web:1.0" in request.command}
     assert hosts == {"control", "worker", "second"}
 
 
@@ -72,12 +72,12 @@ def test_data_of_a_compose_stack_elsewhere_are_not_left_behind(
     from deploys import stack_parts
     from operations.moves import Outlook
 
-    made = swarm(deploy=HERE).load(tmp_path)
+    declared = swarm(deploy=HERE).load(tmp_path)
     moving = Moves("shop-production", "second", "worker")
-    monkeypatch.setattr(stack_parts, "site", lambda: made)
+    monkeypatch.setattr(stack_parts, "site", lambda: declared)
     seen_by_moves = Outlook({"shop-production": moving})
     monkeypatch.setattr("operations.moves.outlook", lambda *_: seen_by_moves)
-    seen = stack_parts.outlook(made.host("worker").docker_stacks)
-    decision = seen.decisions["shop-production"]
+    outlook = stack_parts.outlook(declared.host("worker").docker_stacks)
+    decision = outlook.decisions["shop-production"]
     assert isinstance(decision, Refused)
     assert "second has it as a compose stack" in decision.reason

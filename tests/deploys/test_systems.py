@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +25,18 @@ ALPINE = ['PRETTY_NAME="Alpine Linux v3.21"', "ID=alpine", "VERSION_ID=3.21.0"]
 
 
 @pytest.fixture(autouse=True)
-def _told_anew() -> None:
+def _warnings_anew() -> None:
     systems._warn.cache_clear()
 
 
 def on(
     release: list[str], component: str, folder: Path, *, has: str = "dpkg", **settings: Any
 ) -> Run:
-    installed: Callable[[str], list[str]] = lambda _: [f"installed {one}" for one in has.split()]  # noqa: E731
+    installed = [f"installed {package}" for package in has.split()]
     return run(
         component, folder / "s.json", **settings,
         responses={re.compile("uname -m"): lambda _: ["x86_64", *release],
-                   "dpkg-query": installed},
+                   "dpkg-query": lambda _: installed},
     )  # fmt: skip
 
 
@@ -88,13 +87,13 @@ def test_docker_on_debian_12_needs_docker_s_own_packages(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("release", "wanted"),
+    ("release", "package"),
     [(TRIXIE, "docker.io docker-cli docker-compose"), (NOBLE, "docker.io docker-compose-v2")],
 )
-def test_docker_of_the_distribution(tmp_path: Path, release: list[str], wanted: str) -> None:
+def test_docker_of_the_distribution(tmp_path: Path, release: list[str], package: str) -> None:
     # Debian has a package of Ubuntu's keys as well: what is installed does not tell what it is.
     for has in ("dpkg", "dpkg ubuntu-keyring"):
-        assert f"{wanted} " in installs(on(release, "docker", tmp_path, has=has))
+        assert f"{package} " in installs(on(release, "docker", tmp_path, has=has))
 
 
 @pytest.mark.parametrize(

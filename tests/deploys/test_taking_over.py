@@ -41,7 +41,7 @@ def test_without_a_word_nothing_of_that_host_is_touched_and_the_others_go_on(
     # Questions alone; a script that answers several stands in front of them.
     asks = re.compile(r"(?:script\d+='.*'\n*;? *)?echo phoenix-answer-begins", re.S)
     assert all(asks.match(command) for command in to_it), to_it
-    others = {sent.host for sent in done.sent if any(one in sent.command for one in changing)}
+    others = {sent.host for sent in done.sent if any(word in sent.command for word in changing)}
     assert len(others - {HYPERVISOR}) >= 5
 
 
@@ -65,7 +65,7 @@ def test_a_resolver_that_is_replaced_gives_way_just_before_ours_and_else_comes_b
     assert noted.stdin.strip() == "unit dnsmasq.service"
     params = files_to(done, HYPERVISOR)["params"]
     before, otherwise = (
-        re.search(rf"^{one}='(.*)", params, re.M) for one in ("before", "otherwise")
+        re.search(rf"^{variable}='(.*)", params, re.M) for variable in ("before", "otherwise")
     )
     assert before
     assert otherwise
@@ -174,7 +174,7 @@ SANDBOX = "/etc/systemd/system/nginx.service.d/sandbox.conf"
 
 def own_site(*said: str) -> dict[Any, Any]:
     lines = [f"site\t{BLOG}\tread", f"in\t{BLOG}\tserver"]
-    return {SITES: lambda _: [*lines, *(f"in\t{BLOG}\tsaid\t{one}" for one in said)]}
+    return {SITES: lambda _: [*lines, *(f"in\t{BLOG}\tsaid\t{line}" for line in said)]}
 
 
 def test_a_persons_sites_are_asked_about_before_the_gateway_is_touched(

@@ -118,20 +118,20 @@ def test_plan_of_a_fresh_site_keeps_nothing_and_says_what_will_be_made(
 def test_first_deployment_keeps_a_secret_before_a_host_gets_it(tmp_path: Path, deploy: str) -> None:
     store = tmp_path / "secrets.json"
     done = run(deploy, store)
-    made = json.loads(store.read_text())
-    wanted = {name for what, name in HOLDS.values() if what == deploy}
+    stored = json.loads(store.read_text())
+    expected = {name for what, name in HOLDS.values() if what == deploy}
     if deploy == "traefik":  # its certificate carries a proof that is made with it
-        wanted.add(ISSUANCE_KEY)
-    assert set(made) == wanted
+        expected.add(ISSUANCE_KEY)
+    assert set(stored) == expected
     assert store.stat().st_mode & 0o777 == 0o600
     names = done.operations
-    last = max(names.index(f"Secrets: {name}") for name in wanted)
+    last = max(names.index(f"Secrets: {name}") for name in expected)
     first = {"traefik": "Traefik: renewal", "step_ca": "Step-CA: configuration and service",
              "portainer": "Portainer: server",
              "stacks": f"Stack {APP}"}[deploy]  # fmt: skip
     assert last < names.index(first), names
     again = run(deploy, store, responses=deployed(*HOLDS))
-    assert json.loads(store.read_text()) == made
+    assert json.loads(store.read_text()) == stored
     assert not [name for name in again.operations if name.startswith("Secrets: ")]
 
 

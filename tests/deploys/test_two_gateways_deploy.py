@@ -117,8 +117,8 @@ def test_who_is_down_keeps_the_certificate_that_it_has(
         "secrets_rotate", inventories, responses=answers, of_host={silent: fails},
         secrets_rotate="gateway_client_certificate",
     )  # fmt: skip
-    kept = json.loads(store.read_text())
-    assert ({ONE, TRAEFIK} <= done.failed, kept["gateway_client_certificate"] == former) == (
+    stored = json.loads(store.read_text())
+    assert ({ONE, TRAEFIK} <= done.failed, stored["gateway_client_certificate"] == former) == (
         bool(silent), bool(silent)
     )  # fmt: skip
     presented = done.files(ONE).get("/etc/phoenix/gateway/client.pem", former)
@@ -136,8 +136,8 @@ def test_a_change_that_waits_is_not_begun_anew_at_a_gateway(inventories: Path) -
     file.chmod(0o600)
     presented = client_certificate.fingerprint(client_certificate.certificate_in(new))
     done = deployed("nginx", inventories, of_host={ONE: {"/client-certificate": presented}})
-    given = {host: done.files(host)[CLIENT_CERTIFICATE] for host in (ONE, TWO)}
-    assert given == {ONE: new, TWO: former}
+    certificates = {host: done.files(host)[CLIENT_CERTIFICATE] for host in (ONE, TWO)}
+    assert certificates == {ONE: new, TWO: former}
 
 
 def test_a_site_with_one_has_no_keepalived(tmp_path: Path) -> None:

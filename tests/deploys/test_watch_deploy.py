@@ -39,12 +39,12 @@ def deployed(folder: Path, tmp_path: Path, deploy: str = "watch", **more: object
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> None:
+def environment_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHOENIX_SECRET_WATCH_KEY", KEY)
     monkeypatch.setenv("PHOENIX_SECRET_ALARM_URLS", URLS)
 
 
-@pytest.mark.usefixtures("given")
+@pytest.mark.usefixtures("environment_secrets")
 def test_each_host_gets_its_own_checks_and_the_watcher_all_that_it_must_know(
     tmp_path: Path,
 ) -> None:
@@ -78,7 +78,7 @@ def test_each_host_gets_its_own_checks_and_the_watcher_all_that_it_must_know(
     assert len(pairs) == len(declared.hosts)
 
 
-@pytest.mark.usefixtures("given")
+@pytest.mark.usefixtures("environment_secrets")
 def test_no_secret_is_in_a_command_or_for_others_to_read(tmp_path: Path) -> None:
     done = deployed(site(tmp_path / "site"), tmp_path)
     secret = {watch.PAIR, watch.PAIR_OF_THE_WATCHER, watch.ALARMS}
@@ -100,11 +100,13 @@ def test_apprise_is_installed_where_alarms_go_somewhere_alone(
 ) -> None:
     folder = site(tmp_path / "site", "101")
     none = deployed(folder, tmp_path)
-    assert not [one for one in none.sent if re.search(r"\bapprise\b", one.command)]
+    assert not [request for request in none.sent if re.search(r"\bapprise\b", request.command)]
     assert watch.ALARMS not in none.files("gateway")
     monkeypatch.setenv("PHOENIX_SECRET_ALARM_URLS", URLS)
     some = deployed(folder, tmp_path)
-    assert {one.host for one in some.sent if re.search(r"\bapprise\b", one.command)} == {"gateway"}
+    assert {
+        request.host for request in some.sent if re.search(r"\bapprise\b", request.command)
+    } == {"gateway"}
 
 
 def test_a_site_without_a_watcher_gets_nothing_and_a_host_that_is_left_alone_neither(
@@ -112,7 +114,7 @@ def test_a_site_without_a_watcher_gets_nothing_and_a_host_that_is_left_alone_nei
 ) -> None:
     assert deployed(site(tmp_path / "off", None), tmp_path).sent == []
     done = deployed(site(tmp_path / "on", alone=True), tmp_path)
-    assert "worker" not in {one.host for one in done.sent}
+    assert "worker" not in {request.host for request in done.sent}
     assert "worker" not in from_json(done.files("phoenix")[watch.PLAN]).hosts
 
 
@@ -141,11 +143,11 @@ def test_an_interval_holds_for_hosts_and_watcher(tmp_path: Path) -> None:
 
 def test_a_test_of_the_alarms_is_sent_by_the_watcher(tmp_path: Path) -> None:
     done = deployed(site(tmp_path / "site", "101"), tmp_path, "alert_test")
-    assert {one.host for one in done.sent} == {"gateway"}
+    assert {request.host for request in done.sent} == {"gateway"}
     assert "phoenix.watch test" in done.sent[-1].command
 
 
-@pytest.mark.usefixtures("given")
+@pytest.mark.usefixtures("environment_secrets")
 def test_the_start_page_is_fetched_on_its_own_guest_and_no_run_writes_it(tmp_path: Path) -> None:
     done = deployed(site(tmp_path / "on"), tmp_path)
     timer = f"/etc/systemd/system/{watch.PAGE_TIMER}"
@@ -162,7 +164,7 @@ def test_the_start_page_is_fetched_on_its_own_guest_and_no_run_writes_it(tmp_pat
     assert "Verify: start page" in deployed(tmp_path / "off", tmp_path, "verify").operations
 
 
-@pytest.mark.usefixtures("given")
+@pytest.mark.usefixtures("environment_secrets")
 def test_whoever_reads_metrics_gets_all_that_it_needs_and_no_host_s_key(tmp_path: Path) -> None:
     done = deployed(site(tmp_path / "site", scraper="192.0.2.7"), tmp_path)
     files = done.files("phoenix")
@@ -185,7 +187,7 @@ def test_whoever_reads_metrics_gets_all_that_it_needs_and_no_host_s_key(tmp_path
     assert from_json(off[watch.PLAN]).scraper == ""
 
 
-@pytest.mark.usefixtures("given")
+@pytest.mark.usefixtures("environment_secrets")
 def test_the_ca_s_guest_alone_reports_what_the_ca_issued(tmp_path: Path) -> None:
     done = deployed(site(tmp_path / "site"), tmp_path)
     declared = load_site(tmp_path / "site")

@@ -84,8 +84,8 @@ def test_the_agent_has_a_second_port_on_the_loopback(tmp_path: Path) -> None:
     try:
         assert process.stdout is not None
         assert "listens on" in process.stdout.readline()
-        for one in (port, INTERNAL_PORT):
-            socket.create_connection(("127.0.0.1", one), timeout=10).close()
+        for listening in (port, INTERNAL_PORT):
+            socket.create_connection(("127.0.0.1", listening), timeout=10).close()
     finally:
         process.kill()
         process.communicate()

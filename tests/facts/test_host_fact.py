@@ -60,7 +60,7 @@ def test_a_shell_that_is_killed_leaves_no_answer() -> None:
 def test_a_fact_that_reads_its_input_takes_nothing_from_the_next() -> None:
     program = "\n".join(marked(command("cat")).get_raw_value() for _ in range(2))
     result = subprocess.run(["/bin/sh"], input=program, capture_output=True, text=True, check=True)
-    assert [complete_lines(one) for one in answers(result.stdout.splitlines(), 2)] == [[], []]
+    assert [complete_lines(answer) for answer in answers(result.stdout.splitlines(), 2)] == [[], []]
 
 
 def test_no_package_at_all_is_no_answer() -> None:

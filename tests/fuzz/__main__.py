@@ -82,7 +82,7 @@ def _child(options: argparse.Namespace) -> int:
 
 
 def _batch(
-    target: str, examples: int, seed: int, found: Path | None, deadline: float
+    target: str, examples: int, seed: int, output: Path | None, deadline: float
 ) -> tuple[int, int]:
     """The number of examples, and 1 where one failed: the smallest such case is written."""
     count = 0
@@ -115,10 +115,10 @@ def _batch(
         code = 1
         case, why = last
         _say(f"{target}, seed {seed}: {why}")
-        if found is not None:
-            found.mkdir(parents=True, exist_ok=True)
+        if output is not None:
+            output.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"target": target, "case": case, "why": why.splitlines()[-1]})
-            (found / f"{target}-{seed}.json").write_text(text + "\n")
+            (output / f"{target}-{seed}.json").write_text(text + "\n")
     return count, code
 
 

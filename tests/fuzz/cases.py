@@ -124,12 +124,12 @@ def site_files() -> dict[str, Any]:
     listed["compose_file_path"] = f"{STACK}/docker-compose.yml"
     listed["nginx_proxy"] = {"hostname": "vectors.internal.thinkheads.ai"}
     file = {"secret": "VECTORS_FILE", "destination_in_container": "/etc/a.conf"}
-    one = listed["environments"]["production"] | {"files": [file]}
-    one["variables"] = [
+    production = listed["environments"]["production"] | {"files": [file]}
+    production["variables"] = [
         variable | ({"secret": "VECTORS_KEY"} if "secret" in variable else {})
-        for variable in one["variables"]
+        for variable in production["variables"]
     ]
-    listed["environments"] = {"production": one}
+    listed["environments"] = {"production": production}
     files[STACKS] = {"docker_stacks": {"vectors": listed}}
     return files
 
@@ -214,24 +214,24 @@ SETTINGS: dict[str, Any] = {
 
 def places(data: Any) -> list[tuple[Any, Any]]:
     """Every holder and key within JSON data, in the order of the text."""
-    found: list[tuple[Any, Any]] = []
+    listed: list[tuple[Any, Any]] = []
 
     def walk(value: Any) -> None:
         keys = list(value) if isinstance(value, dict) else range(len(value))
         for key in keys:
-            found.append((value, key))
+            listed.append((value, key))
             if isinstance(value[key], dict | list):
                 walk(value[key])
 
     walk(data)
-    return found
+    return listed
 
 
 def changed(data: Any, changes: list[Change]) -> Any:
     """A copy of JSON data with values replaced, keys renamed, parts removed, doubled, wrapped."""
-    made = json.loads(json.dumps(data))
+    copied = json.loads(json.dumps(data))
     for where, how, value in changes:
-        every = places(made)
+        every = places(copied)
         if not every:
             return value
         value = deepcopy(value)  # the same object drawn twice could come to hold itself
@@ -246,7 +246,7 @@ def changed(data: Any, changes: list[Change]) -> Any:
             holder.append(json.loads(json.dumps(holder[key])))
         else:
             holder[key] = [holder[key]]
-    return made
+    return copied
 
 
 def cut(text: str, cuts: list[tuple[int, int, str]]) -> str:
@@ -284,9 +284,9 @@ def one_of_variants() -> st.SearchStrategy[dict[str, str]]:
 
     def build(pick: int, changes: list[Change], cuts: list[tuple[int, int, str]]) -> dict[str, str]:
         files = variants()[pick % len(variants())]
-        made = {label: _text_of(label, data) for label, data in files.items()}
+        contents = {label: _text_of(label, data) for label, data in files.items()}
         label = tuple(files)[pick // len(variants()) % len(files)]
-        return made | {label: cut(_text_of(label, changed(files[label], changes)), cuts)}
+        return contents | {label: cut(_text_of(label, changed(files[label], changes)), cuts)}
 
     return st.builds(build, st.integers(0, 999), CHANGES, st.one_of(st.just([]), CUTS))
 

@@ -39,57 +39,59 @@ SECRET = SecretStr("a-secret")
 def outputs(site: Site, settings: Settings | None = None) -> dict[str, str]:
     """Files, one word a line for command lines, and Proxmox VE's strings, by name."""
     chosen = settings or Settings()
-    made = {"dnsmasq.conf": dnsmasq.config(site, dns.records(site), chosen.dns_upstreams)}
+    texts = {"dnsmasq.conf": dnsmasq.config(site, dns.records(site), chosen.dns_upstreams)}
     try:
         for role in CHAIN:
             guest_with(site, role)
     except SettingError:
-        return made
-    made["nginx.conf"] = nginx.nginx_config(
+        return texts
+    texts["nginx.conf"] = nginx.nginx_config(
         site, client_certificate="ab" * 32,
         hsts_seconds=chosen.nginx_hsts_seconds, max_body=chosen.nginx_max_body,
         read_timeout=chosen.nginx_read_timeout,
     )[0]  # fmt: skip
-    made["traefik.yml"] = traefik.static_config(site, metrics=True)
-    made["routes.yml"] = traefik.dynamic_config(site)[0]
-    made["ca.json"] = step_ca.config(site, step_ca.claims(chosen))
-    for one in site.docker_hosts:
-        wanted = docker.declared(site, one, chosen)
-        made[f"{one.name} daemon.json"] = docker.merge(wanted, docker.DaemonState()).daemon
-    made["portainer.yml"] = portainer.server_compose(chosen.portainer_image, 9443)
-    made["traefik.service"] = render(
+    texts["traefik.yml"] = traefik.static_config(site, metrics=True)
+    texts["routes.yml"] = traefik.dynamic_config(site)[0]
+    texts["ca.json"] = step_ca.config(site, step_ca.claims(chosen))
+    for docker_host in site.docker_hosts:
+        desired = docker.declared(site, docker_host, chosen)
+        texts[f"{docker_host.name} daemon.json"] = docker.merge(
+            desired, docker.DaemonState()
+        ).daemon
+    texts["portainer.yml"] = portainer.server_compose(chosen.portainer_image, 9443)
+    texts["traefik.service"] = render(
         "components/traefik/traefik.service.j2", program="/p", config="/c"
     )
     for agent in site.agents:
         service = control_plane.agent(site, agent)
         image = chosen.portainer_agent_image
-        made[f"agent {agent.name}"] = portainer.agent_compose(image, service.port)
-        made[f"tunnel {agent.name}"] = tunnel.at_the_agent(service, agent)
+        texts[f"agent {agent.name}"] = portainer.agent_compose(image, service.port)
+        texts[f"tunnel {agent.name}"] = tunnel.at_the_agent(service, agent)
     for certificate in certificates(site):
         name = f"{certificate.host.name} {certificate.name}.conf"
-        made[name] = acme.configuration(
+        texts[name] = acme.configuration(
             certificate, directory=step_ca.directory_url(site), root="/r", proof=SecretStr("p")
         )
     for host in site.hosts:
-        made[f"{host.name} guard.nft"] = guard.ruleset(site, host)
-        made[f"{host.name} phoenix.exports"] = nfs.exports(host)
-        made[f"{host.name} nfs.fstab"] = nfs.mounts(host)
+        texts[f"{host.name} guard.nft"] = guard.ruleset(site, host)
+        texts[f"{host.name} phoenix.exports"] = nfs.exports(host)
+        texts[f"{host.name} nfs.fstab"] = nfs.mounts(host)
     devices = bridges.devices(site)
-    made["networks.nft"] = bridges.ruleset(site)
-    made["interfaces"] = bridges.interfaces(devices)
-    made["networks.list"] = bridges.listed(devices)
-    made |= _stacks(site)
-    made |= _proxmox(site, chosen)
+    texts["networks.nft"] = bridges.ruleset(site)
+    texts["interfaces"] = bridges.interfaces(devices)
+    texts["networks.list"] = bridges.listed(devices)
+    texts |= _stacks(site)
+    texts |= _proxmox(site, chosen)
     if site.watcher is not None:
-        made["watch plan"] = watch_plan.plan(site, chosen.watch_interval, {}).to_json()
+        texts["watch plan"] = watch_plan.plan(site, chosen.watch_interval, {}).to_json()
         for host in site.watched:
-            made[f"{host.name} watch checks"] = "\n".join(watch_plan.lines(site, host))
+            texts[f"{host.name} watch checks"] = "\n".join(watch_plan.lines(site, host))
     if site.swarm_nodes:
         address_pool.check_networks(site, chosen)
-        made["swarm pools"] = "\n".join(map(str, address_pool.pools(site, chosen)))
-    made["probe words"] = "\n".join(word for check in checks(site) for word in check.command)
-    made["timer"] = acme.interval(timedelta(hours=24))
-    return made
+        texts["swarm pools"] = "\n".join(map(str, address_pool.pools(site, chosen)))
+    texts["probe words"] = "\n".join(word for check in checks(site) for word in check.command)
+    texts["timer"] = acme.interval(timedelta(hours=24))
+    return texts
 
 
 def _stacks(site: Site) -> Iterator[tuple[str, str]]:
@@ -107,8 +109,8 @@ def _stacks(site: Site) -> Iterator[tuple[str, str]]:
 @lru_cache(maxsize=64)
 def _prepared(stack: str, _compose_file: str) -> tuple[str, tuple[str, ...]]:
     """The compose file and the images of a stack; both arguments tell whether it is another one."""
-    made = deployment.prepare(Deployment.model_validate_json(stack), {}, lambda _name: SECRET)
-    return made.compose, made.images
+    prepared = deployment.prepare(Deployment.model_validate_json(stack), {}, lambda _name: SECRET)
+    return prepared.compose, prepared.images
 
 
 def _proxmox(site: Site, settings: Settings) -> Iterator[tuple[str, str]]:
@@ -120,8 +122,8 @@ def _proxmox(site: Site, settings: Settings) -> Iterator[tuple[str, str]]:
             f"PVE {guest.vmid} words",
             "\n".join(map(str, (guest.node, guest.name, guest.storage, guest.origin))),
         )
-        for number, one in enumerate(root.commands(guest, None)):
-            yield f"PVE {guest.vmid} by root {number}", one.line
+        for number, command in enumerate(root.commands(guest, None)):
+            yield f"PVE {guest.vmid} by root {number}", command.line
     for scope in firewall.scopes(site, settings.proxmox):
         for number, rule in enumerate(scope.rules):
             yield f"rule {scope.name} {number}", f"{rule.identity} {rule.comment}"

@@ -94,22 +94,22 @@ def site(case: dict[str, str]) -> None:
     for label, text in case.items():
         write(place, label, text)
     try:
-        made = load_site(place)
+        loaded = load_site(place)
     except ConfigError as error:
         readable((*error.findings, *error.warnings))
     else:
-        readable(made.warnings)
-        derive(made)
+        readable(loaded.warnings)
+        derive(loaded)
     for label in case:
         positions.lines(place / label)
         write(place, label, json.dumps(site_files()[label]))
 
 
-def derive(made: Site) -> dict[str, str]:
+def derive(loaded: Site) -> dict[str, str]:
     """Every text that is made of a site without asking a host."""
     from tests.fuzz.outputs import outputs
 
-    return outputs(made)
+    return outputs(loaded)
 
 
 def guests_target(case: dict[str, str]) -> None:
@@ -199,7 +199,7 @@ def settings(case: dict[str, Any]) -> None:
     """Settings of a host, and what a run with them would refuse."""
     chosen, findings = setting_model.read(case)
     readable(findings)
-    wrong = {setting_model.name_of(one.path) for one in findings}
+    wrong = {setting_model.name_of(finding.path) for finding in findings}
     readable(validation.check(sound_site(), chosen, wrong=wrong, ssh_key=None, home=folder()))
 
 

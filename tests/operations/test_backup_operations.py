@@ -50,7 +50,7 @@ def site(tmp_path: Path) -> Site:
 
 
 @pytest.fixture
-def given(site: Site, ca: dict[str, bytes]) -> Backup:
+def saved(site: Site, ca: dict[str, bytes]) -> Backup:
     return made(
         site,
         ca=archive(ca),
@@ -59,8 +59,8 @@ def given(site: Site, ca: dict[str, bytes]) -> Backup:
     )
 
 
-def identity(given: Backup, part: str) -> str:
-    return (ca_identity if part == "ca" else portainer_identity)(given.parts[part])
+def identity(saved: Backup, part: str) -> str:
+    return (ca_identity if part == "ca" else portainer_identity)(saved.parts[part])
 
 
 def finding(fact: str, state: PresentData, stage: StateStage = StateStage.Prepare) -> Fixed:
@@ -74,58 +74,58 @@ CASES = [("ca", restore.ca, "CaData"), ("portainer", restore.portainer, "Portain
 
 @pytest.mark.parametrize(("part", "operation", "fact"), CASES)
 def test_part_is_put_where_nothing_is_with_the_data_on_standard_input(
-    given: Backup, part: str, operation: Any, fact: str
+    saved: Backup, part: str, operation: Any, fact: str
 ) -> None:
-    command, *rest = finding(fact, PresentData()).run(operation, given, replace=False)
-    raw, data = command.get_raw_value(), given.parts[part]
+    command, *rest = finding(fact, PresentData()).run(operation, saved, replace=False)
+    raw, data = command.get_raw_value(), saved.parts[part]
     assert hashlib.sha256(data).hexdigest() in raw
     assert base64.b64decode(command.connector_arguments["_stdin"]) == data
     assert command.connector_arguments["_stdin"][:60] not in raw
     assert raw.endswith(" ''"), "nothing is to be moved aside"
     # Another root may stand there now: what was known of the CA is asked anew.
-    assert [type(one) for one in rest] == ([FunctionCommand] if part == "ca" else [])
+    assert [type(more) for more in rest] == ([FunctionCommand] if part == "ca" else [])
 
 
 @pytest.mark.parametrize(("part", "operation", "fact"), CASES)
 def test_own_data_stay_and_others_are_refused(
-    given: Backup, part: str, operation: Any, fact: str
+    saved: Backup, part: str, operation: Any, fact: str
 ) -> None:
-    own = finding(fact, PresentData(True, identity(given, part)))
-    assert own.run(operation, given, replace=False) == []
+    own = finding(fact, PresentData(True, identity(saved, part)))
+    assert own.run(operation, saved, replace=False) == []
     assert "the backup's" in own.host.noop_description
     other = PresentData(True, "other")
     with pytest.raises(OperationError, match=r"holds something else.*give --replace to"):
-        finding(fact, other).run(operation, given, replace=False)
-    commands = finding(fact, other, StateStage.Execute).run(operation, given, replace=False)
+        finding(fact, other).run(operation, saved, replace=False)
+    commands = finding(fact, other, StateStage.Execute).run(operation, saved, replace=False)
     assert [type(command) for command in commands] == [FunctionCommand], "later only the host fails"
 
 
 @pytest.mark.parametrize(("part", "operation", "fact"), CASES)
 def test_replacement_is_asked_for_and_done_once(
-    given: Backup, part: str, operation: Any, fact: str
+    saved: Backup, part: str, operation: Any, fact: str
 ) -> None:
-    command, told = finding(fact, PresentData(True, "other")).run(operation, given, replace=True)
+    command, report = finding(fact, PresentData(True, "other")).run(operation, saved, replace=True)
     assert re.search(r"/\S*before-\d{8}T\d{6}Z$", command.get_raw_value())
-    assert isinstance(told, FunctionCommand)
-    sha256 = hashlib.sha256(given.parts[part]).hexdigest()
-    restored = PresentData(True, identity(given, part), sha256)
-    assert finding(fact, restored).run(operation, given, replace=True) == []
+    assert isinstance(report, FunctionCommand)
+    sha256 = hashlib.sha256(saved.parts[part]).hexdigest()
+    restored = PresentData(True, identity(saved, part), sha256)
+    assert finding(fact, restored).run(operation, saved, replace=True) == []
 
 
-def test_secrets_are_added_kept_or_refused(given: Backup, tmp_path: Path) -> None:
+def test_secrets_are_added_kept_or_refused(saved: Backup, tmp_path: Path) -> None:
     store = SecretStore(tmp_path / "store/secrets.json", {})
-    (command,) = fixed().run(restore.secrets, given, store, replace=False)
+    (command,) = fixed().run(restore.secrets, saved, store, replace=False)
     assert isinstance(command, FunctionCommand)
     assert store.dump() is None, "a plan that is not run changes nothing"
     store.merge({"one": "planted-5ecret"})
     here = fixed()
-    assert here.run(restore.secrets, given, store, replace=False) == []
+    assert here.run(restore.secrets, saved, store, replace=False) == []
     assert "has the backup's secrets" in here.host.noop_description
     store.merge({"one": "other-5ecret"})
     with pytest.raises(OperationError, match="has other values of one than the backup") as caught:
-        fixed().run(restore.secrets, given, store, replace=False)
+        fixed().run(restore.secrets, saved, store, replace=False)
     assert "5ecret" not in str(caught.value)
-    (command,) = fixed().run(restore.secrets, given, store, replace=True)
+    (command,) = fixed().run(restore.secrets, saved, store, replace=True)
     assert isinstance(command, FunctionCommand)
 
 
@@ -146,8 +146,8 @@ def test_portainer_of_an_older_password_is_given_todays_by_the_next_run(
     assert fixed().run(restore.administrator, older, store) == []
     store.finish(name)
     assert json.loads(path.read_text()) == {name: "todays-5ecret"}
-    given = SecretStore(path, {"PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD": "given"})
-    assert fixed().run(restore.administrator, older, given) == [], "not Phoenix's to change"
+    todays = SecretStore(path, {"PHOENIX_SECRET_PORTAINER_ADMIN_PASSWORD": "given"})
+    assert fixed().run(restore.administrator, older, todays) == [], "not Phoenix's to change"
 
 
 def test_junk_from_a_host_is_no_state() -> None:
@@ -198,9 +198,9 @@ def test_backup_waits_for_the_end_of_a_rotation() -> None:
 
 
 def test_list_of_what_the_ca_issued_goes_into_the_backup(site: Site, tmp_path: Path) -> None:
-    one = Issued(serial="5e7", names=("a.test",), not_before=0, not_after=1, key="k")
+    certificate = Issued(serial="5e7", names=("a.test",), not_before=0, not_after=1, key="k")
     collecting._collected.clear()
-    here = fixed(IssuedCertificates=(one,))
+    here = fixed(IssuedCertificates=(certificate,))
     here.host.name = "step-ca"
     with ctx_state.use(here.state), ctx_host.use(here.host):
         collecting._list_issued("step-ca 1")
@@ -209,7 +209,7 @@ def test_list_of_what_the_ca_issued_goes_into_the_backup(site: Site, tmp_path: P
     written = backup.make(site, collecting._collected.values(), created=datetime.now(UTC))
     path = backup.save(written, tmp_path, cipher, lambda _: None)
     assert backup.load(path, cipher.decrypt).parts == parts
-    assert Issued.model_validate_json(parts["issued"]) == one
+    assert Issued.model_validate_json(parts["issued"]) == certificate
 
 
 def test_backup_without_that_list_says_so(caplog: pytest.LogCaptureFixture) -> None:

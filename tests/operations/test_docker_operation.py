@@ -26,13 +26,13 @@ TREE = Tree(
 
 
 def commands(
-    tmp_path: Path, present: dict[str, Any], *, loaded: str | None = "g", **given: object
+    tmp_path: Path, present: dict[str, Any], *, loaded: str | None = "g", **values: object
 ) -> list[Any]:
-    settings, _ = read(given)
+    settings, _ = read(values)
     assert settings is not None
     site = minimal().load(tmp_path)
-    wanted = declared(site, site.docker_hosts[0], settings)
-    text = json.dumps(json.loads(merge(wanted, DaemonState()).daemon) | present)
+    desired = declared(site, site.docker_hosts[0], settings)
+    text = json.dumps(json.loads(merge(desired, DaemonState()).daemon) | present)
     files = {DAEMON: FileState("644", "root", "root", "0", TREE.link(DAEMON))}
     unit = UnitState("active", "enabled", stale=False)
     tree = TreeState("g", loaded, files, frozenset(files), {UNIT: unit})
@@ -42,7 +42,7 @@ def commands(
         "FileContents": [],
     }
     here = fixed(diff=True, **facts)
-    return here.run(daemon, TREE, desired=wanted)
+    return here.run(daemon, TREE, desired=desired)
 
 
 def action(sent: list[Any]) -> str:

@@ -55,10 +55,10 @@ def served(site: Site, serial: str = "ab12") -> dict[str, list[ServedState]]:
     """What each host saw that asks, all endpoints well."""
     end = START + timedelta(days=1)
     leaf = CertificateInfo("x", ("x",), (), "The CA", START, end, serial, "", "", is_ca=False)
-    found: dict[str, list[ServedState]] = {}
+    answers: dict[str, list[ServedState]] = {}
     for asker in askers(site).values():
-        found.setdefault(asker, []).append(ServedState((leaf,), 0, "ok", "TLSv1.3", ""))
-    return found
+        answers.setdefault(asker, []).append(ServedState((leaf,), 0, "ok", "TLSv1.3", ""))
+    return answers
 
 
 def run(
@@ -125,7 +125,7 @@ def test_page_is_written_when_anything_but_its_stamp_differs(
     if what == "certificate":
         states = served(site, serial="cd34")
     elif what == "health":
-        checked["worker"] = [Outcome(one.check, "bad") for one in checked["worker"]]
+        checked["worker"] = [Outcome(outcome.check, "bad") for outcome in checked["worker"]]
     elif what == "html":
         have = replace(have, sha256="0" * 64)
     elif what == "data":

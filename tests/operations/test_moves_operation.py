@@ -81,12 +81,12 @@ class Wires:
 
 @pytest.fixture
 def wires(monkeypatch: pytest.MonkeyPatch) -> Wires:
-    made = Wires()
-    monkeypatch.setattr(moves, "_at", made.at)
-    monkeypatch.setattr(moves, "stream", made.stream)
-    monkeypatch.setattr(moves, "ask_each", lambda _: made.sums)
-    monkeypatch.setattr(moves, "log_lines", made.said.extend)
-    return made
+    double = Wires()
+    monkeypatch.setattr(moves, "_at", double.at)
+    monkeypatch.setattr(moves, "stream", double.stream)
+    monkeypatch.setattr(moves, "ask_each", lambda _: double.sums)
+    monkeypatch.setattr(moves, "log_lines", double.said.extend)
+    return double
 
 
 def ends(engine: Engine | None = None, *images: str) -> moves._Ends:
@@ -139,8 +139,8 @@ def test_what_is_not_copied_is_told(wires: Wires) -> None:
 def test_a_volume_is_made_filled_and_compared(wires: Wires) -> None:
     wires.notes = "what it held is kept\n"
     ends().copy()
-    (made,) = [words for host, script, words in wires.asked if script == "target"]
-    assert made == ("volume", PROJECT, "shop_data", "a=b")
+    (call,) = [words for host, script, words in wires.asked if script == "target"]
+    assert call == ("volume", PROJECT, "shop_data", "a=b")
     (both,) = [words for _, script, words in wires.asked if script == "stream"]
     assert both[0].endswith(f"archive send {DATA}")
     assert both[1].endswith("archive receive /new/shop_data")
@@ -157,9 +157,9 @@ def test_a_copy_that_differs_is_an_error(wires: Wires, sums: list[str]) -> None:
 
 def test_without_volumes_nothing_is_copied(wires: Wires) -> None:
     wires.contents = []
-    one = ends()
-    one.prepare()
-    one.copy()
+    both_ends = ends()
+    both_ends.prepare()
+    both_ends.copy()
     assert wires.verbs() == [("a", "contents", PROJECT)]
 
 

@@ -39,8 +39,8 @@ def on(*projects: object, placed: Placed | None = None, **more: Any) -> Fixed:
 
 def test_a_project_goes_with_or_without_its_data() -> None:
     here = on(project("blog", volumes=1))
-    (kept,) = words(here.run(removal.compose_project, project="blog", volumes=False))
-    assert kept.endswith(" project blog '' /etc/phoenix/compose/ /var/lib/phoenix/moves ''")
+    (call,) = words(here.run(removal.compose_project, project="blog", volumes=False))
+    assert call.endswith(" project blog '' /etc/phoenix/compose/ /var/lib/phoenix/moves ''")
     (gone,) = words(here.run(removal.compose_project, project="blog", volumes=True))
     assert gone.endswith(" project blog volumes /etc/phoenix/compose/ /var/lib/phoenix/moves ''")
     keeps = {"blog_v0": "wiki"}
@@ -51,33 +51,33 @@ def test_a_project_goes_with_or_without_its_data() -> None:
 def test_a_volume_that_a_declared_stack_has_stays_and_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(removal, "log_reasons", lambda *lines: told.extend(lines))
+    reasons: list[str] = []
+    monkeypatch.setattr(removal, "log_reasons", lambda *lines: reasons.extend(lines))
     here = on(project("blog", volumes=2))
     keeps = {"blog_v0": "wiki-production"}
     here.run(removal.compose_project, project="blog", volumes=True, keeps=keeps)
-    assert "volume blog_v0 stays: wiki-production, which is declared, has it" in told
-    assert "volume blog_v1 goes, with its data" in told
-    assert not any("blog_v0 goes" in line for line in told)
+    assert "volume blog_v0 stays: wiki-production, which is declared, has it" in reasons
+    assert "volume blog_v1 goes, with its data" in reasons
+    assert not any("blog_v0 goes" in line for line in reasons)
 
 
 @pytest.mark.parametrize("volumes", [False, True])
 def test_what_no_name_leads_to_is_told(monkeypatch: pytest.MonkeyPatch, volumes: bool) -> None:
     """Once its container is gone, no removal finds such a volume again."""
     unnamed = Anonymous("ab" * 32, "blog-web-1", "/cache")
-    told: list[str] = []
-    monkeypatch.setattr(removal, "log_reasons", lambda *lines: told.extend(lines))
+    reasons: list[str] = []
+    monkeypatch.setattr(removal, "log_reasons", lambda *lines: reasons.extend(lines))
     here = on(replace(project("blog", volumes=1), anonymous=(unnamed,)))
     here.run(removal.compose_project, project="blog", volumes=volumes)
-    (line,) = [one for one in told if "anonymous volume abababababab (/cache of blog" in one]
+    (line,) = [line for line in reasons if "anonymous volume abababababab (/cache of blog" in line]
     assert line.endswith("goes, with its data" if volumes else f"docker volume rm {'ab' * 32}")
 
 
 def test_what_is_gone_is_left_alone() -> None:
-    kept = project("blog", None, containers=0, volumes=1)
-    for here in (on(), on(kept)):
+    listed = project("blog", None, containers=0, volumes=1)
+    for here in (on(), on(listed)):
         assert here.run(removal.compose_project, project="blog", volumes=False) == []
-    assert len(on(kept).run(removal.compose_project, project="blog", volumes=True)) == 1
+    assert len(on(listed).run(removal.compose_project, project="blog", volumes=True)) == 1
     unfinished = on(placed=Placed(stacks=("blog",)))
     assert len(unfinished.run(removal.compose_project, project="blog", volumes=False)) == 1
     assert on().run(removal.component, tree="portainer-agent", volumes=False) == []
@@ -125,8 +125,8 @@ def test_what_a_certificate_had_asked_for_is_remembered(tmp_path: Path) -> None:
         )
     assert [path.name for path in state.iterdir()] == ["removed-keys"]
     assert (state / "removed-keys").read_text() == keys * 2
-    told = ["certificate host", keys.strip(), "removed", *keys.splitlines()]
-    assert [one.certificate for one in KeysAskedFor().parse(told)] == ["host", ""]
+    answer = ["certificate host", keys.strip(), "removed", *keys.splitlines()]
+    assert [noted.certificate for noted in KeysAskedFor().parse(answer)] == ["host", ""]
 
 
 def test_what_a_host_had_asked_for_counts_though_it_is_declared_there_no_more(
@@ -142,7 +142,7 @@ def test_what_a_host_had_asked_for_counts_though_it_is_declared_there_no_more(
     def asked(*names: str) -> dict[str, frozenset[str]]:
         words = ["/bin/sh", "-c", script, "asked-keys", *names]
         said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-        return {one.certificate: one.keys for one in KeysAskedFor().parse(said.splitlines())}
+        return {noted.certificate: noted.keys for noted in KeysAskedFor().parse(said.splitlines())}
 
     assert asked("host") == {"host": {"aa"}, "": {"bb", "cc"}}
     assert asked("host", "gateway") == {"host": {"aa"}, "gateway": {"bb"}, "": {"cc"}}
@@ -153,13 +153,13 @@ def test_what_a_host_had_asked_for_counts_though_it_is_declared_there_no_more(
 def test_what_the_watcher_remembers_goes_with_the_data_of_others(
     monkeypatch: pytest.MonkeyPatch, volumes: bool
 ) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(removal, "log_reasons", lambda *lines: told.extend(lines))
+    reasons: list[str] = []
+    monkeypatch.setattr(removal, "log_reasons", lambda *lines: reasons.extend(lines))
     here = on(placed=Placed(("watcher",)))
-    *stops, made, tree = words(here.run(removal.component, tree="watcher", volumes=volumes))
-    assert [one.rpartition(" ")[2] for one in stops] == [JUDGE, LOOKS, RECEIVER]
-    assert ("/run/phoenix-watch" in made, VAR in made) == (True, volumes)
-    assert any(f"{VAR} stays" in line for line in told) != volumes
+    *stops, folders, tree = words(here.run(removal.component, tree="watcher", volumes=volumes))
+    assert [stop.rpartition(" ")[2] for stop in stops] == [JUDGE, LOOKS, RECEIVER]
+    assert ("/run/phoenix-watch" in folders, VAR in folders) == (True, volumes)
+    assert any(f"{VAR} stays" in line for line in reasons) != volumes
     assert "apply" in tree
     assert on().run(removal.component, tree="watcher", volumes=volumes) == []
 

@@ -101,8 +101,8 @@ def test_next_keys_for_other_names_are_made_again(
     )  # fmt: skip
     finish, make = here(monkeypatch, ready).run(rotation.prepared, site, "continue", **words)
     assert finish.get_raw_value().endswith("step-ca-rotate finish /etc/step-ca")
-    made = "'internal.thinkheads.ai new.example.net' 10.0.0.0/255.255.255.0 10"
-    assert make.get_raw_value().endswith(made), make.get_raw_value()[-200:]
+    arguments = "'internal.thinkheads.ai new.example.net' 10.0.0.0/255.255.255.0 10"
+    assert make.get_raw_value().endswith(arguments), make.get_raw_value()[-200:]
     assert " prepare /etc/step-ca intermediate " in make.get_raw_value()
 
 
@@ -140,8 +140,8 @@ def test_exchange_that_has_begun_is_finished_whoever_is_missing(
 
 def test_trust_is_seen_in_the_store(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     (first,), (second,) = parse_chain(pem(FIRST.root)), parse_chain(pem(SECOND.root))
-    one = here(monkeypatch, PREPARED, LocalTrust={"a.crt": first})
-    assert "does not trust 1 of the CA's roots" in refused(one.run(rotation.trust_proven, site))
+    host = here(monkeypatch, PREPARED, LocalTrust={"a.crt": first})
+    assert "does not trust 1 of the CA's roots" in refused(host.run(rotation.trust_proven, site))
     assert rotation._trusting == set()
     both = here(monkeypatch, PREPARED, LocalTrust={"a.crt": first, "b.crt": second})
     assert both.run(rotation.trust_proven, site) == []

@@ -29,8 +29,8 @@ PROOF = SecretStr("5ecret-of-the-names")
 
 
 def project(name: str, *binds: str, state: str = "running") -> ComposeProject:
-    made = datetime(2026, 1, 1, tzinfo=UTC)
-    only = Container("c", "web", "i:1", state, state == "running", made, binds=binds)
+    created = datetime(2026, 1, 1, tzinfo=UTC)
+    only = Container("c", "web", "i:1", state, state == "running", created, binds=binds)
     return ComposeProject(name, "portainer", "", (only,), (), ())
 
 

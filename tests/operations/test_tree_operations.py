@@ -304,9 +304,9 @@ def test_earlier_roots_of_this_ca_are_stale_and_foreign_ones_stay() -> None:
 
 
 def test_what_was_taken_over_is_told_after_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[str, str]] = []
+    reports: list[tuple[str, str]] = []
     monkeypatch.setattr(
-        "operations.config_tree.taken_over", lambda _, path, kept="": told.append((path, kept))
+        "operations.config_tree.taken_over", lambda _, path, kept="": reports.append((path, kept))
     )
     have = FileState("644", "root", "root", "0" * 64)
     state = TreeState(
@@ -320,13 +320,13 @@ def test_what_was_taken_over_is_told_after_the_command(monkeypatch: pytest.Monke
     with ctx_state.use(here.state), ctx_host.use(here.host):
         commands = config_tree._inner(TREE)
         next(commands)
-        assert told == [], "the command has yet to run"
+        assert reports == [], "the command has yet to run"
         assert list(commands) == []
-    kept = "/var/lib/phoenix/trees/demo/replaced/etc/demo"
-    assert told == [("/etc/demo", kept), ("/etc/old", "")]
-    told.clear()
+    copy = "/var/lib/phoenix/trees/demo/replaced/etc/demo"
+    assert reports == [("/etc/demo", copy), ("/etc/old", "")]
+    reports.clear()
     fixed(ConfigTree=state).run(config_tree, TREE)
-    assert told == [], "a plan takes nothing over"
+    assert reports == [], "a plan takes nothing over"
 
 
 def test_a_host_keeps_its_root_while_the_ca_cannot_be_used(
@@ -366,8 +366,8 @@ def test_the_ca_s_guest_remembers_former_names_and_is_left_alone_while_they_stay
     """A guest that is gone took its notes with it: `phoenix.health.issued` asks here."""
 
     def commands(*lines: str) -> list[Any]:
-        given = {"NamesOfCertificates": (5000, lines)}
-        site = Fixed(given, stage=StateStage.Prepare, diff=False)
+        answers = {"NamesOfCertificates": (5000, lines)}
+        site = Fixed(answers, stage=StateStage.Prepare, diff=False)
         return site.run(names_remembered, ["b.test", "a.test"], longest=60.0)
 
     assert commands("a.test", "b.test", "old.test 4990") == []

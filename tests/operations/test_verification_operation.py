@@ -43,8 +43,8 @@ def judged(
 ) -> tuple[dict[str, str], Course]:
     """Each host's reason to fail where checks of these hops find these faults; and the course."""
     outcomes = {
-        host: [Outcome(check, faults.get(check.hop, "")) for check in mine]
-        for host, mine in checks_by_host(site).items()
+        host: [Outcome(check, faults.get(check.hop, "")) for check in own_checks]
+        for host, own_checks in checks_by_host(site).items()
         if host not in failed
     }
     course, reasons = Course(), {}
@@ -77,7 +77,7 @@ def test_nobody_fails_where_all_checks_pass(site: Site, monkeypatch: pytest.Monk
     reasons, course = judged(site, monkeypatch, {})
     assert reasons == {}
     assert course.values == {
-        PROVEN: {host: len(mine) for host, mine in checks_by_host(site).items()}
+        PROVEN: {host: len(own_checks) for host, own_checks in checks_by_host(site).items()}
     }
 
 
@@ -106,8 +106,8 @@ def test_host_that_failed_before_is_named(site: Site, monkeypatch: pytest.Monkey
 
 
 def test_who_waits_for_the_checks_is_told_what_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(verification, "report", lambda _, text, **__: told.append(text))
+    messages: list[str] = []
+    monkeypatch.setattr(verification, "report", lambda _, text, **__: messages.append(text))
     state: Any = SimpleNamespace(activated_hosts=set())
     state.failed_hosts = {Out(name, state) for name in ("worker", "ca", "broken")}
     state.activated_hosts = {out for out in state.failed_hosts if out.name == "broken"}
@@ -115,4 +115,4 @@ def test_who_waits_for_the_checks_is_told_what_is_out(monkeypatch: pytest.Monkey
     verification._tell_of_silent_hosts()
     state.failed_hosts = state.activated_hosts  # it answers, and a step has failed there
     verification._tell_of_silent_hosts()
-    assert told == ["waiting up to 31 s for what rests on ca, worker: no answer by SSH"]
+    assert messages == ["waiting up to 31 s for what rests on ca, worker: no answer by SSH"]

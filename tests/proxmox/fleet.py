@@ -76,11 +76,13 @@ class Machine:
         """What it prints."""
         _, *questions = command.split(f"echo {BEGIN}; ")
         if not questions:
-            return self._seen(command)
-        seen = [f"{text}\n" if (text := self._seen(question)) else "" for question in questions]
-        return "".join(f"{BEGIN}\n{text}\n{END} 0\n" for text in seen)
+            return self._output_of(command)
+        texts = [
+            f"{text}\n" if (text := self._output_of(question)) else "" for question in questions
+        ]
+        return "".join(f"{BEGIN}\n{text}\n{END} 0\n" for text in texts)
 
-    def _seen(self, command: str) -> str:
+    def _output_of(self, command: str) -> str:
         if "ssh_host_" in command and "== $1" in command:
             return self.keys()
         return next((text for mark, text in SEES.items() if mark in command), "")

@@ -196,7 +196,7 @@ def test_a_job_to_a_node_that_left_the_declaration_is_told(
     both = planned(proxmox_guests={103: {"replicate_to": (SECOND, "third")}})
     available(client, both)
     assert availability.warnings(client, both.guests) == ()
-    one = planned(proxmox_guests={103: {"replicate_to": ("third",)}})
-    (line,) = availability.warnings(client, one.guests)
+    to_third_alone = planned(proxmox_guests={103: {"replicate_to": ("third",)}})
+    (line,) = availability.warnings(client, to_third_alone.guests)
     assert f"is replicated to {SECOND} as well" in line
     assert "`pvesr delete 103-0`" in line

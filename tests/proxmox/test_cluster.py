@@ -184,8 +184,8 @@ def test_further_replication_jobs_get_further_numbers(
 def test_firewall_rules_of_a_person_stay(pve: Pve, client: Client, planned: Planned) -> None:
     converged(pve, client, planned())
     path = f"nodes/{NODE}/lxc/101/firewall/rules"
-    mine = {"type": "in", "action": "ACCEPT", "macro": "Ping", "enable": 1, "comment": "mine"}
-    client.write("POST", path, mine)
+    own_rule = {"type": "in", "action": "ACCEPT", "macro": "Ping", "enable": 1, "comment": "mine"}
+    client.write("POST", path, own_rule)
     rules = pve.fake.firewall_config("ct", vmid=101)["rules"]
     for rule in rules:
         if rule.get("dport") == "22":

@@ -54,8 +54,8 @@ class Server:
 
     def new(self) -> int:
         """A container of the tests' own; its id."""
-        taken = located(self.client)
-        vmid = next(n for n in range(self.first, self.first + COUNT) if n not in taken)
+        in_use = located(self.client)
+        vmid = next(n for n in range(self.first, self.first + COUNT) if n not in in_use)
         self.client.write("POST", f"nodes/{self.node}/lxc", {
             "vmid": vmid, "ostemplate": self.archive, "storage": self.storage,
             "rootfs": f"{self.storage}:1", "hostname": f"contract-{vmid}", "unprivileged": 1,
@@ -78,10 +78,10 @@ class Server:
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    found = _real() if REAL else _double(request)
-    found.clean()
-    yield found
-    found.clean()
+    server = _real() if REAL else _double(request)
+    server.clean()
+    yield server
+    server.clean()
 
 
 def _double(request: pytest.FixtureRequest) -> Server:
@@ -105,7 +105,7 @@ def test_every_point_that_reads_holds(server: Server) -> None:
     server.new()
     findings = list(contract.findings(server.client))
     assert len(findings) == len(contract.POINTS)
-    assert {one.expected: one.actual for one in findings if not one.holds} == {}
+    assert {finding.expected: finding.actual for finding in findings if not finding.holds} == {}
 
 
 def test_a_guest_is_listed_at_once_and_its_power_is_told_by_itself(server: Server) -> None:
@@ -181,8 +181,14 @@ def test_rules_of_a_guest_are_written_and_kept_in_order(server: Server) -> None:
     """A new rule goes to the top; ours are brought below a person's refusal, one write each."""
     vmid = server.new()
     path = f"{server.path(vmid)}/firewall"
-    mine = {"type": "in", "action": "DROP", "source": "192.0.2.66", "enable": 1, "comment": "mine"}
-    server.client.write("POST", f"{path}/rules", mine)
+    own_rule = {
+        "type": "in",
+        "action": "DROP",
+        "source": "192.0.2.66",
+        "enable": 1,
+        "comment": "mine",
+    }
+    server.client.write("POST", f"{path}/rules", own_rule)
     rules = tuple(
         FirewallRule(Identity("in", "ACCEPT", "tcp", port, source, None), "contract")
         for port, source in (("22", "192.0.2.0/24"), ("80", None), ("22", "2001:db8::/64"))
@@ -195,9 +201,9 @@ def test_rules_of_a_guest_are_written_and_kept_in_order(server: Server) -> None:
             break
         server.client.write(write.method, write.path, write.data)
     assert next_of(server.client, scope) is None
-    found = [firewall.placed(row) for row in server.client.get(f"{path}/rules")]
-    assert [rule.managed for rule in found] == [False, True, True, True]
-    assert all(rule.enabled for rule in found)
+    placed = [firewall.placed(row) for row in server.client.get(f"{path}/rules")]
+    assert [rule.managed for rule in placed] == [False, True, True, True]
+    assert all(rule.enabled for rule in placed)
     entries = server.client.get(f"{path}/ipset/{firewall.IPFILTER}")
     assert [row["cidr"] for row in entries] == ["192.0.2.7"]
 
@@ -214,17 +220,20 @@ def test_what_differs_is_told_point_by_point(pve: Pve, client: Client) -> None:
     pve.fake.storages["local"]["content"] = "iso,vztmpl,backup"
     pve.fake.version = "7.4.3"
     pve.only("VM.Audit", "Sys.Audit", "Datastore.Audit")
-    found = {
+    differences = {
         finding.expected: finding.actual
         for finding in contract.findings(client)
         if not finding.holds
     }
-    assert set(found) == {
+    assert set(differences) == {
         "its version is known",
         "the token has the privileges of docs/proxmox.md",
         "each node has a storage for disk images (import)",
     }
-    assert "pveum role modify Phoenix" in found["the token has the privileges of docs/proxmox.md"]
+    assert (
+        "pveum role modify Phoenix"
+        in differences["the token has the privileges of docs/proxmox.md"]
+    )
     assert pve.writes() == []
 
 

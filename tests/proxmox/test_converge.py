@@ -39,9 +39,9 @@ def test_from_nothing_to_five_guests_and_then_no_write(
 ) -> None:
     output: list[str] = []
     assert run(client, planned(), output.append)
-    made = [path for _, path, _ in pve.writes() if path.endswith("/status/start")]
-    started = [int(path.split("/")[3]) for path in made]
-    assert started == [guest.vmid for guest in site.guests], made
+    requests = [path for _, path, _ in pve.writes() if path.endswith("/status/start")]
+    started = [int(path.split("/")[3]) for path in requests]
+    assert started == [guest.vmid for guest in site.guests], requests
     for guest in site.guests:
         actual = pve.guest(guest.vmid)
         observed = (guest.name, actual.status, actual.config)
@@ -430,8 +430,8 @@ def test_one_guest_gets_a_first_snapshot_by_its_own_entry(
     plan = planned(changed_site(site, 103, first_snapshot=True))
     for guest in plan.guests:
         guests.make(client, guest, plan.settings, lambda _line: None)
-    taken = {vmid: list(pve.guest(vmid).snapshots) for vmid in (102, 103)}
-    assert taken == {102: [], 103: ["pre-configured"]}
+    snapshots = {vmid: list(pve.guest(vmid).snapshots) for vmid in (102, 103)}
+    assert snapshots == {102: [], 103: ["pre-configured"]}
 
 
 def test_a_smaller_disk_is_told_and_nothing_is_written(
@@ -440,11 +440,11 @@ def test_a_smaller_disk_is_told_and_nothing_is_written(
     converged(pve, client, planned())
     pve.forget()
     smaller = planned(changed_site(site, 101, disk_gb=8))
-    (guest,) = [one for one in smaller.guests if one.vmid == 101]
+    (guest,) = [candidate for candidate in smaller.guests if candidate.vmid == 101]
     assert not run(client, smaller)
     assert pve.writes() == []
-    (told,) = guests.remarks(client, guest, smaller.settings)
-    assert "rootfs has 32 GiB, 8 GiB are declared: a disk is never shrunk" in told
-    assert "fix: declare 32; or make a smaller guest beside it, and move" in told
-    (same,) = [one for one in planned().guests if one.vmid == 101]
+    (remark,) = guests.remarks(client, guest, smaller.settings)
+    assert "rootfs has 32 GiB, 8 GiB are declared: a disk is never shrunk" in remark
+    assert "fix: declare 32; or make a smaller guest beside it, and move" in remark
+    (same,) = [candidate for candidate in planned().guests if candidate.vmid == 101]
     assert guests.remarks(client, same, smaller.settings) == ()

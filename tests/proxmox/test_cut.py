@@ -92,9 +92,9 @@ def test_from_nothing_to_guests_with_images_snapshots_availability_and_replicati
     died = cut(lambda: run(client, plan))
     assert died >= 40, died
     for guest in plan.guests:
-        made = pve.guest(guest.vmid)
-        assert made.template == guest.template
-        assert guest.template or (made.status, list(made.snapshots)) == (
+        actual = pve.guest(guest.vmid)
+        assert actual.template == guest.template
+        assert guest.template or (actual.status, list(actual.snapshots)) == (
             "running", ["pre-configured"],
         )  # fmt: skip
     assert [job["target"] for job in pve.fake.replication.values()] == ["second"]
@@ -113,9 +113,9 @@ def test_the_firewall_with_rules_of_a_person_in_it(
     off = planned(proxmox_firewall=False)
     for guest in off.guests:
         guests.make(client, guest, off.settings, lambda _line: None)
-    mine = {"type": "in", "action": "DROP", "macro": "Telnet", "enable": 1, "comment": "mine"}
+    own_rule = {"type": "in", "action": "DROP", "macro": "Telnet", "enable": 1, "comment": "mine"}
     for path in (f"nodes/{NODE}/lxc/103", f"nodes/{NODE}/qemu/1001", f"nodes/{NODE}"):
-        client.write("POST", f"{path}/firewall/rules", mine)
+        client.write("POST", f"{path}/firewall/rules", own_rule)
     scopes = planned(come_from="203.0.113.9").scopes
     few = [scope for scope in scopes if scope.vmid in (None, 103, 1001)]
 

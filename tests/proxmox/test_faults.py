@@ -169,13 +169,13 @@ def test_a_redirect_is_not_followed_with_the_token(
 
 def test_a_missing_template(pve: Pve, client: Client, planned: Planned) -> None:
     volume = "vztmpl/ubuntu-24.04-standard_24.04-2_amd64.tar.zst"
-    kept = pve.fake.storages["local"]["volumes"].pop(volume)
+    content = pve.fake.storages["local"]["volumes"].pop(volume)
     faults = preflight(client, planned().guests, planned().settings)
     assert len(faults) == 1, faults
     assert f"local:{volume} is not there" in faults[0]
     assert "proxmox_images" in faults[0]
     assert pve.writes() == []
-    pve.fake.storages["local"]["volumes"][volume] = kept
+    pve.fake.storages["local"]["volumes"][volume] = content
     finishes(pve, client, planned)
 
 

@@ -227,9 +227,9 @@ def jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jump]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    made = Jump(tmp_path)
-    yield made
-    made.listener.close()
+    jump = Jump(tmp_path)
+    yield jump
+    jump.listener.close()
 
 
 @contextlib.contextmanager

@@ -215,10 +215,10 @@ def test_what_one_node_alone_has_refuses_a_move(
 ) -> None:
     cluster.guest(vmid).config[key] = value
     plan = planned(**on(vmid))
-    found = [fault for fault in faults(client, plan) if "would refuse it" in fault]
-    assert len(found) == 1, found
-    assert reason in found[0]
-    assert "fix: " in found[0]
+    refusals = [fault for fault in faults(client, plan) if "would refuse it" in fault]
+    assert len(refusals) == 1, refusals
+    assert reason in refusals[0]
+    assert "fix: " in refusals[0]
     assert placement.asked_for(client, plan.guests) == (), "no word helps"
     assert cluster.writes() == []
 

@@ -23,7 +23,9 @@ def test_shut_down_and_kept_then_destroyed(
     site: Site, pve: Pve, client: Client, planned: Planned, kind: str
 ) -> None:
     converged(pve, client, planned())
-    guest = next(one for one in site.guests if one.kind == kind and one.start_at_boot)
+    guest = next(
+        candidate for candidate in site.guests if candidate.kind == kind and candidate.start_at_boot
+    )
     vmid, api = guest.vmid or 0, "lxc" if kind == "lxc" else "qemu"
     lines: list[str] = []
     remove(client, vmid, destroy=False, log=lines.append)

@@ -194,7 +194,7 @@ def cell(site: Site, pve: Pve, client: Client, planned: Planned, kind: str, what
 
 
 @pytest.mark.fast_cases(6)
-@pytest.mark.parametrize(("kind", "what"), [one for one in CELLS if one[1] in CANNOT[one[0]]])
+@pytest.mark.parametrize(("kind", "what"), [pair for pair in CELLS if pair[1] in CANNOT[pair[0]]])
 def test_what_a_type_cannot_is_told_before_the_first_write(
     site: Site, pve: Pve, client: Client, planned: Planned, kind: str, what: str
 ) -> None:
@@ -206,7 +206,9 @@ def test_what_a_type_cannot_is_told_before_the_first_write(
 
 
 @pytest.mark.fast_cases(4)
-@pytest.mark.parametrize(("kind", "what"), [one for one in CELLS if one[1] not in CANNOT[one[0]]])
+@pytest.mark.parametrize(
+    ("kind", "what"), [pair for pair in CELLS if pair[1] not in CANNOT[pair[0]]]
+)
 def test_what_a_type_can_is_done(
     site: Site, pve: Pve, client: Client, planned: Planned, kind: str, what: str
 ) -> None:

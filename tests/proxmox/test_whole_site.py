@@ -71,8 +71,8 @@ def fleet(moved: Site, pve: Pve, fakepve_url: str) -> Iterator[dict[str, Machine
         return guest is not None and guest.status == "running"
 
     def keys() -> str:
-        seen = [(g.vmid, machines[g.name].public) for g in moved.guests if up(g.vmid)]
-        return "\n".join(f"== {vmid}\n{key}" for vmid, key in seen)
+        running = [(g.vmid, machines[g.name].public) for g in moved.guests if up(g.vmid)]
+        return "\n".join(f"== {vmid}\n{key}" for vmid, key in running)
 
     name = moved.hypervisor.name
     api = (str(url.hostname), int(url.port or 0))
