@@ -1,7 +1,8 @@
 """How a run dials its hosts: a silent one is named soon, and is dialled once.
 
 pyinfra has one time limit for the TCP connection and the key exchange. A kernel answers the first
-however busy its machine is; the second may take long. pyinfra also tries again after each failure
+however busy its machine is. An sshd that lives says who it is next, before it computes anything
+(RFC 4253, section 4.2). The key exchange may take long. pyinfra also tries again after each failure
 (`phoenix.declaration.inventory.CONNECTING`), and everybody waits for that: all hosts are connected
 to before the first step.
 """
@@ -20,12 +21,13 @@ from typing_extensions import override
 from phoenix.net.ssh_faults import Cause, cause_of
 
 DIAL_SECONDS = 8.0
-"""For the TCP connection: Linux asks after 0, 1, 3 and 7 seconds (tcp_syn_retries of tcp(7))."""
+"""For the TCP connection: Linux asks after 0, 1, 3 and 7 seconds (tcp_syn_retries of tcp(7)).
+And for the first line of the SSH server after it."""
 KEY_EXCHANGE_SECONDS = 20.0
-"""A busy host needs longer than pyinfra's ten seconds."""
+"""For that line and the key exchange. A busy host needs longer than pyinfra's ten seconds."""
 SILENT: frozenset[Cause] = frozenset({"timeout", "no_route"})
 """Nobody answered. One that refuses or hangs up may be an sshd that starts, and is tried again,
-unless it has kept us waiting for longer than `DIAL_SECONDS`: it hangs."""
+unless it has kept us waiting for `DIAL_SECONDS`: it hangs."""
 
 
 class PatientTransport(paramiko.Transport):
@@ -36,6 +38,9 @@ class PatientTransport(paramiko.Transport):
         self, event: threading.Event | None = None, timeout: float | None = None
     ) -> None:
         """Begin the session; `timeout` is that of the TCP connection."""
+        self.banner_timeout = DIAL_SECONDS
+        # Else 15 s. It must not pass first: paramiko tells that as a connection that was closed.
+        self.handshake_timeout = 2 * KEY_EXCHANGE_SECONDS
         super().start_client(event, None if timeout is None else KEY_EXCHANGE_SECONDS)
 
 
@@ -52,7 +57,7 @@ def _connect(self: SSHConnector) -> None:
     try:
         _once(self)
     except (OSError, SSHException) as error:
-        if cause_of(error) in SILENT or time.monotonic() - began > DIAL_SECONDS:
+        if cause_of(error) in SILENT or time.monotonic() - began >= DIAL_SECONDS:
             raise_connect_error(self.host, "Could not connect", error)
         raise
 

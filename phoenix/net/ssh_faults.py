@@ -161,10 +161,20 @@ def cause_of(error: BaseException) -> Cause:
     Args:
         error: what connecting raised; an exception that it wraps counts first.
     """
+    if _waited_for_banner(error):
+        return "hangs"
     inner = error.__cause__ or error.__context__
     if inner is not None and (cause := cause_of(inner)) != "other":
         return cause
     return _by_type(error) or cause_in(str(error))
+
+
+def _waited_for_banner(error: BaseException) -> bool:
+    """Whether a server took the connection, and its first line has not come in time.
+
+    paramiko says the same of one that hung up; what it wraps tells (`Transport._check_banner`).
+    """
+    return "SSH protocol banner" in str(error) and isinstance(error.__context__, TimeoutError)
 
 
 def _by_type(error: BaseException) -> Cause | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +19,7 @@ from pyinfra.connectors.ssh import SSHConnector
 
 from operations import dialling
 from phoenix.declaration.inventory import CONNECTING
+from phoenix.net.ssh_faults import cause_of
 
 ROOT = Path(__file__).parents[2]
 NO_ROUTE = NoValidConnectionsError({("10.0.0.9", 22): OSError(errno.EHOSTUNREACH, "No route")})
@@ -61,9 +64,48 @@ def test_one_that_hangs_up_is_dialled_twice(
     assert Dialled(monkeypatch, error, 0.1).tries == 2
 
 
-def test_one_that_hangs_is_dialled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """paramiko waits for 15 s for the first line of an SSH server."""
-    assert Dialled(monkeypatch, SSHException("Error reading SSH protocol banner"), 15).tries == 1
+@pytest.mark.parametrize("seconds", [dialling.DIAL_SECONDS, dialling.KEY_EXCHANGE_SECONDS])
+def test_one_that_hangs_is_dialled_once(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    error = SSHException("Error reading SSH protocol banner")
+    assert Dialled(monkeypatch, error, seconds).tries == 1
+
+
+@pytest.mark.parametrize(
+    ("says", "waited_for"),
+    [(b"", "protocol banner"), (b"SSH-2.0-OpenSSH_9.2p1\r\n", "No existing session")],
+)
+def test_a_server_that_says_nothing_is_waited_for_as_one_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, says: bytes, waited_for: str
+) -> None:
+    """One that has said who it is has time for its keys; paramiko's own limit would end it."""
+    monkeypatch.setattr(dialling, "DIAL_SECONDS", 0.1)
+    monkeypatch.setattr(dialling, "KEY_EXCHANGE_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener, paramiko.SSHClient() as client:
+        open_ones: list[socket.socket] = []
+
+        def answer() -> None:
+            open_ones.append(listener.accept()[0])
+            open_ones[0].sendall(says)
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(SSHException, match=waited_for) as caught:
+            client.connect(
+                "127.0.0.1",
+                listener.getsockname()[1],
+                timeout=5.0,
+                transport_factory=dialling.PatientTransport,
+            )
+    assert cause_of(caught.value) == "hangs"
+
+
+def test_no_limit_of_paramiko_ends_a_key_exchange_before_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(paramiko.Transport, "start_client", lambda *_: None)
+    session = dialling.PatientTransport.__new__(dialling.PatientTransport)
+    session.start_client(timeout=dialling.DIAL_SECONDS)
+    assert session.banner_timeout == dialling.DIAL_SECONDS
+    assert session.handshake_timeout > dialling.KEY_EXCHANGE_SECONDS
 
 
 def test_a_key_exchange_may_take_longer_than_the_dialling(monkeypatch: pytest.MonkeyPatch) -> None:
