@@ -28,7 +28,12 @@ from phoenix.health.watched import Watched
 from phoenix.runs.reporter import value
 
 with setting_errors():
-    request = observation.request(site(), site_host(), host.data.get("observe", observation.ALL))
+    request = observation.request(
+        site(),
+        site_host(),
+        host.data.get("observe", observation.ALL),
+        answering={member.name for member in host.state.inventory.get_active_hosts()},
+    )
 
 MODELS: dict[str, TypeAdapter[Any]] = {
     observation.PLACED: undeclared.PLACED,

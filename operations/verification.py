@@ -19,12 +19,12 @@ from operations.host_state import Question, ask_all, question
 from operations.operation import operation
 from phoenix.components.ca_rotation import certificates_of
 from phoenix.components.trust import ROOTS
-from phoenix.derived.endpoints import endpoints
+from phoenix.derived.endpoints import Endpoint
 from phoenix.health import issued
 from phoenix.health.checks import made_on
 from phoenix.health.diagnosis import Diagnosis, diagnose
 from phoenix.health.paths import paths
-from phoenix.health.served import Served, askers, served
+from phoenix.health.served import Served, asked_by, askers, served
 from phoenix.health.verdict import first_cause_found, verdict
 from phoenix.runs.reporter import report, value
 from phoenix.runs.results import FIRST_CAUSE, PROVEN
@@ -39,7 +39,9 @@ CHECKS_WAIT = 31
 _outcomes: dict[str, list[Outcome]] = {}
 _issued: dict[str, tuple[issued.Issued, ...] | FactError] = {}
 _asked: dict[str, tuple[issued.AskedKeys, ...] | FactError] = {}
-_served: dict[str, list[ServedState] | FactError] = {}
+_served: dict[str, dict[_Target, ServedState]] = {}
+_unread: dict[str, str] = {}
+"""Why a host could not tell of those that it asked besides its checks."""
 
 
 def outcomes(site: Site) -> dict[str, list[Outcome]]:
@@ -57,25 +59,17 @@ def outcomes(site: Site) -> dict[str, list[Outcome]]:
 
 
 def served_certificates(site: Site) -> list[Served]:
-    """What each endpoint of the site serves, as the host saw that `askers` names for it."""
-    served_by_host: dict[str, list[ServedState]] = {}
-    why: dict[str, str] = {}
-    for name, states in _served.items():
-        if isinstance(states, FactError):
-            why[name] = str(states)
-        else:
-            served_by_host[name] = list(states)
-    records = []
-    asked_by = askers(site)
-    for end in endpoints(site):
-        name = asked_by[end]
-        if own_certificates := served_by_host.get(name):
-            state = own_certificates.pop(0)
-            records.append(served(end, state.leaf, state.fault))
-        else:
-            reason = why.get(name, "the run failed there before")
-            records.append(served(end, None, f"not asked by {name}: {reason}"))
-    return records
+    """What each endpoint of the site serves, as the first of its `askers` saw that answered."""
+    return [_record(end, names) for end, names in askers(site).items()]
+
+
+def _record(end: Endpoint, names: Sequence[str]) -> Served:
+    for name in names:
+        if state := _served.get(name, {}).get(end.target):
+            return served(end, state.leaf, state.fault)
+    unmade = "its check was not made" if names[0] in _served else "the run failed there before"
+    reason = _unread.get(names[0], unmade)
+    return served(end, None, f"not asked by {', '.join(names)}: {reason}")
 
 
 def failed_hosts() -> list[str]:
@@ -104,7 +98,8 @@ def run_checks(
         site: whose checks.
         chosen: the checks of this run, of all hosts.
         room: percent of a file system with less of which free comes a warning, then a fault.
-        certificates: ask for those that endpoints serve as well, for `served_certificates`.
+        certificates: tell those that endpoints serve as well, for `served_certificates`: what its
+            checks see of them, and of others those for which this host is the first that answers.
     """
     if host.state.current_stage < StateStage.Execute:
         host.noop("the checks run after all changes")
@@ -121,11 +116,7 @@ def run_checks(
         questions.append(question(KeysAskedFor, names=names))
         if this == site.ca:
             questions.append(question(IssuedCertificates))
-    ends = [
-        end.target for end, asker in askers(site).items() if certificates and asker == this.name
-    ]
-    seen = _seen_by(own_checks, ends)
-    others = [end for end in ends if end not in seen]
+    seen, others = _ends(site, own_checks) if certificates else ({}, [])
     if others:
         questions.append(question(ServedCertificates, endpoints=others, ca_file=ROOTS))
     _tell_of_silent_hosts()
@@ -133,8 +124,9 @@ def run_checks(
     if isinstance(answer, FactError):
         raise answer
     faults, sessions = answer
-    if ends:
-        _served[host.name] = _in_order(ends, seen, sessions, answers.pop() if others else [])
+    if certificates:
+        own_sessions = {end: sessions[n] for end, n in seen.items() if n in sessions}
+        _keep_served(own_sessions, others, answers.pop() if others else [])
     if answers:
         _asked[host.name], *of_ca = answers
         _issued.update((host.name, answer) for answer in of_ca)
@@ -143,6 +135,19 @@ def run_checks(
         return
     _outcomes[host.name] = [heard(c, fault) for c, fault in zip(own_checks, faults, strict=True)]
     host.noop(f"{len(own_checks)} checks run")
+
+
+def _ends(site: Site, own_checks: Sequence[Check]) -> tuple[dict[_Target, int], list[_Target]]:
+    """The endpoints that this host knows of.
+
+    Returns:
+        Those with which one of its checks has a session, and the number of that check; and those
+        that it asks besides: it is the first of their askers that answers.
+    """
+    seen = _seen_by(own_checks, [end.target for end in askers(site)])
+    answering = {member.name for member in site.hosts} - set(failed_hosts())
+    asked = [end.target for end in asked_by(site, host.name, answering)]
+    return seen, [end for end in asked if end not in seen]
 
 
 def _seen_by(own_checks: Sequence[Check], ends: Sequence[_Target]) -> dict[_Target, int]:
@@ -156,18 +161,15 @@ def _seen_by(own_checks: Sequence[Check], ends: Sequence[_Target]) -> dict[_Targ
     return {end: number for end, number in numbers.items() if number is not None}
 
 
-def _in_order(
-    ends: Sequence[_Target],
-    seen: dict[_Target, int],
-    sessions: dict[int, ServedState],
+def _keep_served(
+    known: dict[_Target, ServedState],
+    others: Sequence[_Target],
     of_others: list[ServedState] | FactError,
-) -> list[ServedState] | FactError:
-    """What each endpoint served, in their order; the error where the others could not be asked."""
+) -> None:
+    """Keep what this host saw of endpoints: by its checks, and of those that it asked besides."""
     if isinstance(of_others, FactError):
-        return of_others
-    others = iter(of_others)
-    unmade = ServedState((), None, "", "", "its check was not made")
-    return [sessions.get(seen[end], unmade) if end in seen else next(others) for end in ends]
+        _unread[host.name], of_others, others = str(of_others), [], []
+    _served[host.name] = known | dict(zip(others, of_others, strict=True))
 
 
 def _tell_of_silent_hosts() -> None:

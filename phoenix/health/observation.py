@@ -17,7 +17,7 @@ from phoenix.derived import control_plane
 from phoenix.derived.endpoints import Endpoint, endpoints
 from phoenix.health import issued, undeclared
 from phoenix.health.checks import checks, made_on
-from phoenix.health.served import Served, askers
+from phoenix.health.served import Served, asked_by
 from phoenix.health.undeclared import Sightings
 from phoenix.health.watched import WATCHED, Watched
 from phoenix.site.model import Host, Site
@@ -95,20 +95,30 @@ class Observed:
     silent: Mapping[str, str]
 
 
-def request(site: Site, host: Host, kinds: Collection[str] = ALL) -> Request:
+def request(
+    site: Site,
+    host: Host,
+    kinds: Collection[str] = ALL,
+    answering: Collection[str] | None = None,
+) -> Request:
     """What `host` is asked, of the kinds that are wanted.
+
+    Args:
+        site: the site.
+        host: who is asked.
+        kinds: of `ALL`.
+        answering: the hosts that can be asked at all, by name; None: all. What one of several hosts
+            can tell is asked of the first of these.
 
     Raises:
         phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
     """
+    if answering is None:
+        answering = {member.name for member in site.hosts}
     held = tuple(certificate.name for certificate in certificates_of(site, host))
     return Request(
         checks=made_on(site, host) if CHECKS in kinds else (),
-        endpoints=(
-            tuple(end for end, asker in askers(site).items() if asker == host.name)
-            if CERTIFICATES in kinds
-            else ()
-        ),
+        endpoints=asked_by(site, host.name, answering) if CERTIFICATES in kinds else (),
         renewals=held if RENEWALS in kinds else (),
         issued=ISSUED in kinds and host == site.ca,
         asked=held if ASKED in kinds else None,
@@ -213,7 +223,7 @@ def _issued(site: Site, observed: Observed) -> Outcome:
 
 
 def served(site: Site, observed: Observed) -> dict[Endpoint, Served | None]:
-    """What each endpoint serves; None where the host that asks for it gave no answer."""
+    """What each endpoint serves; None where no host that may ask for it gave an answer."""
     observed_hosts = observed.values.get(CERTIFICATES, {})
     records = [
         Served.model_validate(data) for answers in observed_hosts.values() for data in answers or ()

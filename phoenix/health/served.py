@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from phoenix.components.x509 import CertificateInfo
 from phoenix.derived.endpoints import Endpoint, endpoints
 from phoenix.health.checks import checks
+from phoenix.site.memo import once_per_site
 from phoenix.site.model import Frozen, Site
 
 
@@ -65,13 +67,33 @@ def served(endpoint: Endpoint, leaf: CertificateInfo | None, fault: str) -> Serv
     )
 
 
-def askers(site: Site) -> dict[Endpoint, str]:
-    """For each endpoint the host that asks it: one whose own connection leads there.
+@once_per_site
+def askers(site: Site) -> Mapping[Endpoint, tuple[str, ...]]:
+    """For each endpoint the hosts that may ask it, the first choice first.
 
-    The firewall lets that host through, and it sees what a request would see.
+    Their own connections lead there: the firewall lets each of them through, and it sees what a
+    request would see. The host that serves it is the last choice: nothing stands before itself.
     """
-    first: dict[tuple[str, int], str] = {}
+    by_place: dict[tuple[str, int], dict[str, None]] = {}
     for check in checks(site):
         if check.function == "served_is_fresh":
-            first.setdefault((check.target, check.port), check.host)
-    return {end: first[end.host.name, end.port] for end in endpoints(site)}
+            by_place.setdefault((check.target, check.port), {})[check.host] = None
+    return {
+        end: tuple(sorted(by_place[end.host.name, end.port], key=end.host.name.__eq__))
+        for end in endpoints(site)
+    }
+
+
+def asked_by(site: Site, name: str, answering: Collection[str]) -> tuple[Endpoint, ...]:
+    """The endpoints that a host asks for all: it is the first of their askers that answers.
+
+    Args:
+        site: the site.
+        name: the host.
+        answering: the hosts that answer us, by name.
+    """
+    return tuple(
+        end
+        for end, names in askers(site).items()
+        if next((asker for asker in names if asker in answering), "") == name
+    )

@@ -265,18 +265,26 @@ def _root(site: Site, observed: Observed) -> RootStatus | None:
 
 
 def _certificates(site: Site, observed: Observed, now: datetime) -> Iterator[CertificateStatus]:
-    asked_by = askers(site)
+    askers_of = askers(site)
     timers = {
         (certificate.host.name, name): certificate.name
         for certificate in certificates(site)
         for name in certificate.sans
     }
     for end, record in observation.served(site, observed).items():
-        silent = f"{asked_by[end]}, which asks for it, gave no answer"
+        silent = _not_asked(askers_of[end], observed)
         renewed_by = timers.get((end.host.name, end.server_name), "")
         was_asked = record is not None
         served = record or record_of(end, None, silent)
         yield _certificate(served, was_asked, _renewal(site, served, renewed_by, observed), now)
+
+
+def _not_asked(names: Sequence[str], observed: Observed) -> str:
+    """Why nobody knows what an endpoint serves: of those that may ask for it the first that was."""
+    answering = [name for name in names if name not in observed.silent]
+    if answering or len(names) == 1:
+        return f"{(answering or names)[0]}, which asks for it, gave no answer"
+    return f"none of {', '.join(names)}, which may ask for it, gave an answer"
 
 
 def _certificate(

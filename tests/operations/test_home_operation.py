@@ -30,6 +30,7 @@ from phoenix.health.served import Served, askers
 from phoenix.site.model import Site
 from phoenix.watch.causes import Outcome
 from tests.unit.site_builder import minimal
+from tests.unit.test_virtual_addresses import with_two
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 NOTHING = HomeState()
@@ -46,25 +47,35 @@ def checked(site: Site, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Outco
     actual = {host.name: [Outcome(c, "") for c in checks(site) if c.host == host.name]
              for host in site.hosts}  # fmt: skip
     monkeypatch.setattr(verification, "_outcomes", actual)
-    for known in ("_served", "_issued", "_asked"):  # what a run of other tests may have learnt
+    for known in (
+        "_served",
+        "_unread",
+        "_issued",
+        "_asked",
+    ):  # what a run of other tests may have learnt
         monkeypatch.setattr(verification, known, {})
     return actual
 
 
-def served(site: Site, serial: str = "ab12") -> dict[str, list[ServedState]]:
-    """What each host saw that asks, all endpoints well."""
+Seen = dict[str, dict[tuple[str, int, str], ServedState]]
+
+
+def served(site: Site, serial: str = "ab12") -> Seen:
+    """What each host saw that may ask, all endpoints well."""
     end = START + timedelta(days=1)
     leaf = CertificateInfo("x", ("x",), (), "The CA", START, end, serial, "", "", is_ca=False)
-    answers: dict[str, list[ServedState]] = {}
-    for asker in askers(site).values():
-        answers.setdefault(asker, []).append(ServedState((leaf,), 0, "ok", "TLSv1.3", ""))
+    answers: Seen = {}
+    for endpoint, names in askers(site).items():
+        for asker in names:
+            state = ServedState((leaf,), 0, "ok", "TLSv1.3", "")
+            answers.setdefault(asker, {})[endpoint.target] = state
     return answers
 
 
 def run(
     site: Site,
     have: HomeState,
-    states: dict[str, list[ServedState]],
+    states: Seen,
     *,
     stage: StateStage = StateStage.Execute,
     failed: tuple[str, ...] = (),
@@ -164,7 +175,20 @@ def test_what_nobody_could_ask_for_is_told_on_the_page(site: Site) -> None:
     rows = written(run(site, NOTHING, states)[0])[1].certificates
     agent = next(row for row in rows if (row.holder, row.port) == ("worker", 9001))
     assert agent.fault == "not asked by control: the run failed there before"
-    assert {row.fault for row in rows if askers(site)[of(site, row)] != "control"} == {""}
+    others = [row for row in rows if askers(site)[of(site, row)] != ("control",)]
+    assert {row.fault for row in others} == {""}
+
+
+def test_what_one_of_two_gateways_could_not_ask_for_the_other_tells(tmp_path: Path) -> None:
+    two = with_two().load(tmp_path)
+    states = served(two)
+    del states["gateway"]
+    run(two, NOTHING, states)
+    assert {record.fault for record in verification.served_certificates(two)} == {""}
+    del states["gateway-two"]
+    run(two, NOTHING, states)
+    proxy = next(r for r in verification.served_certificates(two) if r.holder == "proxy")
+    assert proxy.fault == "not asked by gateway, gateway-two: the run failed there before"
 
 
 def of(site: Site, row: Served) -> Endpoint:

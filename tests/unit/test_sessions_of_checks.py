@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pyinfra.api.exceptions import FactProcessError
@@ -85,7 +87,9 @@ def check(function: str, *words: str) -> Check:
     return Check("host", "tls", "hop", (function, *words))
 
 
-def test_an_endpoint_that_no_check_verifies_is_asked_by_itself_and_keeps_its_place() -> None:
+def test_an_endpoint_that_no_check_verifies_is_asked_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     address, port, name = ENDS[1]
     own = [
         check("served_is_fresh", ENDS[0][0], "443", ENDS[0][2]),
@@ -95,12 +99,17 @@ def test_an_endpoint_that_no_check_verifies_is_asked_by_itself_and_keeps_its_pla
     seen = verification._seen_by(own, ENDS)
     assert seen == {ENDS[1]: 1}
     session, other = state("session"), state("other")
-    assert verification._in_order(ENDS, seen, {1: session}, [other]) == [other, session]
-    states = verification._in_order(ENDS, seen, {}, [other])
-    assert isinstance(states, list)
-    assert states[1].fault == "its check was not made"
+    monkeypatch.setattr(verification, "host", SimpleNamespace(name="host"))
+    served: dict[str, Any] = {}
+    unread: dict[str, str] = {}
+    monkeypatch.setattr(verification, "_served", served)
+    monkeypatch.setattr(verification, "_unread", unread)
+    verification._keep_served({ENDS[1]: session}, [ENDS[0]], [other])
+    assert served["host"] == {ENDS[0]: other, ENDS[1]: session}
+    assert unread == {}
     error = FactError("openssl is missing")
-    assert verification._in_order(ENDS, seen, {1: session}, error) is error
+    verification._keep_served({ENDS[1]: session}, [ENDS[0]], error)
+    assert (served["host"], unread["host"]) == ({ENDS[1]: session}, str(error))
 
 
 def state(error: str) -> ServedState:
