@@ -127,6 +127,8 @@ def reachable(
 ) -> Generator[FunctionCommand, None, None]:
     """Wait until each guest answers by SSH, and put its host key into our known_hosts.
 
+    To a plan the wait itself is no change: what it cannot look at is told as that.
+
     Each is asked for as pyinfra connects to it: at its port, through its jump hosts, by its name in
     ~/.ssh/config. The keys come through the hypervisor. A guest that has the keys of another one,
     as clones do, gets its own first. Where the hypervisor can't look into its guests (the lab),
@@ -149,6 +151,9 @@ def reachable(
     if not renewals and all(_is_well(guest, heard[guest], file, learned) for guest in guests):
         _are_back(guests)
         host.noop(f"{len(guests)} guests answer by SSH, and their keys are known")
+        return
+    if not (host.state.is_executing or renewals or _to_learn(guests, heard, file, learned)):
+        host.noop("is waited for, and changes nothing that can be known before")
         return
 
     def wait() -> None:
@@ -291,6 +296,22 @@ def _is_well(
 ) -> bool:
     """Whether a guest answers, with a key that is known."""
     return not answer.fault and _key_is_known(file, guest, answer.name, keys)
+
+
+def _to_learn(
+    guests: Sequence[hostkeys.Guest],
+    heard: Mapping[hostkeys.Guest, Greeting],
+    file: Path,
+    keys: dict[int, frozenset[str]],
+) -> list[hostkeys.Guest]:
+    """The guests that answer, and whose keys as the hypervisor reports them known_hosts lacks."""
+    return [
+        guest
+        for guest in guests
+        if not heard[guest].fault
+        and keys.get(guest.vmid)
+        and not _key_is_known(file, guest, heard[guest].name, keys)
+    ]
 
 
 def _is_connected(guest: hostkeys.Guest) -> bool:

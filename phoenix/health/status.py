@@ -31,7 +31,7 @@ from phoenix.watch.causes import Outcome, State, lowest
 
 
 class Guest(Frozen):
-    """One host. `drift`: steps that a run would change, None where nobody looked."""
+    """One host. `drift`: steps that a run would change, None where that is not known."""
 
     name: str
     id: int | None
@@ -95,7 +95,7 @@ class StackStatus(Frozen):
 
     `endpoint`: the environment in Portainer; empty where the host's own compose deploys it.
     `way`: what deploys it, as `phoenix.derived.deployments.Way` has it.
-    `drift`: whether a run would change it, None where nobody looked.
+    `drift`: whether a run would change it, None where that is not known.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Status(Frozen):
 
     `watched`: the watcher's last look; None where nobody watches, or it does not tell.
 
-    `drift_unknown` says why nobody could look for drift; else empty.
+    `drift_unknown` says what nobody could look at for drift, and why; else empty.
     """
 
     site: str
@@ -155,16 +155,36 @@ class Status(Frozen):
 class Drift:
     """What a plan found: the titles of the steps that would change each host.
 
-    `unknown` says why it is not known; else empty. None of both: nobody looked.
+    `unknown` says why it is not known; else empty. None of both: nobody looked. `not_seen`: by host
+    and title the steps that may change it, and why only a run can know.
     """
 
     steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unknown: str = ""
     looked: bool = False
+    not_seen: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def count(self, host: str) -> int | None:
         """How many steps would change a host; None where that is not known."""
-        return len(self.steps.get(host, ())) if self.looked and not self.unknown else None
+        if not self.looked or self.unknown:
+            return None
+        return len(self.steps.get(host, ())) or (None if self.not_seen.get(host) else 0)
+
+    def of_step(self, host: str, title: str) -> bool | None:
+        """Whether a step would change a host; None where that is not known."""
+        if not self.looked or self.unknown or title in self.not_seen.get(host, {}):
+            return None
+        return title in self.steps.get(host, ())
+
+    @property
+    def why(self) -> str:
+        """Why it is not known of the site, or of which hosts, a line each; empty where it is."""
+        lines = (
+            f"of {host}: {reason}"
+            for host, steps in self.not_seen.items()
+            for reason in steps.values()
+        )
+        return self.unknown or "\n".join(dict.fromkeys(lines))
 
 
 def build(
@@ -198,7 +218,7 @@ def build(
         certificates=tuple(_certificates(site, observed, now)),
         endpoints=tuple(_endpoints(site, observed, diagnosis)),
         stacks=tuple(_stacks(site, observed, diagnosis, drift)),
-        drift_unknown=drift.unknown,
+        drift_unknown=drift.why,
         first_cause=diagnosis.first_cause,
         warnings=diagnosis.warnings,
         undeclared=left,
@@ -365,7 +385,6 @@ def _stacks(
     }
     for host, stack, way in deployments.placed(site):
         endpoint = "" if way == "compose" else host.portainer_environment
-        is_known = drift.count(host.name) is not None
         name = stack.project
         report = reports[stacks[host.name, name].name]
         projects = observation.projects(observed, host.name) or ()
@@ -380,7 +399,7 @@ def _stacks(
             healthy=sum(_is_well(container, stack) for container in containers),
             state=report.state,
             fault=report.cause.summary if report.cause else "",
-            drift=f"Stack {name}" in drift.steps.get(host.name, ()) if is_known else None,
+            drift=drift.of_step(host.name, f"Stack {name}"),
         )
 
 

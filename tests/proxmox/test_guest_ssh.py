@@ -15,6 +15,7 @@ import paramiko
 import pytest
 from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 from pyinfra.api.exceptions import NoHostError
+from pyinfra.context import ctx_host
 from typing_extensions import override
 
 from operations import connection, guest_ssh
@@ -361,3 +362,38 @@ def test_a_guest_that_the_run_has_dialled_in_vain_is_not_asked_again(
     assert asked == ["10.0.0.20"]  # of `control` there is a connection
     monkeypatch.setattr(guest_ssh, "started", lambda: frozenset({102}))
     assert not any(map(guest_ssh._was_silent, GUESTS))
+
+
+def step(
+    monkeypatch: pytest.MonkeyPatch, hypervisor: Hypervisor, file: Path, *, is_executing: bool
+) -> int:
+    """How many commands the step has, where nothing answers at `proxy`; it is not run."""
+    monkeypatch.setattr(ssh_greeting, "answers", lambda address, *_: address != "10.0.0.21")
+    monkeypatch.setattr(connection, "was_silent", lambda _: False)
+    monkeypatch.setattr(guest_ssh, "read", lambda _: hypervisor.keys)
+    state = SimpleNamespace(inventory=Inventory(is_open=True), is_executing=is_executing)
+    host = SimpleNamespace(state=state, noop=lambda _: None)
+    host.state.inventory.get_host = lambda name: Inventory(is_open=False).get_host("proxy")
+    monkeypatch.setattr(guest_ssh, "end_of", lambda guest: End(guest.address))
+    monkeypatch.setattr(guest_ssh, "host", host)
+    reachable: Any = guest_ssh.reachable
+    with ctx_host.use(host):
+        return len(list(reachable.__wrapped__(GUESTS, str(file))))
+
+
+def test_to_a_plan_a_dead_guest_is_no_change(
+    monkeypatch: pytest.MonkeyPatch, hypervisor: Hypervisor, tmp_path: Path
+) -> None:
+    """A run waits for it; what it changes where the guest answers are keys in our known_hosts."""
+    file = tmp_path / "known_hosts"
+    for guest in GUESTS:
+        hostkeys.remember(file, guest.address, hypervisor.keys[guest.vmid])
+    assert step(monkeypatch, hypervisor, file, is_executing=False) == 0
+    assert step(monkeypatch, hypervisor, file, is_executing=True) == 1
+    hostkeys.remember(file, "10.0.0.20", [C])
+    assert step(monkeypatch, hypervisor, file, is_executing=False) == 1
+    hypervisor.keys[101] = frozenset()  # nobody vouches for it: the run fails there
+    hostkeys.remember(file, "10.0.0.20", [])
+    assert step(monkeypatch, hypervisor, file, is_executing=False) == 0
+    hypervisor.keys[101] = hypervisor.keys[102]
+    assert step(monkeypatch, hypervisor, file, is_executing=False) == 1, "a clone gets its own"

@@ -23,6 +23,8 @@ from phoenix.health.observation import Observed
 from phoenix.health.paths import paths
 from phoenix.health.served import Served
 from phoenix.health.status import CertificateStatus, Drift, Status, build
+from phoenix.runs.process import Finished
+from phoenix.runs.results import Course
 from phoenix.site.model import Site
 from phoenix.watch.causes import Check, Findings
 from tests.unit.site_builder import minimal, stack, vm
@@ -219,6 +221,29 @@ def test_drift_that_nobody_knows_is_none(site: Site) -> None:
         assert {guest.drift for guest in site_status.guests} == {None}
         assert site_status.stacks[0].drift is None
         assert not site_status.drifted
+
+
+def test_what_only_a_run_can_know_is_no_drift(site: Site) -> None:
+    """As stacks while Portainer's guest is out: whether they differ nobody can say."""
+    why = "what Portainer has: it can't be asked yet"
+    changes = [("worker", "Stack shop-production", why), ("worker", "Docker: unit", ""),
+               ("control", "Stack other", why)]  # fmt: skip
+    steps = [
+        {"name": f"deploys/x.py | {title}", "op_hash": title, "hosts_with_change": [host],
+         "hosts_with_conditional_change": []}
+        for host, title, _ in changes
+    ]  # fmt: skip
+    course = Course()
+    for host, title, reason in changes:
+        if reason:
+            step = f"deploys/x.py | {title}"
+            course.add({"event": "unknown", "step": step, "host": host, "reason": reason})
+    drift = report._drift(Finished(0, course, {"plan": steps}, ()))
+    site_status = status(site, answers_of(site, well), drift=drift)
+    drifts = {guest.name: guest.drift for guest in site_status.guests}
+    assert (drifts["worker"], drifts["control"], drifts["gateway"]) == (1, None, 0)
+    assert site_status.stacks[0].drift is None
+    assert site_status.drift_unknown == f"of worker: {why}\nof control: {why}"
 
 
 def test_a_plan_that_failed_is_not_called_well(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

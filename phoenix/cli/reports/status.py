@@ -50,9 +50,13 @@ def _drift(finished: Finished) -> Drift:
     if finished.results is None or (finished.returncode != 0 and not finished.course.unreachable):
         return Drift(unknown="\n".join(finished.last_lines) or "the plan failed", looked=True)
     steps: dict[str, tuple[str, ...]] = {}
+    not_seen: dict[str, dict[str, str]] = {}
     for change in changes_of(finished):
-        steps[change.host] = (*steps.get(change.host, ()), change.step)
-    return Drift(steps, looked=True)
+        if change.unknown:
+            not_seen.setdefault(change.host, {})[change.step] = change.unknown
+        else:
+            steps[change.host] = (*steps.get(change.host, ()), change.step)
+    return Drift(steps, looked=True, not_seen=not_seen)
 
 
 def print_status(console: Console, result: Status) -> None:
