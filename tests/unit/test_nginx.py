@@ -167,6 +167,16 @@ def test_every_client_address_is_served_by_these_servers(tls_servers: list[Block
         *("X-SSL-Client-Cert", "X-SSL-Client-Verify", "X-Forwarded-Client-Cert"),
         *("X-Cluster-Client-IP", "X-Original-Forwarded-For", "X-Forwarded", "Fastly-Client-IP"),
         *("X-Forwarded-Ssl", "X-Forwarded-Scheme", "X-Original-URI", "X-Original-Host"),
+        *("X-Forwarded-Roles", "X-Forwarded-Name", "Remote-Email", "Remote-Name"),
+        *("X-Remote-Email", "X-Remote-Group", "X-Remote-Groups", "X-Remote-Name"),
+        *("X-Auth-Request-User", "X-Auth-Request-Groups", "X-Auth-Request-Preferred-Username"),
+        *("X-Auth-Request-Access-Token", "X-Auth-User", "X-Authenticated-User"),
+        *("X-WebAuth-Email", "X-WebAuth-Groups", "X-Authentik-Email", "X-Authentik-Groups"),
+        *("X-Client-Cert", "X-SSL-Client-DN", "X-SSL-Client-S-DN", "SSL-Client-Cert"),
+        *("SSL-Client-Verify", "CF-Connecting-IPv6", "X-Forwarded-By", "X-Originating-IP"),
+        *("X-ProxyUser-IP", "X-Remote-Addr", "X-Remote-IP", "X-Forwarded-Path"),
+        *("X-Forwarded-Protocol", "X-Forwarded-Url", "Front-End-Https", "X-Host", "X-Scheme"),
+        *("X-Script-Name", "X-Url-Scheme", "HTTP2-Settings"),
     ],
 )
 def test_headers_that_only_a_proxy_sets_are_removed(proxied: list[Block], header: str) -> None:
