@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from docker import DockerClient  # type: ignore[import-untyped]
@@ -23,7 +22,6 @@ from lab.image import Images, pack
 from lab.progress import say
 from lab.settings import CLIENT, CLIENT_HOST_PART, LABEL, SPEC_LABEL, LabError, Settings
 
-DIRECTORY = Path(__file__).resolve().parent
 BOOT_DEADLINE = 120.0
 JOURNAL_LINES = 25
 FAILED_UNITS = ["systemctl", "--failed", "--no-legend", "--plain"]

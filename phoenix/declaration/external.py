@@ -6,7 +6,6 @@ import re
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +108,3 @@ def ca(name: str, folder: Path, source: Source, report: Report) -> str | None:
         )
         return None
     return "".join(f"{block}\n" for block in blocks)
-
-
-def is_address(host: str) -> bool:
-    """Whether the other end is named by an IPv4 address."""
-    try:
-        IPv4Address(host)
-    except ValueError:
-        return False
-    return True

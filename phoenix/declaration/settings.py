@@ -91,7 +91,7 @@ from phoenix.declaration.setting_forms import (
     registry_name,
     secret_name,
 )
-from phoenix.site.findings import ConfigError, Finding
+from phoenix.site.findings import Finding
 
 FOLDER = "group_data"
 PROXMOX = "proxmox_"
@@ -953,18 +953,6 @@ def read(data: Mapping[str, Any]) -> tuple[Settings, tuple[Finding, ...]]:
         findings = tuple(_finding(item) for item in error.errors(include_url=False))
     wrong = {name_of(finding.path) for finding in findings}
     return Settings.model_validate({k: v for k, v in own.items() if k not in wrong}), findings
-
-
-def parse(data: Mapping[str, Any]) -> Settings:
-    """The settings in a host's data.
-
-    Raises:
-        ConfigError: each setting that has a wrong value, with the fix.
-    """
-    settings, findings = read(data)
-    if findings:
-        raise ConfigError(findings)
-    return settings
 
 
 def name_of(path: str) -> str:

@@ -62,9 +62,6 @@ KINDS: Mapping[Kind, str] = {
     "secret": "kept secrets",
 }
 """Every kind, in the order in which a person reads of them."""
-KEPT: frozenset[Kind] = frozenset({"volumes", "secret"})
-"""What was left on purpose, so that data and what opens them stay: told, and no fault. A guest of
-Proxmox VE that is stopped is one, too."""
 _PLATFORM = {SERVER_PROJECT: SERVER, AGENT_PROJECT: AGENT}
 
 

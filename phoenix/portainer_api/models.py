@@ -81,7 +81,6 @@ class SystemStatus(_Model):
     """GET /api/system/status."""
 
     version: str = Field(alias="Version")
-    instance_id: str = Field(default="", alias="InstanceID")
 
 
 class User(_Model):

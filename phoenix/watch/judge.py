@@ -181,18 +181,6 @@ def patience(interval: int) -> float:
     return max(SILENT_INTERVALS * interval + SILENT_MORE, SILENT_LEAST)
 
 
-def look(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: float) -> list[Message]:
-    """What is to be told after a look at the newest report of each host; `state` goes on.
-
-    Args:
-        plan: the site.
-        arrivals: the newest report of each host that ever reported.
-        state: what was known before; it is changed.
-        now: seconds since 1970.
-    """
-    return messages_of(plan, observe(plan, arrivals, state, now), state, now)
-
-
 def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: float) -> Observed:
     """What the newest reports say; `state` learns when this was, and how full disks are.
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from lab.proxmox_double import Hypervisor, furnish
 from phoenix.declaration.load import load_site
-from phoenix.declaration.settings import parse
+from phoenix.declaration.settings import read
 from phoenix.proxmox.access import PRIVILEGES
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.plan import Plan, plan
@@ -86,7 +86,9 @@ def make_client(url: str, trust: Trust, token: str | None = None, **more: Any) -
 def planned(site: Site, tmp_path: Path) -> Callable[..., Plan]:
     def make(changed: Site | None = None, come_from: str | None = None, **data: Any) -> Plan:
         chosen = {"proxmox_ssh_keys": (KEY,), "proxmox_vm_user": None, **data}
-        config = parse(chosen).proxmox
+        settings, findings = read(chosen)
+        assert findings == ()
+        config = settings.proxmox
         return plan(changed or site, config, ssh_key=None, home=tmp_path, client_address=come_from)
 
     return make

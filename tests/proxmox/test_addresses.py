@@ -13,7 +13,7 @@ import pytest
 import requests
 from pydantic import SecretStr
 
-from phoenix.declaration.settings import parse
+from phoenix.declaration.settings import read
 from phoenix.proxmox import access
 from phoenix.proxmox.client import Addresses, Client, ReadOnce
 from phoenix.proxmox.errors import (
@@ -171,7 +171,7 @@ def test_other_addresses_are_verified_by_the_ca_or_by_the_nodes_certificates(
     tmp_path: Path,
 ) -> None:
     def settings(**more: Any) -> Any:
-        return parse({"proxmox_api": "ssh", **more}).proxmox
+        return read({"proxmox_api": "ssh", **more})[0].proxmox
 
     others = {"proxmox_other_apis": ("https://pve2.example:8006",)}
     assert access.trust_of_others(settings(), lambda: ()) is None

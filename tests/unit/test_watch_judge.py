@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 from phoenix.watch.causes import Check, CheckedPath, Hop
 from phoenix.watch.disks import DAY, added, days_left
 from phoenix.watch.issued import Asked, Issued
-from phoenix.watch.judge import FLAPS, ISSUED, QUIET_SECONDS, Arrival, Message, State, look
+from phoenix.watch.judge import (
+    FLAPS,
+    ISSUED,
+    QUIET_SECONDS,
+    Arrival,
+    Message,
+    State,
+    messages_of,
+    observe,
+)  # fmt: skip
 from phoenix.watch.plan import Fix, Plan, from_json
 from phoenix.watch.report import Report, Room
 
@@ -68,7 +77,8 @@ class Site:
 
     def looks(self) -> list[Message]:
         """The watcher looks; its memory goes through its file."""
-        said = look(self.plan, self.newest, self.state, self.now)
+        observed = observe(self.plan, self.newest, self.state, self.now)
+        said = messages_of(self.plan, observed, self.state, self.now)
         self.state = State.from_json(json.loads(json.dumps(self.state.to_json())))
         return said
 
@@ -397,7 +407,8 @@ def test_a_check_that_is_not_declared_any_more_is_over(site: Site) -> None:
         report = site.newest["other"].report
         site.newest["other"] = Arrival(replace(report, outcomes=()), site.now)
         site.now += MINUTE
-        said += look(plan, site.newest, site.state, site.now)
+        observed = observe(plan, site.newest, site.state, site.now)
+        said += messages_of(plan, observed, site.state, site.now)
     assert titles(said) == [("success", f"over: other: {APART.hop}")]
 
 

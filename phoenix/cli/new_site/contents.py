@@ -75,7 +75,7 @@ secrets.json
 def files(answers: Answers) -> dict[str, str]:
     """Path in the site's folder to content, in the order in which they are written."""
     schemas = {
-        f"inventories/schema/{json_schema.file_name(kind)}": json_schema.text(make())
+        f"{json_schema.FOLDER}/{json_schema.file_name(kind)}": json_schema.text(make())
         for kind, make in json_schema.SCHEMAS.items()
     }
     return {
