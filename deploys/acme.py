@@ -15,7 +15,7 @@ from phoenix.components.trust import ROOTS
 from phoenix.derived.certificates import GATEWAY_PAIR, HostCertificate, certificates
 from phoenix.derived.certificates import of_the_gateway as certificates_of_the_gateway
 from phoenix.shell import fill
-from phoenix.site import duration
+from phoenix.site import duration, unit_names
 from phoenix.site.secret_names import ISSUANCE_KEY
 
 FOLDER = "components/acme"
@@ -90,7 +90,7 @@ def tree(
     """
     shown = proof_of(issued.sans)
     lifetime = duration.parse(settings().step_ca_lifetime_default)
-    timer = f"phoenix-acme@{issued.name}.timer"
+    timer = unit_names.renewal_timer(issued.name)
     beside = bool(issued.project) or issued.name.startswith(f"{GATEWAY_PAIR}-")
     shared = {
         acme.PROGRAM: TreeFile(files.text(f"{FOLDER}/phoenix-acme"), mode="0755"),

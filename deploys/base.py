@@ -17,6 +17,7 @@ from phoenix.declaration.hypervisor_file import time_zone
 from phoenix.derived.dns import answer, records
 from phoenix.files import render
 from phoenix.shell import fill
+from phoenix.site import unit_names
 from phoenix.site.identity import of as identity_of
 from phoenix.site.ways import name_servers, routes_of
 
@@ -104,7 +105,7 @@ if "ssh" in alone:
         name="Base: SSH left alone",
         tree="ssh",
         volumes=False,
-        after="systemctl try-restart ssh.service",
+        after=f"systemctl try-restart {unit_names.SSH}",
     )
 elif host.data.get("ssh_password") and not host.data.get("ssh_key"):
     raise DeployError(
@@ -128,8 +129,8 @@ else:
             # (KillMode=process); a reload returns before that, so a login after it would prove
             # nothing, or be refused. systemd refuses a fifth start within ten seconds unless its
             # count is reset.
-            after="systemctl reset-failed ssh.service 2>/dev/null; "
-            "systemctl try-restart ssh.service",
+            after=f"systemctl reset-failed {unit_names.SSH} 2>/dev/null; "
+            f"systemctl try-restart {unit_names.SSH}",
             confirm=settings().ssh_confirm_seconds,
         ),
     )

@@ -17,10 +17,11 @@ from phoenix.declaration.hypervisor_file import upstreams
 from phoenix.derived.dns import answer, answers_in, records
 from phoenix.files import render
 from phoenix.shell import fill
+from phoenix.site import unit_names
 from phoenix.site.ways import name_servers
 
 CONFIG = "/etc/phoenix/dnsmasq.conf"
-UNIT = "phoenix-dns.service"
+UNIT = unit_names.DNS
 
 
 def name_server(behind_another: bool) -> Tree:

@@ -16,6 +16,7 @@ from phoenix.components.docker.remote_api import DROP_IN, KEPT, DaemonStart, clo
 from phoenix.components.restart import restart_without_end
 from phoenix.files import render
 from phoenix.shell import fill
+from phoenix.site import unit_names
 from phoenix.site.systems import docker_packages
 
 KEY = "/etc/apt/keyrings/docker.asc"
@@ -78,17 +79,17 @@ elif "docker" in host.groups:
             tree=Tree(
                 component="docker",
                 files={
-                    **restart_without_end("docker.service"),
+                    **restart_without_end(unit_names.DOCKER),
                     **({DROP_IN: TreeFile(drop_in)} if drop_in else {}),
                     **({KEPT: TreeFile("taking_over\n")} if keeps_api else {}),
                 },
-                unit="docker.service",
+                unit=unit_names.DOCKER,
                 action="restart",
                 validate=fill(
                     'dockerd --validate --config-file "$ROOT"{{ daemon }}', daemon=DAEMON
                 ),
                 # live-restore is taken up by a reload, and then spares the containers the restart.
-                after="systemctl try-reload-or-restart docker.service",
+                after=f"systemctl try-reload-or-restart {unit_names.DOCKER}",
                 health="docker info >/dev/null",
                 deadline=60,
             ),

@@ -15,6 +15,7 @@ from phoenix.derived.routes import proving, routes
 from phoenix.files import text
 from phoenix.secrets.client_certificate import certificate_in, fingerprint
 from phoenix.shell import fill
+from phoenix.site import unit_names
 
 COMPONENT = "nginx"
 _LISTENS = text("components/nginx/listens.sh")
@@ -62,10 +63,10 @@ def tree(client: str) -> Tree:
             nginx.CLIENT_CERTIFICATE: TreeFile(client, mode="0600", secret=True),
             "/etc/logrotate.d/nginx": TreeFile(text("components/nginx/nginx.logrotate")),
             "/etc/tmpfiles.d/phoenix-nginx.conf": TreeFile(f"d {WEBROOT} 0755 root root\n"),
-            **restart_without_end("nginx.service"),
+            **restart_without_end(unit_names.NGINX),
         },
         supersedes=() if sites else (*PATTERNS, "/etc/nginx/modules-enabled/*.conf"),
-        unit="nginx.service",
+        unit=unit_names.NGINX,
         action="reload",
         # The proposed configuration with the proposed certificate: their paths are not there yet.
         # A relative path in a person's site begins at the folder of the configuration.
@@ -108,10 +109,10 @@ def sandbox() -> Tree:
     return Tree(
         component="nginx-sandbox",
         files={
-            "/etc/systemd/system/nginx.service.d/sandbox.conf": TreeFile(
+            f"/etc/systemd/system/{unit_names.NGINX}.d/sandbox.conf": TreeFile(
                 lines + _FOR_SITES if kept_sites() else lines
             )
         },
-        unit="nginx.service",
+        unit=unit_names.NGINX,
         action="restart",
     )

@@ -16,6 +16,7 @@ from phoenix.components.restart import restart_without_end
 from phoenix.derived import home
 from phoenix.files import render
 from phoenix.shell import fill
+from phoenix.site import unit_names
 
 CONFIG = "/etc/phoenix/home.conf"
 
@@ -58,7 +59,7 @@ if "traefik" in host.groups and any(service.kind == "home" for service in site()
                     config=CONFIG,
                 ),
                 # The package's own service would serve a page of its own on every address.
-                before="systemctl mask -q --now nginx.service",
+                before=f"systemctl mask -q --now {unit_names.NGINX}",
                 health=fill("curl -fsS --max-time 2 -o /dev/null {{ url }}/", url=home.URL),
             ),
         )

@@ -15,6 +15,7 @@ from pyinfra.api.exceptions import FactProcessError
 
 from facts.command import script
 from facts.host_fact import HostFact, marked
+from phoenix.components.acme import phoenix_acme_conf as acme
 from phoenix.components.x509 import (
     CertificateError,
     CertificateInfo,
@@ -22,8 +23,6 @@ from phoenix.components.x509 import (
     public_key_digest,
 )
 from phoenix.shell import Script
-
-ACME_PROGRAM = "/usr/local/sbin/phoenix-acme"
 
 _CERTIFICATES = "sed -n -e '/^-----BEGIN CERTIFICATE-----/,/^-----END CERTIFICATE-----/p'"
 # s_client also prints the session's secrets, which have no business in a log: let through by name.
@@ -195,7 +194,7 @@ class AcmeStatus(HostFact[AcmeState | None]):
 
     def command(self, certificate: str) -> StringCommand:
         """`phoenix-acme status`, if it is installed."""
-        return marked(script(_STATUS, ACME_PROGRAM, certificate))
+        return marked(script(_STATUS, acme.PROGRAM, certificate))
 
     def parse(self, lines: list[str]) -> AcmeState | None:
         """Parse the line of JSON; junk is a FactProcessError."""

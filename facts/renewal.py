@@ -12,14 +12,16 @@ from typing_extensions import override
 
 from facts.command import script
 from facts.host_fact import HostFact, marked
+from phoenix.components.acme.phoenix_acme_conf import STATE
 from phoenix.shell import Script
+from phoenix.site import unit_names
 
 # --timestamp=unix does not reach this property.
 _SCRIPT = Script(
     "renewals",
-    "export TZ=UTC; for n; do "
-    'systemctl show --property=Id,NextElapseUSecRealtime -- "phoenix-acme@$n.timer" || exit 1; '
-    'f=/var/lib/phoenix-acme/$n/failure; [ ! -s "$f" ] || echo "Failure=$(head -n 1 "$f")"; '
+    "export TZ=UTC; unit=$1 noted=$2; shift 2; for n; do "
+    'systemctl show --property=Id,NextElapseUSecRealtime -- "$unit$n.timer" || exit 1; '
+    'f=$noted/$n/failure; [ ! -s "$f" ] || echo "Failure=$(head -n 1 "$f")"; '
     "echo; done",
 )
 
@@ -42,7 +44,7 @@ class Renewals(HostFact[list[Renewal]]):
 
     @override
     def command(self, names: Sequence[str]) -> StringCommand:
-        return marked(script(_SCRIPT, *names))
+        return marked(script(_SCRIPT, unit_names.RENEWALS, STATE, *names))
 
     @override
     def parse(self, lines: list[str]) -> list[Renewal]:
@@ -58,9 +60,8 @@ def parse(output: Iterable[str]) -> list[Renewal]:
     renewals = []
     for block in "\n".join(output).split("\n\n"):
         values = dict(line.partition("=")[::2] for line in block.strip().splitlines())
-        prefix, _, unit = values.get("Id", "").partition("@")
-        name, _, kind = unit.rpartition(".")
-        if (prefix, kind) != ("phoenix-acme", "timer"):
+        name = values.get("Id", "").removeprefix(unit_names.RENEWALS).removesuffix(".timer")
+        if values.get("Id") != unit_names.renewal_timer(name):
             raise FactProcessError(f"unexpected answer of systemctl: {block!r}")
         look = _seconds(values.get("NextElapseUSecRealtime", ""))
         renewals.append(Renewal(name, look, values.get("Failure", "")))

@@ -14,7 +14,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import OperationValueError
 
-from facts.certificates import ACME_PROGRAM, AcmeState, AcmeStatus
+from facts.certificates import AcmeState, AcmeStatus
 from facts.command import command, script
 from facts.containers import ComposeProjects
 from facts.host_fact import ConversationError, FactError
@@ -22,7 +22,7 @@ from operations.explain import log_reasons, unknown_before_run
 from operations.host_state import Question, question, read
 from operations.operation import operation
 from phoenix import files
-from phoenix.components.acme.phoenix_acme_conf import StackPair
+from phoenix.components.acme.phoenix_acme_conf import PROGRAM, StackPair
 from phoenix.components.trust import ROOTS
 from phoenix.derived.certificates import HOST_PAIRS
 from phoenix.shell import Script
@@ -86,7 +86,7 @@ def acme_certificate(*, certificate: str) -> Generator[StringCommand, None, None
         unknown_before_run("whether it is due: the host has no phoenix-acme yet")
     else:
         log_reasons(*_reasons(state))
-    yield command(ACME_PROGRAM, "ensure", certificate)
+    yield command(PROGRAM, "ensure", certificate)
 
 
 def _sharing(pairs: Sequence[StackPair]) -> list[StackPair] | None:
@@ -134,7 +134,7 @@ def shared_pair(
         return
     names = sorted({name for pair in pairs for name in pair.sans})
     log_reasons(*(f"{pair.project} still reads the host's pair" for pair in sharing))
-    yield command(ACME_PROGRAM, "also", certificate, *names, stdin=f"{proof.get_secret_value()}\n")
+    yield command(PROGRAM, "also", certificate, *names, stdin=f"{proof.get_secret_value()}\n")
     ends = [word for pair in sharing for end in pair.ends for word in (*end, pair.project)]
     yield script(_PROVEN, ROOTS, HOST_PAIRS, *ends)
 
@@ -162,7 +162,7 @@ def own_pairs_alone(
         host.noop(f"{names} still read the host's pair, which goes on proving {state.also}")
         return
     log_reasons(f"no stack reads the host's pair: it no longer proves {state.also}")
-    yield command(ACME_PROGRAM, "also", certificate)
+    yield command(PROGRAM, "also", certificate)
 
 
 @operation(reads=lambda certificate: [_status(certificate)])
@@ -179,7 +179,7 @@ def placeholder(*, certificate: str) -> Generator[StringCommand, None, None]:
         host.noop(f"certificate {certificate} has a pair ({state.pair})")
         return
     log_reasons("there is no pair at all to start with")
-    yield command(ACME_PROGRAM, "placeholder", certificate)
+    yield command(PROGRAM, "placeholder", certificate)
 
 
 @operation(is_idempotent=False)
@@ -189,7 +189,7 @@ def renewed_now(*, certificate: str) -> Generator[StringCommand, None, None]:
     + certificate: the NAME of /etc/phoenix/acme/NAME.conf
     """
     _check_name(certificate)
-    yield command(ACME_PROGRAM, "renew", certificate)
+    yield command(PROGRAM, "renew", certificate)
 
 
 @operation(is_idempotent=False)

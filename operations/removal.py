@@ -23,7 +23,7 @@ from operations.host_state import question, read
 from operations.operation import operation
 from operations.portainer import PortainerAccess, connected, use_key
 from phoenix import files
-from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, STATE, TIMER
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES, STATE
 from phoenix.components.config_tree.tree import BASE
 from phoenix.components.docker.projects import ComposeProject
 from phoenix.components.portainer.compose_files import (
@@ -39,6 +39,7 @@ from phoenix.portainer_api import removal
 from phoenix.portainer_api.sync import HOST_PROJECTS
 from phoenix.secrets.store import SecretStore
 from phoenix.shell import Script
+from phoenix.site import unit_names
 from phoenix.site.names import AGENT_PROJECT, SERVER_PROJECT
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
@@ -204,7 +205,7 @@ def component(tree: str, *, volumes: bool, after: str = "") -> Commands:
             log_reasons(*(f"volume {volume.name} stays" for volume in left.volumes))
             log_reasons(*(anonymous.stays for anonymous in left.anonymous))
     if certificate:
-        yield script(_CERTIFICATE, TIMER, certificate, CERTIFICATES, FILES, STATE)
+        yield script(_CERTIFICATE, unit_names.RENEWALS, certificate, CERTIFICATES, FILES, STATE)
     if tree in placed.trees:
         stays = "running" if tree in _STAYS_UP else ""
         yield script(_TREE, f"{BASE}/{tree}", stays, stdin=files.text(_APPLY))

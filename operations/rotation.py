@@ -15,7 +15,6 @@ from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.state import StateStage
 
 from facts.certificates import (
-    ACME_PROGRAM,
     AcmeStatus,
     CertificateFile,
     ServedCertificate,
@@ -29,6 +28,7 @@ from operations.operation import operation
 from operations.step_ca import shipped
 from operations.trust import certificate_authority, forget
 from phoenix.backup.root_key import Opens
+from phoenix.components.acme import phoenix_acme_conf as acme
 from phoenix.components.ca_rotation import (
     beginning,
     certificates_of,
@@ -188,9 +188,9 @@ def renewed(site: Site) -> Commands:
         name = certificate.name
         pair = ask(question(CertificateFile, path=f"{certificate.directory}/fullchain.pem"))
         if pair is None or issuer not in {info.fingerprint for info in pair.chain}:
-            commands.append(command(ACME_PROGRAM, "renew", name))
+            commands.append(command(acme.PROGRAM, "renew", name))
         elif (state := ask(question(AcmeStatus, certificate=name))) is None or not state.loaded:
-            commands.append(command(ACME_PROGRAM, "ensure", name))
+            commands.append(command(acme.PROGRAM, "ensure", name))
     if not commands:
         host.noop(f"{len(own_certificates)} certificates are of the present chain, and loaded")
     yield from commands

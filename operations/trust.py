@@ -24,6 +24,7 @@ from phoenix.components.step_ca.authority import CaState, faults
 from phoenix.components.traefik import traefik_yml
 from phoenix.components.trust import ROOTS, STORE, directory, stale_roots, stored, tree
 from phoenix.components.x509 import CertificateInfo, parse_chain
+from phoenix.site import unit_names
 from phoenix.site.model import Site
 from phoenix.site.roles import guest_with
 
@@ -32,7 +33,7 @@ def _store(site: Site) -> Question[dict[str, CertificateInfo]]:
     return question(LocalTrust, directory=directory(site, host.name))
 
 
-_READERS = ("nginx.service", traefik_yml.UNIT, tunnel.UNIT)
+_READERS = (unit_names.NGINX, traefik_yml.UNIT, tunnel.UNIT)
 _states: dict[str, CaState] = {}
 _silent: dict[str, str] = {}
 _asking = Lock()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from phoenix.site import unit_names
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import HOME
 
 ADDRESS = f"127.0.0.1:{HOME}"
 """Where it is served to the guest's own Traefik: no guest is in between, so no TLS is needed."""
 URL = f"http://{ADDRESS}"
-UNIT = "phoenix-home.service"
+UNIT = unit_names.HOME
 PAGE = "/var/lib/phoenix/home"
 """index.html and home.json: what the last verification wrote, or the watcher's last look."""
 STATIC = "/usr/local/share/phoenix/home"

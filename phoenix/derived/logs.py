@@ -8,23 +8,25 @@ from dataclasses import dataclass
 from phoenix.derived.components import Component, components_of
 from phoenix.derived.find import Kind, Stack, choose
 from phoenix.shell import Script
+from phoenix.site import unit_names
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Deployment, Host, Service, Site
 
+_RENEWALS = f"{unit_names.RENEWALS}*"
 UNITS: Mapping[str, tuple[str, ...]] = {
-    "dns": ("phoenix-dns.service",),
-    "networks": ("phoenix-networks.service",),
-    "guard": ("phoenix-guard.service",),
-    "base": ("ssh.service", "unattended-upgrades.service", "apt-daily-upgrade.service"),
-    "nfs_exports": ("nfs-server.service",),
-    "nfs": ("phoenix-nfs.service",),
-    "step_ca": ("step-ca.service",),
-    "certificates": ("phoenix-acme@*",),
-    "traefik": ("traefik.service", "phoenix-acme@*"),
-    "home": ("phoenix-home.service",),
-    "keepalived": ("keepalived.service",),
-    "nginx": ("nginx.service", "phoenix-acme@*"),
-    "docker": ("docker.service",),
+    "dns": (unit_names.DNS,),
+    "networks": (unit_names.NETWORKS,),
+    "guard": (unit_names.GUARD,),
+    "base": (unit_names.SSH, "unattended-upgrades.service", unit_names.APT_UPGRADES),
+    "nfs_exports": (unit_names.NFS_SERVER,),
+    "nfs": (unit_names.NFS,),
+    "step_ca": (unit_names.STEP_CA,),
+    "certificates": (_RENEWALS,),
+    "traefik": (unit_names.TRAEFIK, _RENEWALS),
+    "home": (unit_names.HOME,),
+    "keepalived": (unit_names.KEEPALIVED,),
+    "nginx": (unit_names.NGINX, _RENEWALS),
+    "docker": (unit_names.DOCKER,),
     "portainer": ("phoenix-portainer*",),
     "restic": ("phoenix-backup*",),
     "watch": ("phoenix-watch*",),

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Template
 
-from phoenix.components.acme.phoenix_acme_conf import TIMER
 from phoenix.components.guard.ruleset import UNIT as GUARD_UNIT
 from phoenix.components.keepalived.keepalived_conf import UNIT as KEEPALIVED
 from phoenix.components.networks.bridges import UNIT as NETWORKS_UNIT
@@ -29,6 +28,7 @@ from phoenix.derived import login, swarm
 from phoenix.derived.certificates import STACK_PAIR, is_the_gateways
 from phoenix.health.checks import ISSUED
 from phoenix.net.ssh_faults import FAULTS, said_in
+from phoenix.site import unit_names
 from phoenix.site.model import Frozen, Host, Site
 from phoenix.site.ways import address
 from phoenix.watch.causes import Check
@@ -50,13 +50,13 @@ class _Template:
 
 
 COMPONENTS: Mapping[str, str] = {
-    "phoenix-dns.service": "dns",
-    "step-ca.service": "step_ca",
-    "traefik.service": "traefik",
-    "nginx.service": "nginx",
+    unit_names.DNS: "dns",
+    unit_names.STEP_CA: "step_ca",
+    unit_names.TRAEFIK: "traefik",
+    unit_names.NGINX: "nginx",
     KEEPALIVED: "keepalived",
-    "docker.service": "docker",
-    "phoenix-home.service": "home",
+    unit_names.DOCKER: "docker",
+    unit_names.HOME: "home",
     AGENT_UNIT: "portainer",
     TUNNEL_UNIT: "portainer",
     SERVER_UNIT: "portainer",
@@ -70,18 +70,20 @@ COMPONENTS: Mapping[str, str] = {
     WATCH_PAGE_TIMER: "watch",
     WATCH_RECEIVER: "watch",
     WATCH_JUDGE: "watch",
-    "phoenix-acme@traefik.timer": "traefik",
-    "phoenix-acme@host.timer": "certificates",
+    unit_names.renewal_timer("traefik"): "traefik",
+    unit_names.renewal_timer("host"): "certificates",
 }
 """The component that keeps a unit, as `phoenix sync` knows it."""
 
 
 def component_of(unit: str) -> str:
     """The component that keeps a unit; the renewal of a stack's pair has its host's; else empty."""
-    if unit.startswith(f"{TIMER}{STACK_PAIR}"):
-        return COMPONENTS["phoenix-acme@host.timer"]
-    if unit.startswith(TIMER) and is_the_gateways(unit[len(TIMER) :].removesuffix(".timer")):
-        return COMPONENTS["nginx.service"]
+    certificate = unit.removeprefix(unit_names.RENEWALS).removesuffix(".timer")
+    renews = unit == unit_names.renewal_timer(certificate)
+    if renews and certificate.startswith(STACK_PAIR):
+        return COMPONENTS[unit_names.renewal_timer("host")]
+    if renews and is_the_gateways(certificate):
+        return COMPONENTS[unit_names.NGINX]
     return COMPONENTS.get(unit, "")
 
 
@@ -125,14 +127,14 @@ ADVICE: Mapping[str, _Template] = {
         "the host when nobody needs it",
         (
             "$ssh cat /run/reboot-required.pkgs",
-            "$ssh journalctl -u apt-daily.service -u apt-daily-upgrade.service -n 30",
+            f"$ssh journalctl -u {unit_names.APT_DOWNLOADS} -u {unit_names.APT_UPGRADES} -n 30",
         ),
     ),
     "backup_is_good": _Template(
         "the target does not answer or is full, or the part cannot be copied or restored: see what "
         "restic says, then try again",
         (
-            "$ssh journalctl -u phoenix-backup.service -u phoenix-backup-prove.service -n 30",
+            f"$ssh journalctl -u {unit_names.BACKUPS} -u {unit_names.PROOFS_OF_BACKUPS} -n 30",
             "phoenix backup now",
             "phoenix backup list",
         ),
@@ -140,14 +142,14 @@ ADVICE: Mapping[str, _Template] = {
     "backups_are_kept": _Template(
         "new snapshots are made and old ones are not forgotten, so the target fills up: see what "
         "restic says",
-        ("$ssh journalctl -u phoenix-backup.service -n 30", "phoenix backup now"),
+        (f"$ssh journalctl -u {unit_names.BACKUPS} -n 30", "phoenix backup now"),
     ),
     "acme_answers": _Template(
         "the CA serves TLS and gives no certificates: its disk is full, or its database is at "
         "fault",
         (
             "$ssh df -h /etc/step-ca",
-            "$ssh journalctl -u step-ca.service -n 30",
+            f"$ssh journalctl -u {unit_names.STEP_CA} -n 30",
             "phoenix sync step_ca",
         ),
     ),
@@ -174,7 +176,7 @@ ADVICE: Mapping[str, _Template] = {
         "taken the address",
         (
             "$ssh ip address show",
-            "$ssh journalctl -u keepalived.service -n 30",
+            f"$ssh journalctl -u {unit_names.KEEPALIVED} -n 30",
             "phoenix sync keepalived guard",
         ),
     ),
@@ -182,7 +184,7 @@ ADVICE: Mapping[str, _Template] = {
         "the name server on $target is down or has other records, or a firewall is between $host "
         "and it; the other name servers answer meanwhile",
         (
-            "$ssh_target journalctl -u phoenix-dns.service -n 30",
+            f"$ssh_target journalctl -u {unit_names.DNS} -n 30",
             "phoenix plan dns guard",
             "phoenix sync dns guard",
         ),
@@ -224,7 +226,7 @@ ADVICE: Mapping[str, _Template] = {
     ),
     ISSUED: _Template(
         "a certificate went to somebody else: a new root takes it out of every host's trust",
-        ("$ssh journalctl -u step-ca.service -n 100", "phoenix certs rotate root"),
+        (f"$ssh journalctl -u {unit_names.STEP_CA} -n 100", "phoenix certs rotate root"),
     ),
     "router_is_enabled": _Template(
         "Traefik does not have the route, or refuses it: a sync writes it anew",
@@ -287,7 +289,7 @@ ADVICE: Mapping[str, _Template] = {
             "$ssh_target docker info --format '{{json .Swarm}}'",
             "phoenix plan swarm",
             "phoenix sync swarm",
-            "$ssh_target systemctl restart docker.service",
+            f"$ssh_target systemctl restart {unit_names.DOCKER}",
         ),
     ),
     "tasks_are_well": _Template(

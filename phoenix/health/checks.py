@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import product
 
-from phoenix.components.acme.phoenix_acme_conf import TIMER
 from phoenix.components.guard import ruleset as guard
 from phoenix.components.keepalived import keepalived_conf as keepalived
 from phoenix.components.networks import bridges
@@ -32,6 +31,7 @@ from phoenix.derived.endpoints import endpoints
 from phoenix.derived.routes import Route, gateway_names, proving, routes, tcp_services
 from phoenix.derived.virtual_addresses import near, virtual_addresses
 from phoenix.health import local_end
+from phoenix.site import unit_names
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import HTTPS, WATCH
@@ -102,15 +102,15 @@ def _rooms(site: Site) -> Iterator[Check]:
 
 def _services(site: Site) -> Iterator[Check]:
     units = [
-        *((host, "phoenix-dns.service", "internal DNS", "") for host in site.name_servers),
+        *((host, unit_names.DNS, "internal DNS", "") for host in site.name_servers),
         (guest_with(site, "step_ca"), UNIT, "the CA", ""),
-        *((host, "traefik.service", "Traefik", "") for host in guests_with(site, "traefik")),
-        *((host, "nginx.service", "Nginx", "") for host in guests_with(site, "nginx")),
+        *((host, unit_names.TRAEFIK, "Traefik", "") for host in guests_with(site, "traefik")),
+        *((host, unit_names.NGINX, "Nginx", "") for host in guests_with(site, "nginx")),
         *(
             (host, keepalived.UNIT, "who has the virtual address", "")
             for host in component_hosts("keepalived", site)
         ),
-        *((host, "docker.service", "Docker", "") for host in site.docker_hosts),
+        *((host, unit_names.DOCKER, "Docker", "") for host in site.docker_hosts),
         *((host, AGENT_UNIT, "Portainer's agent", "") for host in site.agents),
         *((host, bridges.UNIT, "its networks", "") for host in component_hosts("networks", site)),
         *((host, nfs.SERVER_UNIT, "the NFS server", "") for host in site.hosts if host.exports),
@@ -147,7 +147,7 @@ def _services(site: Site) -> Iterator[Check]:
     for host, unit, title, service in units:
         yield _unit(host, unit, title, *words.get(unit, ()), service=service)
     for certificate in certificates(site):
-        unit = f"{TIMER}{certificate.name}.timer"
+        unit = unit_names.renewal_timer(certificate.name)
         title = "renewal of the certificate"
         yield _unit(certificate.host, unit, title, certificate=certificate.name)
 

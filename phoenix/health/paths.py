@@ -25,6 +25,7 @@ from phoenix.derived.find import find as find_name
 from phoenix.derived.routes import routes, tcp_services
 from phoenix.health.advice import COMPONENTS, component_of
 from phoenix.health.checks import checks
+from phoenix.site import unit_names
 from phoenix.site.findings import NameLookupError
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Deployment, Host, Service, Site, Template
@@ -244,7 +245,7 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
                 Hop(
                     *(client.name, door.name, "TLS by the gateway"),
                     (
-                        *find.unit(door, "nginx.service"),
+                        *find.unit(door, unit_names.NGINX),
                         *find.certificate(door, HTTPS),
                         *(
                             check
@@ -280,7 +281,7 @@ def _to_traefik(gateways: Sequence[Host], proxy: Host, find: _Checks) -> Hop:
     asked = () if gateways[1:] else find.connection(gateways[0], proxy, name=proxy.fqdn)
     return Hop(
         *(gateways[0].name, proxy.name, "TLS by Traefik"),
-        (*find.unit(proxy, "traefik.service"), *find.certificate(proxy, HTTPS), *asked),
+        (*find.unit(proxy, unit_names.TRAEFIK), *find.certificate(proxy, HTTPS), *asked),
     )
 
 
@@ -289,7 +290,7 @@ def _gateways(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     client = site.hypervisor
     for gateway in site.gateways if site.gateways[1:] else ():
         runs = (
-            *find.unit(gateway, "nginx.service"),
+            *find.unit(gateway, unit_names.NGINX),
             *find.unit(gateway, KEEPALIVED),
             *find.certificate(gateway, HTTPS),
             *find("address_is_held", host=gateway.name),
@@ -320,7 +321,7 @@ def _gateways(site: Site, find: _Checks) -> Iterator[CheckedPath]:
 def _proxies(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     """Of several Traefiks each: that it runs, answers the gateways, and has every route."""
     for proxy in site.traefiks if site.traefiks[1:] else ():
-        runs = (*find.unit(proxy, "traefik.service"), *find.certificate(proxy, HTTPS))
+        runs = (*find.unit(proxy, unit_names.TRAEFIK), *find.certificate(proxy, HTTPS))
         hops = (
             Hop(proxy.name, proxy.name, "Traefik and its certificate", runs),
             *(
@@ -352,7 +353,7 @@ def _tcp_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
                 Hop(
                     *(client.name, door.name, f"port {service.gateway_port} of the gateway"),
                     (
-                        *find.unit(door, "nginx.service"),
+                        *find.unit(door, unit_names.NGINX),
                         *find("port_answers", host=client.name, **words),
                     ),
                 )
@@ -407,7 +408,7 @@ def _backend(source: Host, service: Service, find: _Checks) -> Hop:
             *(source.name, owner.name, description),
             (*find("port_answers", **words), *find("external_proves", **words)),
         )
-    behind = [*(find.unit(owner, "docker.service") if owner != source else ())]
+    behind = [*(find.unit(owner, unit_names.DOCKER) if owner != source else ())]
     behind += find("unit_runs", host=owner.name, service=service.name)
     if service.deployment is not None:
         stack = service.deployment.project
@@ -445,7 +446,7 @@ def _asks_dns(site: Site, host: Host, find: _Checks, *names: str) -> Hop:
     They rest on the one name server. Of several, one that is down is told by `_name_servers`.
     """
     alone = not site.name_servers[1:]
-    runs = find.unit(site.hypervisor, "phoenix-dns.service") if alone else ()
+    runs = find.unit(site.hypervisor, unit_names.DNS) if alone else ()
     if names:
         checks = tuple(
             check for name in names for check in find("names_resolve", host=host.name, name=name)
@@ -501,7 +502,7 @@ def _name_servers(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         return
     for server in site.name_servers:
         runs = Hop(
-            *(server.name, server.name, "the name server"), find.unit(server, "phoenix-dns.service")
+            *(server.name, server.name, "the name server"), find.unit(server, unit_names.DNS)
         )
         answers = (
             Hop(host.name, server.name, "names", asked)
@@ -514,7 +515,7 @@ def _name_servers(site: Site, find: _Checks) -> Iterator[CheckedPath]:
 def _reach_ca(site: Site, host: Host, find: _Checks) -> tuple[Hop, Hop, Hop]:
     service = control_plane.ca(site)
     ca, name = service.owner, service.fqdn
-    runs = find.unit(ca, "step-ca.service")
+    runs = find.unit(ca, unit_names.STEP_CA)
     connects = find.connection(host, ca, name=name)
     return (
         _asks_dns(site, host, find, name),
@@ -557,7 +558,7 @@ def _portainer(site: Site, find: _Checks) -> Iterator[CheckedPath]:
             yield _agent_alone(host, find)
         return
     runs = (
-        *find.unit(server, "docker.service"), *find.unit(server, SERVER_UNIT), *find.roots(server),
+        *find.unit(server, unit_names.DOCKER), *find.unit(server, SERVER_UNIT), *find.roots(server),
     )  # fmt: skip
     api = (
         _asks_dns(site, server, find, server.fqdn),
@@ -606,7 +607,7 @@ def _agent(
 def _agent_runs(server: Host, agent: Host, find: _Checks) -> tuple[Check, ...]:
     """What an endpoint in Portainer rests on, at both ends of the tunnel."""
     return (
-        *find.unit(agent, "docker.service"),
+        *find.unit(agent, unit_names.DOCKER),
         *find.unit(agent, AGENT_UNIT),
         *find.unit(agent, TUNNEL_UNIT),
         *find.unit(server, TUNNEL_UNIT),
@@ -616,7 +617,7 @@ def _agent_runs(server: Host, agent: Host, find: _Checks) -> tuple[Check, ...]:
 
 def _agent_alone(agent: Host, find: _Checks) -> CheckedPath:
     """As far as the site's own hosts can tell: no guest of it asks a Portainer elsewhere."""
-    runs = (*find.unit(agent, "docker.service"), *find.unit(agent, AGENT_UNIT))
+    runs = (*find.unit(agent, unit_names.DOCKER), *find.unit(agent, AGENT_UNIT))
     about = _lower({agent.portainer_environment, "portainer"})
     hops = (Hop("Portainer", agent.name, "the agent", runs),)
     name = f"Portainer's agent runs on {agent.name}"
@@ -625,7 +626,7 @@ def _agent_alone(agent: Host, find: _Checks) -> CheckedPath:
 
 def _containers(host: Host, stack: Deployment, find: _Checks) -> Hop:
     containers = (
-        *find.unit(host, "docker.service"),
+        *find.unit(host, unit_names.DOCKER),
         *(c for name in _OF_STACKS for c in find(name, host=host.name, stack=stack.project)),
     )
     return Hop(host.name, host.name, "containers", containers)
@@ -654,7 +655,7 @@ def _stack(site: Site, host: Host, stack: Deployment, hops: tuple[Hop, ...]) -> 
 def _swarm(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     """Each node from Docker on, and how the first manager has it."""
     for host in site.swarm_nodes:
-        docker = find.unit(host, "docker.service")
+        docker = find.unit(host, unit_names.DOCKER)
         here = find("in_swarm", host=host.name)
         there = find("node_is", target=host.name)
         manager = site.swarm_nodes[0].name
@@ -706,7 +707,7 @@ def _guards(site: Site, find: _Checks) -> Iterator[CheckedPath]:
             name = words.format(target=check.target, host=check.host, port=check.port)
             # Docker says which network its containers have.
             by_docker = function == "ports_are_shut_to_containers"
-            asked = find.unit(site.host(check.host), "docker.service") if by_docker else ()
+            asked = find.unit(site.host(check.host), unit_names.DOCKER) if by_docker else ()
             hop = Hop(check.host, check.target, check.hop, (*asked, check))
             yield CheckedPath("guard", name, (hop,))
 

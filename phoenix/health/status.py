@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from phoenix.components.acme.phoenix_acme_conf import RENEW_FRACTION, TIMER
+from phoenix.components.acme.phoenix_acme_conf import RENEW_FRACTION
 from phoenix.components.docker.projects import Container
 from phoenix.components.step_ca.authority import Rotation
 from phoenix.components.x509 import parse_chain, permitted
@@ -26,6 +26,7 @@ from phoenix.health.served import Served, askers
 from phoenix.health.served import served as record_of
 from phoenix.health.undeclared import NOTHING, Undeclared
 from phoenix.health.watched import Watched
+from phoenix.site import unit_names
 from phoenix.site.model import Deployment, Frozen, Site
 from phoenix.watch.causes import Outcome, State, lowest
 
@@ -345,7 +346,7 @@ def _renewal(
         return "step-ca", end - lifetime / 3 if end else None, ""
     if not certificate:
         return "", None, ""
-    unit = f"{TIMER}{certificate}.timer"
+    unit = unit_names.renewal_timer(certificate)
     timers = observed.values.get(observation.RENEWALS, {}).get(record.holder)
     if timers is None:
         return "", None, ""

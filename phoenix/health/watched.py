@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from phoenix.site.model import Frozen
+from phoenix.watch import folders
 
 
 class WatchedHost(Frozen):
@@ -48,5 +49,5 @@ class Watched(Frozen):
 
 
 WATCHED = TypeAdapter(Watched)
-FILE = "/var/lib/phoenix-watch/status.json"
+FILE = f"{folders.VAR}/{folders.STATUS}"
 """On the watcher; `phoenix.watch` writes it."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from phoenix.site import unit_names
+
 from . import errors
 from .client import PortainerClient
 from .models import Endpoint
@@ -239,7 +241,7 @@ def ensure_endpoint(
         if _is_local(url):
             raise errors.UnreachableError(
                 f"endpoint {name}: Docker does not answer Portainer at {url}: check that its "
-                "container has that socket, and that docker.service runs"
+                f"container has that socket, and that {unit_names.DOCKER} runs"
             )
         raise errors.UnreachableError(_silent(name, url))
     return fresh, endpoint_plan.reasons

@@ -18,6 +18,7 @@ from paramiko.ssh_exception import SSHException
 
 from phoenix.proxmox.peers import ON_NODE
 from phoenix.shell import Script
+from phoenix.site import unit_names
 from phoenix.site.model import Host
 from phoenix.site.ports import SSH
 
@@ -67,7 +68,7 @@ reads as anything else.
 RENEW = Script(
     "renew-host-keys",
     "rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub && ssh-keygen -A >/dev/null && "
-    "{ systemctl try-restart ssh.service || systemctl try-restart sshd.service; }",
+    f"{{ systemctl try-restart {unit_names.SSH} || systemctl try-restart {unit_names.SSHD}; }}",
 )
 
 

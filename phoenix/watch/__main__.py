@@ -14,18 +14,15 @@ from typing import Any
 
 from phoenix.watch import alarms, judge, live, metrics, page_html, plan, report
 from phoenix.watch.causes import walk
+from phoenix.watch.folders import ETC, PLAN, RUN, SHOWN, STATUS, VAR
 from phoenix.watch.history import History
 from phoenix.watch.place import write
 
 PORT = 8470
-ETC, RUN, VAR = Path("/etc/phoenix"), Path("/run/phoenix-watch"), Path("/var/lib/phoenix-watch")
-SHOWN = Path("/run/phoenix-watch-look")
-"""What others may read of the last look. It is in memory: it is written with each look."""
 _HISTORY_SECONDS = 60
 """A look counts in the history when so much time has passed, or an interval."""
 USAGE = 2
 _MINUTE = 60
-PLAN = "watcher.json"
 _STATE = "state.json"
 
 
@@ -111,7 +108,7 @@ def look(
         _keep(var, shown, state, left)
     _show(site, observed, state, len(left), now, var, shown)
     status = json.dumps(_status(site, state, arrivals, left, urls, now))
-    _written("the status", lambda: write(var / "status.json", status))
+    _written("the status", lambda: write(var / STATUS, status))
     if left:
         print(f"{len(left)} messages could not be delivered: tried again", flush=True)  # noqa: T201
     return 1 if left else 0

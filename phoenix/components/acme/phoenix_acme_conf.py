@@ -23,8 +23,6 @@ CERTIFICATES = HOST_PAIRS
 """CERTIFICATES/NAME/{fullchain.pem,privkey.pem}: a certificate with its chain, and its key."""
 STATE = "/var/lib/phoenix-acme"
 """What it knows of each certificate: accounts, the keys that it asked for, failures."""
-TIMER = "phoenix-acme@"
-"""TIMER + NAME + ".timer" is the unit that renews the certificate NAME."""
 RENEW_FRACTION = 3
 """A certificate is renewed when less than one part in so many of its lifetime is left."""
 WEBROOT = "/var/lib/phoenix-acme-webroot"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from phoenix.declaration.settings import Settings
+from phoenix.site import unit_names
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Host, Site
 from phoenix.site.ways import name_servers
@@ -148,7 +149,8 @@ def merge(desired: Declared, state: DaemonState) -> Merged:
         raise DaemonError(
             f"dockerd has its images and volumes in {state.data_root}, and would look for them in "
             f'{root}, where they are not: set docker_data_root = "{state.data_root}"; or stop '
-            f"docker.service and docker.socket, move {state.data_root} to {root}, and run again"
+            f"{unit_names.DOCKER} and {unit_names.DOCKER_SOCKET}, "
+            f"move {state.data_root} to {root}, and run again"
         )
     return Merged(_text(data), _text(former) if former else "", _words(former, data))
 

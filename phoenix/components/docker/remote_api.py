@@ -14,12 +14,13 @@ from ipaddress import ip_address
 from itertools import pairwise
 
 from phoenix.components.docker.daemon_json import DAEMON
+from phoenix.site import unit_names
 
-DROP_IN = "/etc/systemd/system/docker.service.d/zz-phoenix-api.conf"
+DROP_IN = f"/etc/systemd/system/{unit_names.DOCKER}.d/zz-phoenix-api.conf"
 """By which dockerd starts without its TCP ports, where its command line opens them."""
 KEPT = "/etc/phoenix/docker/api.kept"
 """On a host whose ports of Docker's API a person keeps: the checks do not complain of them."""
-UNIT, SOCKET = "docker.service", "docker.socket"
+UNIT, SOCKET = unit_names.DOCKER, unit_names.DOCKER_SOCKET
 _HOST = ("-H", "--host")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
 _UNENCRYPTED, _ENCRYPTED = 2375, 2376  # https://docs.docker.com/reference/cli/dockerd/

@@ -14,12 +14,13 @@ from ipaddress import IPv4Network, IPv6Network
 
 from phoenix.derived import firewall
 from phoenix.derived.firewall import Flow, Rule
+from phoenix.site import unit_names
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import PROXMOX_API
 
 Network = IPv4Network | IPv6Network
 TABLE = "inet phoenix"
-UNIT = "phoenix-guard.service"
+UNIT = unit_names.GUARD
 PROGRAM = "/usr/local/sbin/phoenix-guard"
 RULES = "/etc/phoenix/guard.nft"
 

@@ -13,13 +13,14 @@ from phoenix.components.nginx.nginx_conf import ALIVE
 from phoenix.components.programs import LIBRARY
 from phoenix.derived.virtual_addresses import of_host, others, own
 from phoenix.files import render
+from phoenix.site import unit_names
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import LOOPBACK
 
 CONFIG = "/etc/keepalived/keepalived.conf"
-UNIT = "keepalived.service"
+UNIT = unit_names.KEEPALIVED
 KILLED = f"/etc/systemd/system/{UNIT}.d/killed.conf"
-OF_NGINX = "/etc/systemd/system/nginx.service.d/virtual-address.conf"
+OF_NGINX = f"/etc/systemd/system/{unit_names.NGINX}.d/virtual-address.conf"
 """The drop-in by which the end of Nginx is told at once."""
 ENDED = "/run/phoenix-nginx-ended"
 NGINX_ANSWERS = f"{LIBRARY}/nginx-answers"

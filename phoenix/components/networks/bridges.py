@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface
 from typing import NamedTuple
 
+from phoenix.site import unit_names
 from phoenix.site.model import Site
 from phoenix.site.ways import routed
 
@@ -23,7 +24,7 @@ RULES = "/etc/phoenix/networks.nft"
 MADE = "/var/lib/phoenix/networks.made"
 """The interfaces that the program brought up, a name a line."""
 PROGRAM = "/usr/local/sbin/phoenix-networks"
-UNIT = "phoenix-networks.service"
+UNIT = unit_names.NETWORKS
 TABLE = "ip phoenix_nat"
 
 

@@ -5,13 +5,14 @@ Both ends speak NFSv4 alone, which needs one port (RFC 8881, section 2.9.3).
 
 from __future__ import annotations
 
+from phoenix.site import unit_names
 from phoenix.site.model import Host
 
 EXPORTS = "/etc/exports.d/phoenix.exports"
-SERVER_UNIT = "nfs-server.service"
+SERVER_UNIT = unit_names.NFS_SERVER
 MOUNTS = "/etc/phoenix/nfs.fstab"
 PROGRAM = "/usr/local/sbin/phoenix-nfs"
-UNIT = "phoenix-nfs.service"
+UNIT = unit_names.NFS
 
 
 def exports(host: Host) -> str:

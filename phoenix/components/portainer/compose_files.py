@@ -13,6 +13,7 @@ import yaml
 
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.programs import LIBRARY
+from phoenix.site import unit_names
 from phoenix.site.names import (
     AGENT_CONTAINER,
     AGENT_PROJECT,
@@ -32,7 +33,7 @@ API_KEY_FILE = "/etc/phoenix/portainer-api.header"
 """The deploys' API key on the server's guest, as a header line for `curl -H @FILE`."""
 SOCKET_SCRIPT = f"{LIBRARY}/portainer-socket"
 """What the units run before a start: `socket.sh` beside this module."""
-SERVER_UNIT, AGENT_UNIT = "phoenix-portainer.service", "phoenix-portainer-agent.service"
+SERVER_UNIT, AGENT_UNIT = unit_names.PORTAINER, unit_names.PORTAINER_AGENT
 
 
 LOCAL_URL = "unix:///var/run/docker.sock"

@@ -12,6 +12,7 @@ from phoenix.components.step_ca.authority import DIRECTORY, MEMBERS
 from phoenix.components.step_ca.authority import UNIT as CA_UNIT
 from phoenix.derived.backups import CA, SECRETS, Part, mount_point
 from phoenix.shell import join, quote
+from phoenix.site import unit_names
 from phoenix.site.model import Backups, BackupTarget, Host
 from phoenix.site.names import SERVER_VOLUME
 from phoenix.site.ports import SSH
@@ -23,8 +24,8 @@ PASSWORD = "/etc/phoenix/backup.password"  # noqa: S105 - a path
 SSH_KEY, KNOWN_HOSTS = "/etc/phoenix/backup.ssh", "/etc/phoenix/backup.known_hosts"
 S3 = "/etc/phoenix/backup.s3"
 """What restic logs in to its target with."""
-SERVICE, TIMER = "phoenix-backup.service", "phoenix-backup.timer"
-PROOF, PROOF_TIMER = "phoenix-backup-prove.service", "phoenix-backup-prove.timer"
+SERVICE, TIMER = unit_names.BACKUPS, "phoenix-backup.timer"
+PROOF, PROOF_TIMER = unit_names.PROOFS_OF_BACKUPS, "phoenix-backup-prove.timer"
 AGAIN, AGAIN_TIMER = "phoenix-backup-again.service", "phoenix-backup-again.timer"
 """After a power cut in the moment of a copy: starts what is stopped."""
 VAR = "/var/lib/phoenix-backup"

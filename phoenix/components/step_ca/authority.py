@@ -15,7 +15,7 @@ from phoenix.components.step_ca.issuance import TEMPLATE
 from phoenix.declaration.settings import Settings
 from phoenix.derived.certificates import beyond_policy
 from phoenix.derived.control_plane import ca
-from phoenix.site import duration
+from phoenix.site import duration, unit_names
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Site
 from phoenix.site.names import policy
@@ -23,7 +23,7 @@ from phoenix.site.ways import addresses
 
 ACME = "acme"
 """Name of the ACME provisioner; part of the directory's URL."""
-UNIT = "step-ca.service"
+UNIT = unit_names.STEP_CA
 COPIES = "phoenix-ca-copy.timer"
 """When its database is copied."""
 DIRECTORY = "/etc/step-ca"

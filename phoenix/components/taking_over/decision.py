@@ -29,6 +29,7 @@ from phoenix.components.x509 import CertificateError, parse_chain, permitted
 from phoenix.declaration.settings import TakingOver
 from phoenix.files import text
 from phoenix.shell import Script
+from phoenix.site import unit_names
 from phoenix.site.findings import visible
 from phoenix.site.model import Site
 from phoenix.site.ports import LOOPBACK
@@ -43,7 +44,7 @@ GIVE_WAY = Script("give-way", text("components/taking_over/give_way.sh"))
 """Stops what the record of a kind names, or puts it back: stop|back DIRECTORY KIND."""
 
 _NEVER = frozenset({
-    "docker.service", "containerd.service", "ssh.service", "sshd.service", "pveproxy.service",
+    unit_names.DOCKER, "containerd.service", unit_names.SSH, unit_names.SSHD, "pveproxy.service",
     "pvedaemon.service", "pve-cluster.service",
 })  # fmt: skip
 """Units that much else needs: Phoenix stops none of them."""
@@ -330,7 +331,7 @@ def _sites_impossible(
     for resident in standing:
         if isinstance(resident, OwnSite) and place.tree == HOME:
             reasons.append(
-                f"{_words(resident)} is on Traefik's guest, whose own nginx.service is "
+                f"{_words(resident)} is on Traefik's guest, whose own {unit_names.NGINX} is "
                 "masked: move it "
                 "to the gateway, and run again; or say 'replace' in group_data/traefik.py"
             )

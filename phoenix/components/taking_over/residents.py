@@ -16,7 +16,7 @@ from phoenix.components.traefik.own_files import OwnTraefik
 from phoenix.components.traefik.traefik_yml import UNIT as TRAEFIK_UNIT
 from phoenix.derived import control_plane, home
 from phoenix.derived.components import AGENT, SERVER
-from phoenix.site import ports
+from phoenix.site import ports, unit_names
 from phoenix.site.model import Host, Site
 from phoenix.site.names import AGENT_PROJECT, SERVER_PROJECT
 from phoenix.site.ways import addresses
@@ -24,11 +24,11 @@ from phoenix.site.ways import addresses
 Kind = Literal["resolver", "ca", "traefik", "nginx", "docker", "portainer", "agent"]
 """What stands there, named after what Phoenix has in its place."""
 OURS: dict[Kind, tuple[str, ...]] = {
-    "resolver": ("phoenix-dns.service",),
+    "resolver": (unit_names.DNS,),
     "ca": (CA_UNIT,),
     "traefik": (TRAEFIK_UNIT,),
-    "nginx": ("nginx.service",),
-    "docker": ("docker.service",),
+    "nginx": (unit_names.NGINX,),
+    "docker": (unit_names.DOCKER,),
     "portainer": (SERVER_UNIT,),
     "agent": (TUNNEL_UNIT,),
 }

@@ -23,13 +23,14 @@ from phoenix.components.trust import ROOTS
 from phoenix.components.x509 import describe, load_chain
 from phoenix.derived.routes import Route, routes, routes_of
 from phoenix.shell import Script
+from phoenix.site import unit_names
 from phoenix.site.model import Host, Login, Redirect, Service, Site
 from phoenix.site.names import in_zone
 from phoenix.site.ports import HTTPS, TRAEFIK_LOCAL
 from phoenix.site.roles import guest_with, guests_with
 from phoenix.site.ways import address, way
 
-UNIT = "traefik.service"
+UNIT = unit_names.TRAEFIK
 STATIC = "/etc/traefik/traefik.yml"
 DYNAMIC = "/etc/traefik/dynamic"
 ADMISSION = f"{DYNAMIC}/admission.yml"

@@ -12,6 +12,7 @@ from phoenix.shell import quote
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import WATCH
 from phoenix.site.ways import address, addresses
+from phoenix.watch import folders
 
 TIMER = "phoenix-watch.timer"
 """On each host: makes its checks, and reports them."""
@@ -32,15 +33,13 @@ ISSUED_PROGRAM = f"{programs.LIBRARY}/issued"
 CONFIG, CHECKS = "/etc/phoenix/watch.conf", "/etc/phoenix/watch.checks"
 PAIR, CERTIFICATE_OF_THE_WATCHER = "/etc/phoenix/watch.pem", "/etc/phoenix/watcher.crt"
 
-VAR = "/var/lib/phoenix-watch"
-"""What the watcher remembers."""
-RUN = ("/run/phoenix-watch", "/run/phoenix-watch-look")
-"""The newest reports, and what the last look gives to others: until the next boot."""
+VAR = str(folders.VAR)
+RUN = (str(folders.RUN), str(folders.SHOWN))
 LOOKED = f"{RUN[1]}/metrics"
 """Each look writes it, and with it when that was."""
 LIBRARY = f"{programs.LIBRARY}/watcher"
 """The watcher's programs: modules of Python."""
-PLAN = "/etc/phoenix/watcher.json"
+PLAN = f"{folders.ETC}/{folders.PLAN}"
 PAIR_OF_THE_WATCHER = "/etc/phoenix/watcher.pem"
 CERTIFICATES_OF_HOSTS = "/etc/phoenix/watcher.hosts.pem"
 ALARMS = "/etc/phoenix/watcher.alarms"
@@ -56,6 +55,7 @@ MODULES = (
     "watch/alarms.py",
     "watch/causes.py",
     "watch/disks.py",
+    "watch/folders.py",
     "watch/history.py",
     "watch/issued.py",
     "watch/judge.py",

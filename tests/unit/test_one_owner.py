@@ -1,0 +1,55 @@
+"""Names of units and places on hosts are written once: two that differ would be found by nobody."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("phoenix", "deploys", "operations", "facts")
+UNIT = re.compile(r"(?<![\w/@.-])[\w@-]+\.(?:service|timer|socket)(?![\w.])")
+PLACE = re.compile(r"(?<![\w.}])/(?:etc|run|usr/local|var/lib)/[\w./-]*phoenix[\w./-]*\w")
+TRAILING = {
+    # A stack's containers may mount nothing of these, nor of what is below them.
+    "/etc/phoenix", "/var/lib/phoenix", "/var/lib/phoenix-acme",
+}  # fmt: skip
+
+
+def texts(tree: ast.Module) -> Iterator[str]:
+    """Text that code uses: docstrings, of constants too, are for readers."""
+    told = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
+            yield node.value
+
+
+@pytest.fixture(scope="module")
+def written() -> dict[str, str]:
+    """The text of each module."""
+    files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    return {
+        str(path.relative_to(ROOT)): "\n".join(texts(ast.parse(path.read_text()))) for path in files
+    }
+
+
+def owners(written: dict[str, str], pattern: re.Pattern[str]) -> dict[str, list[str]]:
+    """The modules that write each word, of those that several write."""
+    found: dict[str, list[str]] = {}
+    for module, text in written.items():
+        for word in {*pattern.findall(text)}:
+            found.setdefault(word, []).append(module)
+    assert len(found) > 10, "the search sees the project"
+    return {word: modules for word, modules in found.items() if len(modules) > 1}
+
+
+def test_a_unit_has_its_name_in_one_module(written: dict[str, str]) -> None:
+    assert owners(written, UNIT) == {}
+
+
+def test_a_place_on_a_host_is_written_in_one_module(written: dict[str, str]) -> None:
+    several = owners(written, PLACE)
+    assert {place: modules for place, modules in several.items() if place not in TRAILING} == {}
