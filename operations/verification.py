@@ -20,7 +20,7 @@ from operations.operation import operation
 from phoenix.components.ca_rotation import certificates_of
 from phoenix.components.trust import ROOTS
 from phoenix.derived.endpoints import Endpoint
-from phoenix.health import issued
+from phoenix.health import issued, waits
 from phoenix.health.checks import made_on
 from phoenix.health.diagnosis import Diagnosis, diagnose
 from phoenix.health.paths import paths
@@ -34,8 +34,6 @@ from phoenix.watch.causes import Check, Findings, Outcome, heard
 
 _Target = tuple[str, int, str]
 """Address, port and server name of an endpoint."""
-CHECKS_WAIT = 31
-"""Seconds: two requests of 15 s each, and a pause between (`request_gives` of checks.sh)."""
 _outcomes: dict[str, list[Outcome]] = {}
 _issued: dict[str, tuple[issued.Issued, ...] | FactError] = {}
 _asked: dict[str, tuple[issued.AskedKeys, ...] | FactError] = {}
@@ -177,7 +175,7 @@ def _tell_of_silent_hosts() -> None:
     silent = sorted(failed.name for failed in host.state.failed_hosts if was_silent(failed))
     if silent:
         names = ", ".join(silent)
-        line = f"waiting up to {CHECKS_WAIT} s for what rests on {names}: no answer by SSH"
+        line = f"waiting up to {waits.longest()} s for what rests on {names}: no answer by SSH"
         report("progress", host=host.name, text=line)
 
 

@@ -9,9 +9,15 @@
 # `once` shares what several checks need: the answers of DNS, the states of units, and so on. Checks that need
 # the same, as the TLS session with a server, are run by one shell (`groups`), which keeps what it heard (`hear`).
 
+# Limits, in seconds; `phoenix.health.waits` reads them here.
+connect_seconds=5  # of each connection: Linux asks after 0, 1 and 3 seconds (tcp_syn_retries of tcp(7))
+tls_seconds=8      # of a TLS session with a server that takes connections
+request_seconds=15 # of a request: Traefik itself asks a backend for 10 (traefik_yml.RETRY_TIMEOUT)
+pause_seconds=1    # before a check is made for the second time
+
 parallel=32
 retry=  # set when a check runs for the second time: it then shares nothing with others
-silent=  # set where nobody answers at what the checks of this shell ask: a session and a connection after it have seen it
+silent=  # set where nobody answers at what the checks of this shell ask: two connections have seen it
 twice=  # set when a check has seen its fault twice by itself
 tab=$(printf '\t')
 newline='
@@ -23,9 +29,19 @@ hangs="accepts the connection and then says nothing: it hangs"
 
 reason_of() { # OUTPUT of curl: what it means, where its own words do not say it
     case "$1" in
-    *'curl: (28) '*'out after '*) echo "$hangs (${1#*curl: (28) })" ;;
+    *'curl: (28) '*'SSL connection timeout'* | *'curl: (28) Operation timed out'*) echo "$hangs (${1#*curl: (28) })" ;;
     *) printf '%s\n' "$1" | cut -c 1-200 ;;
     esac
+}
+
+curl_within() { # SECONDS OPTION...: curl, for as long at most, and no longer for the connection than others
+    seconds=$1
+    shift
+    curl --connect-timeout "$connect_seconds" --max-time "$seconds" "$@"
+}
+
+connects() { # ADDRESS PORT
+    timeout "$connect_seconds" bash -c ": </dev/tcp/$1/$2" 2>/dev/null
 }
 
 once() { # KEY COMMAND...: prints the output of the command, which runs once for all callers
@@ -208,7 +224,7 @@ backups_are_kept() { # as phoenix-backup has noted: old snapshots are forgotten 
 }
 
 clock_agrees() { # URL: with the clock of the machine there, or certificates seem to be out of their time
-    there=$(curl -skI --max-time 5 "$1")
+    there=$(curl_within 5 -skI "$1")
     case "$newline$there" in *"$newline"[Dd]ate:*) there=${there#*[Dd]ate: } there=${there%%[![:print:]]*} ;; *) there= ;; esac
     [ -n "$there" ] || { well; return; }  # that it does not answer, other checks tell
     set -- $there  # "Fri, 27 Nov 2026 21:30:00 GMT" (RFC 9110, section 5.6.7)
@@ -222,13 +238,13 @@ clock_agrees() { # URL: with the clock of the machine there, or certificates see
 
 acme_answers() { # URL ROOT ADDRESS: the directory, and a nonce, which the CA writes to its disk (RFC 8555, 7.2)
     # Whatever the resolver here says: that is a check of its own.
-    place=$(curl -sS --fail --max-time 10 --connect-to "::$3:" --cacert "$2" "$1" 2>&1) ||
+    place=$(curl_within 10 -sS --fail --connect-to "::$3:" --cacert "$2" "$1" 2>&1) ||
         { echo "the CA gives no ACME directory: $(reason_of "$place")"; return; }
     nonce=
     case "$place" in *'"newNonce"'*:*'"'*'"'*)
         nonce=${place#*'"newNonce"'} nonce=${nonce#*'"'} nonce=${nonce%%'"'*} ;;
     esac
-    answer=$(curl -sSI --max-time 10 --connect-to "::$3:" --cacert "$2" "${nonce:-$1}" 2>&1)
+    answer=$(curl_within 10 -sSI --connect-to "::$3:" --cacert "$2" "${nonce:-$1}" 2>&1)
     case "$answer" in
     *[Rr][Ee][Pp][Ll][Aa][Yy]-[Nn][Oo][Nn][Cc][Ee]:*) well ;;
     *) echo "the CA takes no ACME orders: no nonce, but $(reason_of "$(printf '%s' "$answer" | tr -d '\r' | head -n 1)")" ;;
@@ -348,25 +364,48 @@ port_answers() { # ADDRESS PORT
     if [ -n "$name" ]; then
         session "$1" "$2" "$name"
         ended=$?
-        case "$heard" in *CONNECTED*)
-            if [ "$ended" = 124 ]; then echo "$1 port $2 $hangs"; else well; fi
-            return ;;
+        case "$ended $heard" in
+        *"$no_connection"*) ;;
+        '124 '*) echo "$1 port $2 $hangs"; return ;;
+        *CONNECTED*) well; return ;;
         esac
     fi
-    if [ -z "$silent" ] && timeout 5 bash -c ": </dev/tcp/$1/$2" 2>/dev/null; then well; return; fi
-    case "$ended $heard" in ' '*) ;; '124 '* | *errno=113* | *errno=110* | *errno=101*) silent=+ twice=+ ;; esac  # no route to the host or network, or no answer
+    if [ -z "$silent" ] && connects "$1" "$2"; then well; return; fi
+    case "$ended $heard" in ' '*) ;; *errno=113* | *errno=110* | *errno=101*) silent=+ twice=+ ;; esac  # no route to the host or network, or no answer
     echo "$1 port $2 does not answer: is the service running, does a firewall stand between?"
 }
 
-s_client() { # ADDRESS PORT NAME [options]: one TLS session that sends nothing
+no_connection="no connection was made in time"
+
+s_client() { # ADDRESS PORT NAME [options]: one TLS session, that sends `says`
     address=$1 port=$2 name=$3
     shift 3
-    timeout 8 openssl s_client -connect "$address:$port" -servername "$name" "$@" </dev/null 2>&1
+    # openssl has no limit for connecting, so it has that of a connection at first. A server that
+    # then takes one is busy, and asked for longer; where there is none, two have seen it.
+    try_session "$connect_seconds" "$@"
+    ended=$?
+    [ "$ended" = 124 ] || return "$ended"
+    connects "$address" "$port" || { echo "$no_connection"; return 124; }
+    try_session "$tls_seconds" "$@"
+}
+
+try_session() { # SECONDS [options]
+    seconds=$1
+    shift
+    if [ -z "$says" ]; then
+        timeout "$seconds" openssl s_client -connect "$address:$port" -servername "$name" "$@" </dev/null 2>&1
+    else
+        printf "$says" | timeout "$seconds" openssl s_client -connect "$address:$port" -servername "$name" "$@" 2>&1
+    fi
 }
 
 session() { # ADDRESS PORT NAME: sets `heard` to what a client of the site's root sees
+    says=
     hear "tls.$1.$2.$3" s_client "$1" "$2" "$3" -verify_hostname "$3" -no-CApath -no-CAstore \
         -CAfile "$root"
+    heard_status=$?
+    [ "$heard_status" != 124 ] || silent=+ twice=+
+    return "$heard_status"
 }
 
 is_verified() { # SESSION: openssl says the same of a peer that has shown no certificate, as one without TLS
@@ -390,12 +429,20 @@ tls_verifies() { # ADDRESS PORT NAME ROOT: chain to the root, and the name
     echo "$1 port $2 does not prove to be $3: ${why:-no TLS session}; serves ${serves:-nothing} $names"
 }
 
+talks() { # ADDRESS PORT: two seconds after a connection is made, which may take its time
+    timeout $((connect_seconds + 2)) bash -c 'exec 3<>"/dev/tcp/$0/$1" || exit 9; IFS= read -r -t 2 -n 1 -d "" -u 3' \
+        "$1" "$2" 2>/dev/null
+}
+
 tcp_passes() { # ADDRESS PORT: what is behind it says something, or waits; a gateway that reaches nothing closes
-    timeout 8 bash -c 'exec 3<>"/dev/tcp/$0/$1" || exit 9; IFS= read -r -t 2 -n 1 -d "" -u 3' "$1" "$2" 2>/dev/null
+    talks "$1" "$2"
     ended=$?
+    if [ "$ended" = 124 ]; then
+        twice=+
+        ! connects "$1" "$2" || { talks "$1" "$2"; ended=$?; }
+    fi
     case "$ended" in
     0) well ;;
-    # The question alone may take so long: what it then hears has two seconds.
     124) echo "$1 port $2 does not answer: the question is dropped, or not taken" ;;
     9) echo "$1 port $2 does not answer" ;;
     *) if [ "$ended" -gt 128 ]; then well; else echo "$1 port $2 closes the connection: the gateway does not reach what is behind it"; fi ;;
@@ -404,10 +451,12 @@ tcp_passes() { # ADDRESS PORT: what is behind it says something, or waits; a gat
 
 external_proves() { # HOST PORT NAME PROOF FILE: another's service; PROOF is its SHA-256, "ca" (in FILE) or "public"
     case "$3" in *[!0-9.]*) kind=hostname ;; *) kind=ip ;; esac
+    says=
     case "$4" in
     public) output=$(s_client "$1" "$2" "$3" "-verify_$kind" "$3") ;;
     *) output=$(s_client "$1" "$2" "$3" "-verify_$kind" "$3" -no-CApath -no-CAstore -CAfile "$5") ;;
     esac
+    [ $? != 124 ] || twice=+
     case "$4" in public | ca)
         if is_verified "$output"; then well; return; fi
         why=$(printf '%s\n' "$output" |
@@ -571,7 +620,7 @@ pair_is_served() { # PAIR ADDRESS PORT NAME: the service has loaded what is on d
 }
 
 router_is_enabled() { # URL
-    if [ -n "$retry" ]; then output=$(curl -sSg --max-time 5 "$1" 2>&1); else
+    if [ -n "$retry" ]; then output=$(curl_within 5 -sSg "$1" 2>&1); else
         hear routers once routers routers
         output=$newline$heard$newline
         case "$output" in
@@ -588,7 +637,7 @@ router_is_enabled() { # URL
 
 routers() { # "URL<tab>ANSWER" of each that a check asks about
     set -- $(words_of router_is_enabled)
-    timeout 20 curl -sSg --max-time 5 -w '\n%{url}\n' "$@" 2>&1 | awk -v OFS="$tab" '
+    timeout 20 curl -sSg --connect-timeout "$connect_seconds" --max-time 5 -w '\n%{url}\n' "$@" 2>&1 | awk -v OFS="$tab" '
         /^http:/ { print $0, answer; answer = ""; next } { answer = answer $0 }'
 }
 
@@ -600,21 +649,21 @@ request_gives() { # STATUS URL ROOT [ADDRESS]: at that address, wherever the nam
         output=$(printf '%s\n' "$heard" | awk -v url="$2" '$2 == url && $1 ~ /^50[234]$/ && $3 >= 10 { print $1 }')
         twice=+
         if [ -n "$output" ]; then echo "gives $output, not $1"; return; fi
-        sleep 1
+        sleep "$pause_seconds"
     fi
-    output=$(curl -sSg -o /dev/null -w '%{http_code}' --connect-timeout 5 --max-time 15 --cacert "$3" \
+    output=$(curl_within "$request_seconds" -sSg -o /dev/null -w '%{http_code}' --cacert "$3" \
         ${4:+--connect-to "::$4:"} "$2" 2>&1)
     if [ "$output" = "$1" ]; then well; else echo "gives $(reason_of "$output"), not $1"; fi
 }
 
 grpc_gives() { # STATUS URL ROOT: an empty call by HTTP/2, which each gRPC server answers with status 200
-    output=$(printf '\0\0\0\0\0' | curl -sSg -o /dev/null -w '%{http_version} %{http_code}' --connect-timeout 5 --max-time 15 --http2 \
-        --cacert "$3" -H 'content-type: application/grpc' -H 'te: trailers' --data-binary @- "$2" 2>&1)
+    output=$(printf '\0\0\0\0\0' | curl_within "$request_seconds" -sSg -o /dev/null -w '%{http_version} %{http_code}' \
+        --http2 --cacert "$3" -H 'content-type: application/grpc' -H 'te: trailers' --data-binary @- "$2" 2>&1)
     if [ "$output" = "2 $1" ]; then well; else echo "gives $(reason_of "$output"), not 2 $1 (HTTP version, status)"; fi
 }
 
 login_is_asked() { # URL ROOT: a client without a log-in is sent to one, or refused
-    output=$(curl -sSg -o /dev/null -w '%{http_code}' --connect-timeout 5 --max-time 15 --cacert "$2" "$1" 2>&1)
+    output=$(curl_within "$request_seconds" -sSg -o /dev/null -w '%{http_code}' --cacert "$2" "$1" 2>&1)
     case "$output" in
     30[12378] | 401 | 403) well ;;
     2??) echo "gives $output to a client without a log-in: the server that is asked lets everyone in" ;;
@@ -628,11 +677,11 @@ requests() { # "STATUS URL SECONDS" of each that a check asks for; the check of 
         shift
         set -- "$@" -o /dev/null "$url"
     done
-    curl -sZg --parallel-max 50 -w '%{http_code} %{url} %{time_total}\n' --connect-timeout 5 --max-time 15 --cacert "$root" "$@" 2>/dev/null
+    curl_within "$request_seconds" -sZg --parallel-max 50 -w '%{http_code} %{url} %{time_total}\n' --cacert "$root" "$@" 2>/dev/null
 }
 
 name_is_rejected() { # ADDRESS NAME
-    curl -sk -o /dev/null --max-time 5 --resolve "$2:443:$1" "https://$2/"
+    curl_within 5 -sk -o /dev/null --resolve "$2:443:$1" "https://$2/"
     ended=$?
     case "$ended" in
     0) echo "the gateway answers for $2, which nobody declared" ;;
@@ -834,8 +883,8 @@ ports_are_shut_to_containers() { # ADDRESS PORT...: asked from within the networ
 }
 
 serves_no_stranger() { # ADDRESS NAME PORT: a TLS client that shows no certificate is turned away
-    said=$(printf 'GET /ping HTTP/1.0\r\n\r\n' | timeout 8 openssl s_client -connect "$1:$3" -servername "$2" \
-        -ign_eof -quiet 2>&1)
+    says='GET /ping HTTP/1.0\r\n\r\n'
+    said=$(s_client "$1" "$3" "$2" -ign_eof -quiet)
     case "$?:$said" in
     *' alert '*) well ;;
     *HTTP/1*) echo "$1 port $3 answers to this host, which shows no certificate" ;;
@@ -847,13 +896,13 @@ serves_no_stranger() { # ADDRESS NAME PORT: a TLS client that shows no certifica
 }
 
 agent_pings() { # the agent makes its own certificate, so only the header of a ping identifies it
-    headers=$(curl -sSk -o /dev/null -D - --max-time 5 "$1/ping" 2>&1)
+    headers=$(curl_within "$tls_seconds" -sSk -o /dev/null -D - "$1/ping" 2>&1)
     case "$headers" in *[Pp]ortainer-[Aa]gent:*) well ;; *) echo "no agent answers at $1: $(reason_of "$headers")" ;; esac
 }
 
 api() { # URL ROOT KEYFILE PATH
     [ -s "$3" ] || { echo "there is no API key in $3"; return 1; }
-    curl -sS --fail-with-body --max-time 10 --cacert "$2" -H "@$3" "$1$4" 2>&1
+    curl_within 10 -sS --fail-with-body --cacert "$2" -H "@$3" "$1$4" 2>&1
 }
 
 portainer_knows_us() { # URL ROOT KEYFILE
@@ -982,7 +1031,7 @@ run_group() { # NUMBER CHECK...: one after the other until one fails: nobody wai
 run_again() { # NUMBER CHECK: a busy machine misses a deadline now and then, so a fault counts when it is seen twice
     [ -z "$twice" ] || return 0
     retry=1
-    sleep 1
+    sleep "$pause_seconds"
     run_check "$1" "$2"
 }
 

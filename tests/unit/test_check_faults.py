@@ -284,3 +284,79 @@ def test_routers_are_asked_for_at_once(guest: Guest) -> None:
     assert guest.run_checks(*(f"router_is_enabled {url}" for url in urls)) == [
         "", '"error":["no"]', "Traefik does not have this router",
     ]  # fmt: skip
+
+
+BUSY = f'[ -e "$0.first" ] || {{ : >"$0.first"; exit 124; }}\n{SESSION}'
+
+
+@pytest.mark.parametrize(
+    ("openssl", "connects", "faults", "asked"),
+    [
+        # It takes the connection, and needs time for the rest.
+        (BUSY, 0, ["", ""], ["5 openssl", "5 bash", "8 openssl"]),
+        # It takes connections, and no session comes of any.
+        ("exit 124", 0, ["hangs", "no TLS session"], ["5 openssl", "5 bash", "8 openssl"]),
+        # What is sent is dropped.
+        ("exit 124", 1, ["does not answer", "no TLS session"], ["5 openssl", "5 bash"]),
+    ],
+)
+def test_a_session_has_the_limit_of_a_connection_first(
+    guest: Guest, openssl: str, connects: int, faults: list[str], asked: list[str]
+) -> None:
+    """openssl has none for connecting: what was dropped cost its eight seconds, and five more."""
+    guest.program("timeout", 'shift; exec "$@"')
+    guest.program("openssl", openssl)
+    guest.program("bash", f"exit {connects}")
+    found = guest.run_checks("port_answers 10.0.0.20 443", TLS[0])
+    for fault, words in zip(found, faults, strict=True):
+        assert words in fault
+        assert bool(words) == bool(fault)
+    assert [" ".join(call.split()[:2]) for call in guest.calls("timeout")] == asked
+
+
+@pytest.mark.parametrize(
+    ("check", "program", "calls"),
+    [
+        ("tcp_passes 10.0.0.20 5432", "bash", 2),  # the question, and a connection after it
+        ("external_proves 10.9.9.9 443 nas.example public -", "openssl", 1),
+    ],
+)
+def test_what_is_dropped_is_waited_for_once(
+    guest: Guest, check: str, program: str, calls: int
+) -> None:
+    guest.program("timeout", 'shift; exec "$@"')
+    for name in ("bash", "openssl"):
+        guest.program(name, "exit 124")
+    (fault,) = guest.run_checks(check)
+    assert "does not answer" in fault or "no TLS session" in fault
+    assert len(guest.calls(program)) == calls
+
+
+@pytest.mark.parametrize(
+    ("said", "hangs"),
+    [
+        ("Failed to connect to 10.0.0.10 port 443 after 5001 ms: Timeout was reached", False),
+        ("SSL connection timeout", True),
+        ("Operation timed out after 10000 milliseconds with 0 bytes received", True),
+    ],
+)
+def test_who_takes_no_connection_is_not_said_to_hang(
+    guest: Guest, said: str, *, hangs: bool
+) -> None:
+    """As curl 7.88 tells it."""
+    guest.program("curl", f'echo "curl: (28) {said}"; exit 28')
+    (fault,) = guest.run_checks("acme_answers https://ca.example/acme /roots.pem 10.0.0.10")
+    assert said in fault
+    assert ("it hangs" in fault) == hangs
+
+
+def test_every_connection_has_a_limit_and_all_have_the_same() -> None:
+    calls = re.findall(r"^(?! *#).*?(?:\bcurl -|openssl s_client|/dev/tcp/).*$", SCRIPT, re.M)
+    limits = (
+        '--connect-timeout "$connect_seconds"', 'timeout "$connect_seconds" ',
+        "timeout $((connect_seconds + 2)) ", 'timeout "$seconds" openssl',
+    )  # fmt: skip
+    unlimited = [line for line in calls if not any(limit in line for limit in limits)]
+    assert [line for line in unlimited if "$address/$port" not in line] == []
+    assert len(calls) == 7, "one for each kind of question"
+    assert re.findall(r"try_session (\S+)", SCRIPT) == ['"$connect_seconds"', '"$tls_seconds"']

@@ -1,0 +1,15 @@
+"""How long checks may wait is what the limits in checks.sh add up to."""
+
+from __future__ import annotations
+
+import pytest
+
+from phoenix.health import waits
+
+
+def test_the_longest_wait_follows_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert waits.longest() == 31
+    monkeypatch.setattr(
+        waits, "text", lambda _: "request_seconds=7 # of a request\npause_seconds=2\n"
+    )
+    assert waits.longest() == 16
