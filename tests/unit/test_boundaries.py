@@ -12,7 +12,7 @@ from phoenix.derived.certificates import certificates
 from phoenix.derived.endpoints import endpoints
 from phoenix.site.findings import ConfigError
 from phoenix.site.names import in_zone
-from tests.unit.site_builder import VM, Declaration, minimal, problem, stack
+from tests.unit.site_builder import VM, Declaration, lxc, minimal, problem, stack
 
 MANIFEST = "stacks/shop/phoenix.json"
 SERVICE = "environments.production.services.web"
@@ -168,6 +168,36 @@ def test_name_outside_the_zone_is_in_no_certificate(tmp_path: Path) -> None:
     names = {name for certificate in certificates(site) for name in certificate.sans}
     assert {name for name in names if not in_zone(name, site.domain)} == set()
     assert FOREIGN not in {name for end in endpoints(site) for name in end.names}
+
+
+@pytest.mark.parametrize("name", ["pages.example.org", "internal.thinkheads.ai.example.org"])
+def test_name_outside_the_zone_is_in_no_certificate_of_a_guest_that_serves_tls_itself(
+    tmp_path: Path, name: str
+) -> None:
+    declared = minimal()
+    declared.lxc["lxc_configs"]["104"] = lxc(
+        "pages", None, 25,
+        traefik_service={"name": "wiki", "port": 8443, "scheme": "https", "server_name": name},
+    )  # fmt: skip
+    site = declared.load(tmp_path)
+    assert name in {service.server_name for service in site.services}, "nothing is tested"
+    held = {one.host.name: one.sans for one in certificates(site)}
+    assert held["pages"] == ("pages.host.internal.thinkheads.ai",)
+    assert name not in {record.name for record in dns.records(site)}
+
+
+def test_no_guest_has_a_name_in_its_certificate_that_leads_to_another(tmp_path: Path) -> None:
+    declared = minimal()
+    for vmid, name, host in (("104", "pages", 25), ("105", "notes", 26)):
+        declared.lxc["lxc_configs"][vmid] = lxc(
+            name, None, host,
+            traefik_service={"name": f"{name}-web", "port": 8443, "scheme": "https",
+                             "server_name": f"own-{name}.internal.thinkheads.ai"},
+        )  # fmt: skip
+    site = declared.load(tmp_path)
+    leads_to = {record.name: record.address for record in dns.records(site)}
+    for certificate in certificates(site):
+        assert {leads_to[name] for name in certificate.sans} == {certificate.host.address}
 
 
 @pytest.mark.parametrize("hostname", ["printer.example.org", "internal.thinkheads.ai", "a.b.c"])

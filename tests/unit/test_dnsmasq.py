@@ -21,7 +21,8 @@ def test_exact_records_and_explicit_upstreams(site: Site) -> None:
     assert host_records == {f"{record.name},{record.address}" for record in records(site)}
     for expected in ("no-resolv", "no-hosts", "no-ident", "bind-interfaces",
                  "listen-address=10.0.0.13",
-                 "local=/internal.thinkheads.ai/", "stop-dns-rebind"):  # fmt: skip
+                 "local=/internal.thinkheads.ai/", "stop-dns-rebind",
+                 "domain-needed", "bogus-priv"):  # fmt: skip
         assert expected in lines, lines
     assert [line for line in lines if line.startswith("server=")] == [
         "server=9.9.9.9",

@@ -142,6 +142,26 @@ def test_no_request_is_sent_twice_that_may_have_been_carried_out(config: Block) 
         assert "non_idempotent" not in place.only(f"{module}_next_upstream")
 
 
+def test_the_gateway_does_not_tell_its_release(config: Block) -> None:
+    for server in config.find("server"):
+        if "stream" not in {block.name for block in config.blocks if server in block.blocks}:
+            assert server.only("server_tokens") == ["off"]
+
+
+def test_what_is_for_the_guest_itself_is_open_to_nobody_else(config: Block) -> None:
+    own = [
+        server for server in config.find("server")
+        if server.only("listen") == [nginx.STATUS]
+    ]  # fmt: skip
+    assert len(own) == 1
+    assert nginx.STATUS.startswith("127.0.0.1:")
+    for server in config.find("server"):
+        if server.directives.get("server_name") == [[nginx.ALIVE]]:
+            for place in server.find("location"):
+                assert place.directives["allow"][0] == ["127.0.0.1"]
+                assert place.directives["deny"] == [["all"]]
+
+
 def test_networks_that_are_allowed_are_the_only_ones(config: Block) -> None:
     limited = [
         place for place in (*config.find("location"), *config.find("server"))

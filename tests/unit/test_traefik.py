@@ -55,6 +55,7 @@ def test_dashboard_asks_for_a_login_and_the_open_api_is_local(site: Site) -> Non
     assert open_api == ["local_api"]
     assert routers["local_api"]["entryPoints"] == ["local"]
     assert static(site)["entryPoints"]["local"]["address"].startswith("127.0.0.1:")
+    assert static(site)["api"] == {"dashboard": True, "insecure": False}, "no entry point beside"
 
 
 def test_the_gateway_alone_is_let_in_and_believed(site: Site) -> None:
