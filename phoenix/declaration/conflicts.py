@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from itertools import product
 
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join, listed
@@ -710,7 +711,7 @@ def _named_clients(site: Site) -> Iterator[tuple[str, str, IPv4Network]]:
 def _refusals(host: Host, needed: Sequence[firewall.Flow], report: Report) -> None:
     """Warn of refusals that shut what the site needs, and of permissions that they shut."""
     rules = list(_rules_of(host))
-    refusals = [(place, path, rule) for place, path, rule in rules if rule.action != "ACCEPT"]
+    refusals = _Refusals(entry for entry in rules if entry[2].action != "ACCEPT")
     for place, path, rule in rules:
         if shut := _shut(host, rule, needed):
             report.warn(
@@ -719,7 +720,7 @@ def _refusals(host: Host, needed: Sequence[firewall.Flow], report: Report) -> No
                 f"it shuts what the site needs of {host.name}: {listed(shut)}",
                 "write the other end, protocol and port of what is to be shut alone",
             )
-        if by := _refused_by(rule, refusals):
+        if by := refusals.first_over(rule):
             report.warn(
                 place,
                 path,
@@ -754,32 +755,66 @@ def _shut(host: Host, rule: FirewallRule, flows: Sequence[firewall.Flow]) -> tup
     return tuple(dict.fromkeys(shut))
 
 
-def _refused_by(
-    rule: FirewallRule, refusals: Sequence[tuple[str, str, FirewallRule]]
-) -> str | None:
-    """The place of a rule that refuses all that this one accepts; None where none does."""
-    if rule.action != "ACCEPT":
-        return None
-    for place, path, other in refusals:
-        if other.direction != rule.direction:
-            continue
-        if other.proto not in (None, rule.proto):
-            continue
-        ends = ((rule.source, other.source), (rule.destination, other.destination))
-        if not all(
-            refused is None or (own is not None and own.subnet_of(refused)) for own, refused in ends
-        ):
-            continue
-        parts = other.ports.split(",") if other.ports else ()
-        if not parts or (
-            rule.ports is not None
-            and all(
-                any(_spans(int(first), part) and _spans(int(last or first), part) for part in parts)
-                for first, _, last in (item.partition(":") for item in rule.ports.split(","))
-            )
-        ):
-            return f"{place}: {path}"
-    return None
+_Ends = tuple[str, str | None, IPv4Network | None, IPv4Network | None]
+"""What a refusal is about beside its ports: direction, protocol, source and destination."""
+
+
+class _Refusals:
+    """The refusals of a host by what they are about: permissions and they may be thousands."""
+
+    def __init__(self, refusals: Iterable[tuple[str, str, FirewallRule]]) -> None:
+        self._by_ends: dict[_Ends, list[tuple[int, str, list[tuple[int, int]]]]] = {}
+        for number, (place, path, rule) in enumerate(refusals):
+            about = (rule.direction, rule.proto, rule.source, rule.destination)
+            entry = (number, f"{place}: {path}", _ranges(rule.ports))
+            self._by_ends.setdefault(about, []).append(entry)
+        self._sources = {source for _, _, source, _ in self._by_ends}
+        self._destinations = {destination for *_, destination in self._by_ends}
+
+    def first_over(self, rule: FirewallRule) -> str | None:
+        """The place of the first that refuses all that a rule accepts; None where none does."""
+        if rule.action != "ACCEPT":
+            return None
+        about = product(
+            (rule.direction,),
+            {None, rule.proto},
+            _around(rule.source, self._sources),
+            _around(rule.destination, self._destinations),
+        )
+        own = _ranges(rule.ports)
+        found = [
+            (number, place)
+            for ends in about
+            for number, place, refused in self._by_ends.get(ends, ())
+            if _are_within(own, refused)
+        ]
+        return min(found)[1] if found else None
+
+
+def _around(
+    own: IPv4Network | None, networks: Collection[IPv4Network | None]
+) -> list[IPv4Network | None]:
+    """Of these ends of rules those that cover one; None is anyone."""
+    wider: list[IPv4Network | None] = [None]
+    if own is not None:
+        wider += [own.supernet(new_prefix=length) for length in range(own.prefixlen + 1)]
+    return [network for network in wider if network in networks]
+
+
+def _ranges(ports: str | None) -> list[tuple[int, int]]:
+    """The first and last port of each part of a rule's ports; empty is any port."""
+    parts = (part.partition(":") for part in ports.split(",")) if ports else ()
+    return [(int(first), int(last or first)) for first, _, last in parts]
+
+
+def _are_within(own: Sequence[tuple[int, int]], refused: Sequence[tuple[int, int]]) -> bool:
+    """Whether ports that are refused cover all of these; no port at all is any."""
+    if not refused:
+        return True
+    return bool(own) and all(
+        any(first <= own_first and own_last <= last for first, last in refused)
+        for own_first, own_last in own
+    )
 
 
 def _spans(port: int, ports_text: str) -> bool:
