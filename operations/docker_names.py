@@ -9,12 +9,10 @@ from collections.abc import Collection, Generator, Mapping
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand
-from pyinfra.api.exceptions import OperationError
 
 from facts.docker_names import DockerNames
 from operations import run_refused
-from operations.explain import log_reasons, unknown_before_run
-from operations.failure import locally
+from operations.explain import fail_in_turn, unknown_before_run
 from operations.host_state import question, read, read_or
 from operations.operation import operation
 
@@ -59,13 +57,7 @@ def there(project: str, needed: Needed, makers: Makers) -> Generator[FunctionCom
     if not lacking:
         host.noop("they are there")
         return
-    words = _words(project, lacking, makers)
-    log_reasons(words)
-
-    def fail() -> None:
-        raise OperationError(words)
-
-    yield locally(fail)
+    yield from fail_in_turn(_words(project, lacking, makers))
 
 
 def _words(project: str, lacking: Collection[tuple[str, str]], makers: Makers) -> str:

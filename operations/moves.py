@@ -24,7 +24,7 @@ from facts.leftovers import Register
 from facts.moves import Moves as MovesFact
 from facts.verification import Checks
 from operations import connection, run_refused
-from operations.explain import log_lines, log_reasons
+from operations.explain import log_lines, log_reasons, would_fail
 from operations.failure import locally
 from operations.host_state import ask, consult, question, this_host
 from operations.operation import operation
@@ -301,6 +301,7 @@ def refuse_ahead(site: Site, *, needs_target: bool = False) -> None:
 @operation()
 def _not_begun(refusal: str) -> Commands:
     log_reasons(refusal)
+    would_fail()
     yield locally(lambda: None)
 
 

@@ -18,7 +18,7 @@ from pyinfra.api.host import Host
 from facts.command import script
 from facts.host_fact import FactError
 from facts.swarm import SwarmNode
-from operations.explain import log_reasons
+from operations.explain import fail_in_turn, log_reasons
 from operations.failure import locally
 from operations.host_state import question, read, read_of
 from operations.operation import operation
@@ -68,7 +68,7 @@ def initialized(site: Site, pools: Iterable[str]) -> Commands:
         if isinstance(state, str) and other.is_manager:
             silent.append(f"{other.name} ({state})")
     if silent:
-        yield from _cannot(
+        yield from fail_in_turn(
             f"no swarm is made while a manager does not answer, since it may have one: "
             f"{', '.join(silent)}"
         )
@@ -92,7 +92,7 @@ def joined(site: Site) -> Commands:
     manager = _manager(site)
     if here_now.joined:
         if reason := _wrong(here_now, manager):
-            yield from _cannot(reason)
+            yield from fail_in_turn(reason)
             return
         host.noop("it is in the swarm")
         return
@@ -138,7 +138,7 @@ def node(site: Site, in_use: Iterable[UsedRange], *, role: str) -> Commands:
     here_now = read(question(SwarmNode))
     manager = _manager(site, last=own.name)
     if here_now.joined and (reason := _wrong(here_now, manager)):
-        yield from _cannot(reason)
+        yield from fail_in_turn(reason)
         return
     there = (
         cluster.of_host(manager.swarm, own.name, here_now.node)
@@ -186,7 +186,7 @@ def network(site: Site, declared: SwarmNetwork) -> Commands:
         host.noop(f"the swarm has the network {declared.name}")
         return
     if has and not has.ours:
-        yield from _cannot(
+        yield from fail_in_turn(
             f"the swarm has a network {declared.name} that Phoenix did not make, and "
             f"{' and '.join(differs)}: docker network rm {declared.name}, or declare it as it is"
         )
@@ -272,7 +272,7 @@ def removed(site: Site, node: str) -> Commands:
         return
     others = [member for member in through.swarm.nodes if member not in gone]
     if others and not any(member.role == "manager" for member in others):
-        yield from _cannot(
+        yield from fail_in_turn(
             f"{node} is the last manager of {len(others) + 1} nodes: declare another, or remove "
             "the workers first"
         )
@@ -312,16 +312,6 @@ def _update(manager: str, node_id: str, role: str, arguments: Iterable[str]) -> 
 
 def _met(site: Site, hosts: Iterable[SiteHost]) -> list[object]:
     return [meeting.advertised(site, member) for member in hosts]
-
-
-def _cannot(reason: str) -> Commands:
-    """Fail this step in its turn, and no other of the run: the plan has the reason."""
-    log_reasons(reason)
-
-    def fail() -> None:
-        raise OperationError(reason)
-
-    yield locally(fail)
 
 
 def _wrong(here_now: Swarm, manager: _Manager | None) -> str:

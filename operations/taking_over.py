@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import SecretStr
 from pyinfra import host
-from pyinfra.api import FunctionCommand, OperationError, StringCommand
+from pyinfra.api import FunctionCommand, StringCommand
 
 from facts.command import script
 from facts.docker import DockerDaemon, DockerStart
@@ -21,8 +21,7 @@ from facts.step_ca import CertificateAuthority
 from facts.taking_over import Standing, ZoneAnswer
 from facts.traefik import OwnTraefikFiles
 from operations import isolation
-from operations.explain import log_lines
-from operations.failure import locally
+from operations.explain import fail_in_turn, log_lines
 from operations.host_state import Question, question, read, this_host
 from operations.operation import operation
 from operations.step_ca import initialised
@@ -140,7 +139,7 @@ def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Co
     if verdict.refused:
         if host.state.is_executing:
             isolation.leave(this_host())
-        yield from _refused(verdict.refused)
+        yield from fail_in_turn(*verdict.refused)
         return
     if not verdict.does:
         host.noop("nobody stands in the places that Phoenix takes")
@@ -155,17 +154,6 @@ def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Co
     if host.state.is_executing:
         for line in verdict.does:
             tell(host.name, f"taking_over: {line}")
-
-
-def _refused(reasons: Sequence[str]) -> Commands:
-    """The step fails with these lines; a plan shows them, and the steps that would follow."""
-
-    def refuse() -> None:
-        raise OperationError("\n".join(reasons))
-
-    if not host.state.is_executing:
-        log_lines(reasons)
-    yield locally(refuse)
 
 
 @operation(reads=lambda places, **_: [_standing(places), question(CertificateAuthority)])
@@ -201,7 +189,7 @@ def ca_adopted(
             f'taking_over says "ca": "adopt", and of {AUTHORITIES} exactly one CA is expected, '
             f"found: {where}. Move the one that you mean to /root/.step, or write another word"
         )
-        yield from _refused([reason])
+        yield from fail_in_turn(reason)
         return
     (authority,) = authorities
     (root, *_) = parse_chain(authority.root)
@@ -240,4 +228,4 @@ def forwarded(*, record: str, address: str, server: str, how: Sequence[str]) -> 
         "and run again:"
     )
     lines = [reason, *(f"    {line}" for line in how)]
-    yield from _refused(lines)
+    yield from fail_in_turn(*lines)

@@ -81,6 +81,7 @@ class Course(_Model):
     values: dict[str, dict[str, Any]] = Field(default_factory=dict)
     details: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
     unknown: dict[str, dict[str, str]] = Field(default_factory=dict)
+    failing: dict[str, list[str]] = Field(default_factory=dict)
     named: dict[str, dict[str, str]] = Field(default_factory=dict)
     taken_over: list[TakenOver] = Field(default_factory=list)
     told: list[str] = Field(default_factory=list)
@@ -170,6 +171,9 @@ class Course(_Model):
 
     def _on_unknown(self, event: Mapping[str, Any]) -> None:
         self.unknown.setdefault(event["step"], {})[event["host"]] = event["reason"]
+
+    def _on_would_fail(self, event: Mapping[str, Any]) -> None:
+        self.failing.setdefault(event["step"], []).append(event["host"])
 
     def _on_named(self, event: Mapping[str, Any]) -> None:
         self.named.setdefault(event["operation"], {})[event["host"]] = event["step"]

@@ -356,6 +356,25 @@ def test_what_only_the_run_can_know_is_counted_by_itself(
     assert "1 step may: only the run can know. Nothing was touched." in out
 
 
+def test_a_step_that_would_fail_is_counted_as_that(
+    site: Site, phoenix: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that refuses what stands on a host: nothing would be changed by it."""
+
+    def look(request: Request, **options: Any) -> Finished:
+        found = site.look(request, **options)
+        found.course.add({"event": "would_fail", "step": STEP, "host": "nginx"})
+        return found
+
+    monkeypatch.setattr(reports, "run", look)
+    code, out, _ = phoenix("plan", "nginx")
+    assert code == exits.CHANGES
+    assert "it would fail, and change nothing" in out
+    assert "1 step would fail. Nothing was touched." in out, out
+    (change,) = json.loads(phoenix("plan", "nginx", "--json")[1])["changes"]
+    assert change["fails"] is True
+
+
 # What is undeclared is looked at last: before the end the old copy is there, and is nobody's.
 MOVE = ["deploys/moves.py", "deploys/all.py", "deploys/moved.py", "deploys/observe.py"]
 

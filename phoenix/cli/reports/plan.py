@@ -37,6 +37,7 @@ class Change(BaseModel):
     """One step that would change one host. `details`: reasons and differences, secrets masked.
 
     `unknown` says what about it can only be known while running; empty where all is known.
+    `fails`: it would change nothing and fail, for the reasons in `details`.
     """
 
     host: str
@@ -44,6 +45,7 @@ class Change(BaseModel):
     step: str
     details: list[str]
     unknown: str
+    fails: bool = False
 
 
 class Plan(BaseModel):
@@ -253,6 +255,7 @@ def changes_of(finished: Finished) -> list[Change]:
                     step=title_of(name),
                     details=course.details.get(name, {}).get(host, []),
                     unknown=course.unknown.get(name, {}).get(host, ""),
+                    fails=host in course.failing.get(name, ()),
                 )
             )
     return changes
@@ -302,15 +305,19 @@ def print_changes(console: Console, changes: Sequence[Change], *, full: bool = F
                 console.print(Text(f"      {line}", style=style))
             if hidden := len(change.details[most:] if most else []):
                 console.print(Text(f"      … {hidden} more lines (--full shows them)", "dim"))
+            if change.fails:
+                console.print(Text("      it would fail, and change nothing", "red"))
             if change.unknown:
                 console.print(Text(f"      known only while running: {change.unknown}", "magenta"))
 
 
 def _counted(changes: Sequence[Change]) -> str:
-    """How much would change; apart, how much only the run can know."""
-    hosts = [change.host for change in changes if not change.unknown]
+    """How much would change; apart, what would fail, and how much only the run can know."""
+    hosts = [change.host for change in changes if not (change.unknown or change.fails)]
     where = output.count(len(set(hosts)), "host")
     counts = [f"{output.count(len(hosts), 'step')} would change {where}"] if hosts else []
-    if open_ := len(changes) - len(hosts):
+    if failing := sum(change.fails for change in changes):
+        counts.append(f"{output.count(failing, 'step')} would fail")
+    if open_ := len(changes) - len(hosts) - failing:
         counts.append(f"{output.count(open_, 'step')} may: only the run can know")
     return ", ".join(counts)
