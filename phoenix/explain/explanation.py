@@ -27,7 +27,7 @@ from phoenix.explain.facts import (
 )
 from phoenix.explain.model import Backend, Explanation, Transport, UnknownName
 from phoenix.site.model import Host, Service, Site, Source, Template
-from phoenix.site.names import in_zone
+from phoenix.site.names import in_zone, is_name, is_number
 from phoenix.site.ways import addresses
 
 
@@ -272,6 +272,17 @@ def _record(site: Site, record: dns.DnsRecord) -> Explanation:
 
 def _unknown(site: Site, name: str) -> UnknownName:
     query = plain(name)
+    happens = _asked_for(site, query) if _is_asked_of_dns(query) else ()
+    return UnknownName(name=query, happens=happens, near=unknown(site, name).near)
+
+
+def _is_asked_of_dns(query: str) -> bool:
+    """Whether a client would look the word up: no address or id, and no `KIND:NAME`."""
+    return is_name(query) and not is_number(query.rpartition(".")[2])
+
+
+def _asked_for(site: Site, query: str) -> tuple[str, ...]:
+    """What happens to a request for a name that nothing has."""
     full = query if in_zone(query, site.domain) else f"{query}.{site.domain}"
     names = " or ".join(host.name for host in site.name_servers)
     happens = [f"DNS: {names} answers NXDOMAIN for {full}: the zone has exact names only"]
@@ -285,4 +296,4 @@ def _unknown(site: Site, name: str) -> UnknownName:
             f"gateway: {gateways} refuses the TLS handshake for it: "
             f"it knows {len(gateway_names(site))} names"
         )
-    return UnknownName(name=query, happens=tuple(happens), near=unknown(site, name).near)
+    return tuple(happens)

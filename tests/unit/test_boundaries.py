@@ -50,6 +50,27 @@ def test_port_that_is_published_elsewhere_is_no_backend(
     assert "a route without a backend" in problem(findings, MANIFEST, place).message
 
 
+@pytest.mark.parametrize("form", ["traefik_service", "traefik_labels"])
+def test_port_of_udp_is_no_backend(tmp_path: Path, form: str) -> None:
+    declared = minimal()
+    declared.stacks["shop"] = stack("shop", 8000, published="8000:8000/udp")
+    if form == "traefik_labels":
+        labelled(declared)
+    place = f"{SERVICE}.{form}" + (".port" if form == "traefik_service" else "")
+    finding = problem(declared.refused(tmp_path), MANIFEST, place)
+    assert "a route without a backend" in finding.message
+
+
+def test_port_of_another_service_of_the_stack_is_no_backend(tmp_path: Path) -> None:
+    """Its certificate would be asked of a container that has another name."""
+    declared = minimal()
+    services = declared.stacks["shop"][1]["services"]
+    services["other"] = services["web"]
+    services["web"] = {"image": "example/web:1.0", "ports": ["8001:8001"]}
+    finding = problem(declared.refused(tmp_path), MANIFEST, f"{SERVICE}.traefik_service.port")
+    assert "a route without a backend" in finding.message
+
+
 @pytest.mark.parametrize("published", ["0.0.0.0:8000:8000", "10.0.0.24:8000:8000", "8000:8000/TCP"])
 def test_port_that_is_published_to_all_is_a_backend(tmp_path: Path, published: str) -> None:
     """So that the refusals above are for the address alone."""

@@ -372,7 +372,7 @@ def test_the_servers_own_docker_is_matched_by_its_socket() -> None:
 
 def test_stack_is_matched_by_its_name_at_its_endpoint() -> None:
     stacks = [stack(Id=1), stack(Id=2, Name="App", EndpointId=4), stack(Id=3, Name="cart")]
-    stacks.append(stack(Id=5, Type=1))
+    stacks += [stack(Id=5, Type=1), stack(Id=6, Name="app-two"), stack(Id=7, Name="my-app")]
     assert [match.id for match in sync.matching(stacks, "app", 3)] == [1]
     assert [match.id for match in sync.matching(stacks, "app", 4)] == [2]
     assert sync.matching(stacks, "app", 9) == ()

@@ -136,7 +136,8 @@ def _add(tree: Tree, title: str, lines: Iterable[str]) -> None:
 
 def print_unknown(console: Console, unknown: UnknownName) -> None:
     """A name that nothing has: what happens to a request for it, and near names that exist."""
-    console.print(Text(f"nothing here has the name {unknown.name}", style="bold red"))
+    name = f"the name {unknown.name}" if unknown.name else "an empty name"
+    console.print(Text(f"nothing here has {name}", style="bold red"))
     for line in unknown.happens:
         console.print(Text(f"  {line}"))
     if unknown.near:
