@@ -31,6 +31,7 @@ from phoenix.components.portainer.compose_files import API_KEY_FILE
 from phoenix.portainer_api.setup import key_is_valid
 from phoenix.secrets.store import htpasswd
 from phoenix.shell import Script
+from phoenix.site.ports import PORTAINER
 from phoenix.site.secret_names import API_KEY
 
 _READ = Script("read-key", 'cat "$1" "$1.login" 2>/dev/null || true')
@@ -78,7 +79,7 @@ class PortainerAccess:
     ca_pem: str | Callable[[], str] | None
     via: str | None = None
     address: str = "127.0.0.1"
-    port: int = 9443
+    port: int = PORTAINER
     header_file: str = API_KEY_FILE
     api_key: SecretStr | None = None
     fingerprint: str = ""

@@ -117,7 +117,7 @@ class Project:
         """Say on standard error what is ignored of the declaration and of the settings."""
         from phoenix.cli import output
         from phoenix.declaration import group_data
-        from phoenix.declaration.settings import unknown
+        from phoenix.declaration.settings import UNREAD, unknown
         from phoenix.site.findings import Report
         from phoenix.validation import setting_readers
 
@@ -126,7 +126,7 @@ class Project:
         for place in places:
             own = [name for name in place.values if not name.startswith("ssh_")]  # pyinfra's
             for name, fix in unknown(own):
-                report.warn(place.label, name, "no code reads this setting", fix)
+                report.warn(place.label, name, UNREAD, fix)
         for finding in setting_readers.findings(
             self.site, self._settings_files, self.label, self.data, self.hosts
         ):

@@ -202,7 +202,7 @@ KINDS = {
     "int_from_float": "should be a whole number",
     "bool_type": "should be true or false",
     "bool_parsing": "should be true or false",
-    "literal_error": "is no word that is known here",
+    "literal_error": "is not one of the allowed values",
     "greater_than_equal": "is too small",
     "less_than_equal": "is too large",
     "missing": "is required",
@@ -242,7 +242,7 @@ def _fix(error: ErrorDetails) -> str:
         hint = f"did you mean {near[0]!r}? else " if near else ""
         return f"{hint}{bound_fix(error)}"
     return bound_fix(error) or (
-        f"correct the value; given was {json.dumps(error['input'], default=str)[:80]}"
+        f"correct the value, which is {json.dumps(error['input'], default=str)[:80]}"
     )
 
 

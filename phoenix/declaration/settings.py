@@ -874,6 +874,10 @@ def data_names() -> frozenset[str]:
     return frozenset({*fields(), *SiteData.model_fields, *RunArguments.model_fields})
 
 
+UNREAD = "no code reads this setting"
+"""What is wrong with a name that no setting has."""
+
+
 def near(name: str, names: Iterable[str]) -> str:
     """The start of a fix: what was perhaps meant; empty if nothing is close.
 
@@ -995,7 +999,7 @@ def _finding(error: ErrorDetails) -> Finding:
         return Finding(FOLDER, path, error["msg"], str(context["fix"]))
     if error["type"] == "extra_forbidden":
         hint = near(str(location[-1]), fields()) if len(location) == 1 else ""
-        return Finding(FOLDER, path, "no code reads this: it is not permitted", f"{hint}remove it")
+        return Finding(FOLDER, path, UNREAD, f"{hint}remove it")
     value = shown_value(error["input"])
     fix = _fix(error, name_of(path))
     joined = ", which " if error["type"] in KINDS else ": "

@@ -128,7 +128,7 @@ def unread(
     for place, values in places:
         for name, fix in model.unknown(values, pyinfra_settings):
             if not name.startswith(model.PROXMOX):  # an error, found with the wrong values
-                report.unread(place, name, "no code reads this setting", fix)
+                report.unread(place, name, model.UNREAD, fix)
     for file in files:
         _logins(file, data, report)
 

@@ -108,7 +108,7 @@ FAULTS = [
      "no variable QDRANT"),
     ('stacks_prune = ["qdrant_service-production"]', "stacks_prune[0]", "remove it from one"),
     ('proxmox_firewall_out = "ALLOW"', "proxmox_firewall_out", "ACCEPT"),
-    ("proxmox_fierwall = True", "proxmox_fierwall", "not permitted"),
+    ("proxmox_fierwall = True", "proxmox_fierwall", "no code reads this"),
     ('proxmox_api = "ssh"', "proxmox_api", "no secret proxmox_api_token"),
     ('proxmox_api = "ssh"', "proxmox_api", "then `phoenix secrets import FILE` here"),
 ]  # fmt: skip

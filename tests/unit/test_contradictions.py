@@ -294,11 +294,16 @@ def test_a_number_where_text_is_meant_is_put_in_quotes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "key", "message", "fix"),
     [
-        ({"scheme": "htps"}, "scheme", "no word that is known", "did you mean 'https'? else write"),
-        ({"check": "off"}, "check", "no word that is known", "write 'full' or 'none'"),
+        (
+            {"scheme": "htps"},
+            "scheme",
+            "not one of the allowed",
+            "did you mean 'https'? else write",
+        ),
+        ({"check": "off"}, "check", "not one of the allowed values", "write 'full' or 'none'"),
         ({"port": 0}, "port", "is too small", "write a number from 1 up"),
         ({"port": 70000}, "port", "is too large", "write a number up to 65535"),
-        ({"name": None}, "name", "should be text", "given was null"),
+        ({"name": None}, "name", "should be text", "which is null"),
         ({"strip_path": "maybe"}, "strip_path", "should be true or false", "maybe"),
     ],
 )

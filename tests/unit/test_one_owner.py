@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from phoenix.site import ports
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("phoenix", "deploys", "operations", "facts")
 UNIT = re.compile(r"(?<![\w/@.-])[\w@-]+\.(?:service|timer|socket)(?![\w.])")
@@ -53,3 +55,30 @@ def test_a_unit_has_its_name_in_one_module(written: dict[str, str]) -> None:
 def test_a_place_on_a_host_is_written_in_one_module(written: dict[str, str]) -> None:
     several = owners(written, PLACE)
     assert {place: modules for place, modules in several.items() if place not in TRAILING} == {}
+
+
+OWN_PORTS = {str(port) for port in (ports.CA, ports.AGENT, ports.PORTAINER, ports.WATCH)}
+EXAMPLES = {
+    # A service that may be found on a Proxmox VE host.
+    "phoenix/cli/new_site/hypervisor.py": {"9000"},
+    # Ids of guests, and no ports.
+    "phoenix/cli/new_site/answers.py": {"9000"},
+    "phoenix/declaration/json_keys.py": {"9000"},
+    # It runs on a guest without phoenix/site; a test compares the two.
+    "phoenix/watch/__main__.py": {"8470"},
+}  # fmt: skip
+
+
+def test_a_port_of_the_platform_is_a_number_in_one_module() -> None:
+    """`phoenix/site/ports.py`: a declared port goes before each of them."""
+    stray: dict[str, set[str]] = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            numbers = {
+                str(node.value) for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.Constant) and type(node.value) is int
+            }  # fmt: skip
+            name = str(path.relative_to(ROOT))
+            if own := (numbers & OWN_PORTS) - EXAMPLES.get(name, set()):
+                stray[name] = own
+    assert stray.keys() == {"phoenix/site/ports.py"}, stray

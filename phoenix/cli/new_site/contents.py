@@ -8,6 +8,7 @@ from typing import Any
 from phoenix.cli.new_site.answers import Answers, Guest
 from phoenix.reference import json_schema
 from phoenix.site.names import AGENT
+from phoenix.site.ports import PORTAINER
 
 INVENTORY = "inventories/phoenix.py"
 SETTINGS = "group_data/all.py"
@@ -138,7 +139,7 @@ def _entry(guest: Guest, answers: Answers) -> dict[str, Any]:
     if guest.role == "portainer":
         entry["portainer_role"] = "primary"
         entry["traefik_service"] = {
-            "name": "portainer", "port": 9443, "scheme": "https",
+            "name": "portainer", "port": PORTAINER, "scheme": "https",
             "health_path": "/api/system/status",
         }  # fmt: skip
     return {**entry, "network_config": {"ip": str(guest.address)}}
