@@ -20,7 +20,7 @@ from tests.deploys.recorder import Run, run
 from tests.fuzz.cases import SETTINGS, site_files
 from tests.fuzz.targets import write
 from tests.unit.output_parts import differences
-from tests.unit.test_injection import PLACES, taken
+from tests.unit.test_injection import PLACES, load
 from tests.unit.text_places import FILES, Place, put
 
 PLAIN = "Plainword"
@@ -40,7 +40,7 @@ def free_places() -> list[Place]:
     return [
         place
         for place in PLACES
-        if all(not isinstance(taken(place, text)[0], Finding) for text in (PLAIN, HOSTILE))
+        if all(not isinstance(load(place, text)[0], Finding) for text in (PLAIN, HOSTILE))
     ]
 
 

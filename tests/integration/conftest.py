@@ -45,8 +45,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Each test's deadline follows the machine; what fixtures wait for has its own deadlines."""
     for item in session.items:
         if item.path.is_relative_to(HERE):
-            given = item.get_closest_marker("timeout")
-            seconds = (given.args[0] if given else 300) * projects.deadline_factor()
+            deadline = item.get_closest_marker("timeout")
+            seconds = (deadline.args[0] if deadline else 300) * projects.deadline_factor()
             item.add_marker(pytest.mark.timeout(seconds, func_only=True), append=False)
 
 
@@ -125,13 +125,13 @@ def environment() -> dict[str, str]:
     Python keeps what it has compiled, as an operator's does: else each of the tests' hundreds of
     runs compiles the whole project anew.
     """
-    kept = {
+    environ = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("PHOENIX_") and name != "PYTHONDONTWRITEBYTECODE"
     }
-    path = f"{Path(sys.prefix) / 'bin'}:{kept.get('PATH', '')}"
-    return {**kept, "PATH": path, "PHOENIX_LAB_NAME": NAME}
+    path = f"{Path(sys.prefix) / 'bin'}:{environ.get('PATH', '')}"
+    return {**environ, "PATH": path, "PHOENIX_LAB_NAME": NAME}
 
 
 @pytest.fixture(scope="session")
@@ -142,12 +142,12 @@ def lab(
     PHOENIX_TEST_LAB_KEEP is set."""
     was_up = state.load(settings) is not None
     with coming_up(request.session):
-        found = _bring_up(settings, environment)
+        lab = _bring_up(settings, environment)
     # Hundreds of runs log in: root's manager of systemd is not started and stopped for each.
-    for host in found.hosts:
-        container = preflight.connect().containers.get(found.container(host))
+    for host in lab.hosts:
+        container = preflight.connect().containers.get(lab.container(host))
         inside.run(container, "loginctl", "enable-linger", "root")
-    yield found
+    yield lab
     if not was_up and not os.environ.get("PHOENIX_TEST_LAB_KEEP"):
         down = [sys.executable, "lab", "down"]
         subprocess.run(down, cwd=ROOT, env=environment, capture_output=True, check=True)
@@ -166,9 +166,9 @@ def _bring_up(settings: Settings, environment: dict[str, str]) -> state.LabState
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert up.returncode == 0, f"the lab does not come up:\n{up.stdout}{up.stderr}"
-    found = state.load(settings)
-    assert found is not None, f"`lab up` left no state in {settings.directory}"
-    return found
+    loaded = state.load(settings)
+    assert loaded is not None, f"`lab up` left no state in {settings.directory}"
+    return loaded
 
 
 @pytest.fixture(scope="session")
@@ -198,10 +198,10 @@ def site(
     with coming_up(request.session):
         run = project.run("deploys/all.py")
         assert run.returncode == 0, f"the site does not converge:\n{run.explain()}"
-    found = SiteLab(preflight.connect(), settings, lab, lab_site(settings), project)
-    found.root_given()
-    request.session.stash[SITE] = found
-    return found
+    site = SiteLab(preflight.connect(), settings, lab, lab_site(settings), project)
+    site.root_given()
+    request.session.stash[SITE] = site
+    return site
 
 
 @pytest.fixture

@@ -34,11 +34,11 @@ class FreshPlan:
 
     def differences(self) -> dict[str, set[str]]:
         """Host to the lines that are not the same; empty where nothing was touched."""
-        found = {
+        differing = {
             host: set(self.before[host]) ^ set(self.after[host])
             for host in self.before
         }  # fmt: skip
-        return {host: lines for host, lines in found.items() if lines}
+        return {host: lines for host, lines in differing.items() if lines}
 
 
 def plan(docker: DockerClient, lab: LabState, project: Project) -> FreshPlan | None:
@@ -52,9 +52,9 @@ def plan(docker: DockerClient, lab: LabState, project: Project) -> FreshPlan | N
 
 
 def _look(docker: DockerClient, lab: LabState) -> dict[str, list[str]]:
-    found = {}
+    outputs = {}
     for host in lab.hosts:
         said = inside.run(docker.containers.get(lab.container(host)), "sh", "-c", _LOOK)
         assert said.returncode == 0, said.stdout + said.stderr
-        found[host] = (said.stdout + said.stderr).splitlines()
-    return found
+        outputs[host] = (said.stdout + said.stderr).splitlines()
+    return outputs

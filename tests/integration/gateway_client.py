@@ -37,7 +37,9 @@ def answers(host: str, root: str, server_name: str, request: str) -> list[str]:
 
 def main(host: str, root: str) -> None:
     """Try each of standard input."""
-    sys.stdout.write(json.dumps([answers(host, root, *one) for one in json.load(sys.stdin)]))
+    sys.stdout.write(
+        json.dumps([answers(host, root, *arguments) for arguments in json.load(sys.stdin)])
+    )
 
 
 if __name__ == "__main__":

@@ -65,16 +65,18 @@ def load(site: SiteLab, service: str = "", path: str = "", options: str = "") ->
         path: what is asked for; the path of its health check where none is given.
         options: further words for curl, quoted for the shell.
     """
-    route = next(one for one in site.backends if service in ("", one.service.name))
+    route = next(
+        candidate for candidate in site.backends if service in ("", candidate.service.name)
+    )
     mark = f"/tmp/load-{uuid.uuid4().hex}"
-    found = Load(site, f"{mark}.log")
+    load = Load(site, f"{mark}.log")
     script = LOOP.format(stop=mark, root=ROOT_FILE, name=route.fqdn,
                          path=path or route.health_path, address=site.address("gateway"),
-                         log=found.log, options=options)  # fmt: skip
+                         log=load.log, options=options)  # fmt: skip
     container = site.docker.containers.get(site.state.client)
     container.exec_run(["sh", "-c", script], detach=True)
     try:
-        yield found
+        yield load
     finally:
         tries = round(400 * deadline_factor())  # the last request may take what curl gives it
         wait = f"touch {mark}; for i in $(seq {tries}); do [ -e {mark}.done ] && exit 0; sleep 0.1;"

@@ -89,15 +89,15 @@ class PortainerLab:
             f"docker ps -aq --no-trunc --filter {label} | xargs -r docker inspect",
             ok=True,
         ).out
-        found = {}
+        by_name = {}
         for row in json.loads(listed or "[]"):
             state, name = row["State"], row["Name"].lstrip("/")
             health = state.get("Health", {}).get("Status", "")
-            found[name] = Container(
+            by_name[name] = Container(
                 name, row["Id"], row["Config"]["Image"], state["StartedAt"], row["RestartCount"],
                 state["Status"], health,
             )  # fmt: skip
-        return found
+        return by_name
 
     def running(self) -> dict[str, dict[str, Container]]:
         """Every project's containers: both stacks, the server and the agent."""
@@ -108,7 +108,7 @@ class PortainerLab:
             "agent": self.containers("phoenix-portainer-agent"),
         }
 
-    def one(self, project: str) -> Container:
+    def container_of(self, project: str) -> Container:
         """The one container of a stack."""
         containers_seen = self.containers(project)
         assert len(containers_seen) == 1, f"{project} has {containers_seen}"
@@ -145,9 +145,9 @@ class PortainerLab:
 
     def endpoint(self) -> dict[str, Any]:
         """The agent's endpoint: exactly one, and no other."""
-        found = self.get("/endpoints?excludeSnapshots=true")
-        assert [row["Name"] for row in found] == [self.endpoint_name], found
-        row: dict[str, Any] = found[0]
+        endpoints = self.get("/endpoints?excludeSnapshots=true")
+        assert [row["Name"] for row in endpoints] == [self.endpoint_name], endpoints
+        row: dict[str, Any] = endpoints[0]
         return row
 
     def stack(self, project: str) -> dict[str, Any]:
@@ -191,8 +191,8 @@ class PortainerLab:
         if not self.site.state.images["portainer"].startswith(EMULATOR):
             pytest.skip("upstream's Portainer keeps no log of requests")
         output = self.site.sh(self.server, "docker logs portainer 2>&1", ok=True).out
-        found = [match for line in output.splitlines() if (match := _REQUEST.fullmatch(line))]
-        return [(one["method"], one["path"], int(one["status"])) for one in found]
+        matches = [match for line in output.splitlines() if (match := _REQUEST.fullmatch(line))]
+        return [(match["method"], match["path"], int(match["status"])) for match in matches]
 
     def sent_by(self, run: Callable[[], T]) -> tuple[T, list[tuple[str, str, int]]]:
         """What `run` gives, and the requests that reached Portainer meanwhile."""
@@ -213,9 +213,9 @@ class PortainerLab:
 
     def assert_serving(self) -> None:
         """Portainer and both stacks answer."""
-        found = self.serving()
-        assert len(found) >= 3, found
-        assert set(found.values()) == {200}, found
+        statuses = self.serving()
+        assert len(statuses) >= 3, statuses
+        assert set(statuses.values()) == {200}, statuses
 
     def eventually(self, what: str, look: Callable[[], bool], seconds: float = 90) -> None:
         """Wait until `look` is true."""

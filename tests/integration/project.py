@@ -185,14 +185,14 @@ class Started:
             DeadlineError: it told nothing for RUN_SECONDS, or had no end in four times that.
         """
         seconds = RUN_SECONDS * deadline_factor()
-        started, told, size = time.monotonic(), time.monotonic(), -1
+        started, last_told, size = time.monotonic(), time.monotonic(), -1
         while not self.ends_within(1):
             now = time.monotonic()
             if (grown := self.log.stat().st_size) != size:
-                told, size = now, grown
-            if now - told > seconds or now - started > 4 * seconds:
+                last_told, size = now, grown
+            if now - last_told > seconds or now - started > 4 * seconds:
                 self.kill()
-                late = 4 * seconds if now - told <= seconds else seconds
+                late = 4 * seconds if now - last_told <= seconds else seconds
                 raise missed(self.what, late, self._text())
         return Run(self.process.returncode, self._text(), self._results())
 

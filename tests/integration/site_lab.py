@@ -93,8 +93,8 @@ class SiteLab:
     @property
     def secrets(self) -> dict[str, str]:
         """What the deploys generated for this lab."""
-        found: dict[str, str] = json.loads((self.settings.directory / "secrets.json").read_text())
-        return found
+        values: dict[str, str] = json.loads((self.settings.directory / "secrets.json").read_text())
+        return values
 
     def sh(self, host: str, command: str, *, ok: bool = False) -> Output:
         """Run a shell command as root on a host, a role, or the client; `ok`: it must succeed."""
@@ -208,8 +208,8 @@ class SiteLab:
         """`UNIT_PROPERTIES` of units of a host."""
         words = shlex.join(["systemctl", "show", "-p", f"Id,{UNIT_PROPERTIES}", *units])
         blocks = self.sh(host, words, ok=True).out.strip().split("\n\n")
-        found = [dict(line.split("=", 1) for line in block.splitlines()) for block in blocks]
-        return {block["Id"]: block for block in found}
+        properties = [dict(line.split("=", 1) for line in block.splitlines()) for block in blocks]
+        return {block["Id"]: block for block in properties}
 
     def workers(self) -> str:
         """Process ids of nginx's workers: a reload replaces them."""

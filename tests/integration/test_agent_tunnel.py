@@ -105,7 +105,11 @@ def test_the_agent_reaches_a_docker_whose_socket_was_made_anew(lab_: PortainerLa
 
     def started() -> dict[str, str]:
         projects = lab_.running().values()
-        return {one.name: one.started for project in projects for one in project.values()}
+        return {
+            container.name: container.started
+            for project in projects
+            for container in project.values()
+        }
 
     before = started()
     lab_.site.sh(lab_.agent, "systemctl restart docker.socket docker.service", ok=True)

@@ -35,8 +35,8 @@ class Restored:
     before: dict[str, object] = field(repr=False)
 
     def restore(self, file: Path | None = None, key: Path | None = None, **data: str) -> Run:
-        given = {"restore_from": str(file or self.file), "restore_identity": str(key or self.key)}
-        return self.lab.site.project.run("deploys/restore.py", data={**given, **data})
+        options = {"restore_from": str(file or self.file), "restore_identity": str(key or self.key)}
+        return self.lab.site.project.run("deploys/restore.py", data={**options, **data})
 
 
 def known(lab_: PortainerLab) -> dict[str, object]:
@@ -82,11 +82,11 @@ def restored(
     before = known(lab_)
     key = place / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    made = site.project.run(
+    backup_run = site.project.run(
         "deploys/backup.py", "-vvv", "--diff",
         data={"backup_to": str(place), "backup_recipients": key.with_suffix(".pub").read_text()},
     )  # fmt: skip
-    assert made.returncode == 0, made.explain()
+    assert backup_run.returncode == 0, backup_run.explain()
     (file,) = place.glob("*.age")
     secrets = site.settings.directory / "secrets.json"
     content = secrets.read_bytes()
@@ -95,12 +95,12 @@ def restored(
         lose(site, environment, "ca", lab_.server)
         assert site.sh("ca", "ls /etc/step-ca").code != 0, "the CA was not lost"
         secrets.unlink()
-        partly = Restored(lab_, file, key, (made, made, made), before)
+        partly = Restored(lab_, file, key, (backup_run, backup_run, backup_run), before)
         restore = partly.restore()
         assert restore.returncode == 0, restore.explain()
         all_ = site.project.run("deploys/all.py", "-vvv", "--diff")
         assert all_.returncode == 0, all_.explain()
-        yield Restored(lab_, file, key, (made, restore, all_), before)
+        yield Restored(lab_, file, key, (backup_run, restore, all_), before)
     finally:
         if not secrets.exists():
             secrets.write_bytes(content)
@@ -136,7 +136,7 @@ def test_certificates_renew_though_accounts_are_younger_than_the_backup(
 def test_list_of_what_the_ca_had_issued_is_beside_its_database(restored: Restored) -> None:
     loaded = backup.load(restored.file, backup.decryptor(restored.key, None))
     listed = [json.loads(line) for line in loaded.parts["issued"].splitlines()]
-    names = {name for one in listed for name in one["names"]}
+    names = {name for certificate in listed for name in certificate["names"]}
     assert {
         name for certificate in certificates(restored.lab.site.site) for name in certificate.sans
     } <= names
@@ -168,8 +168,8 @@ def test_nothing_is_readable_without_the_key(restored: Restored) -> None:
                 assert what not in run.output, "a secret is in a run's output"
     for host in ("ca", restored.lab.server):
         left = site.sh(host, "ls -d /run/phoenix-* /etc/step-ca.restore* 2>/dev/null").out.split()
-        kept = (".lock", "/phoenix-guard.loaded", "/phoenix-proven", "/phoenix-acme")
-        assert [name for name in left if not name.endswith(kept)] == []
+        allowed = (".lock", "/phoenix-guard.loaded", "/phoenix-proven", "/phoenix-acme")
+        assert [name for name in left if not name.endswith(allowed)] == []
 
 
 def test_what_cannot_be_used_is_refused_before_a_host_is_touched(

@@ -19,7 +19,7 @@ LEGO = (
 
 def endpoints(site: SiteLab) -> list[tuple[str, str, str, frozenset[str]]]:
     """(what, ADDRESS:PORT, server name, names that the certificate must hold)"""
-    found = []
+    listed = []
     for certificate in certificates(site.site):
         ports = {
             service.port
@@ -31,17 +31,17 @@ def endpoints(site: SiteLab) -> list[tuple[str, str, str, frozenset[str]]]:
         names = frozenset(certificate.sans)
         for port in sorted(ports):
             address = f"{site.address(certificate.host.name)}:{port}"
-            found.append((f"{certificate.host.name}:{port}", address, certificate.sans[0], names))
+            listed.append((f"{certificate.host.name}:{port}", address, certificate.sans[0], names))
     ca = f"ca.{site.site.domain}"
     host = f"{site.roles['ca']}.host.{site.site.domain}"
-    found.append(("CA", f"{site.address('ca')}:9000", ca, frozenset({ca, host, "localhost"})))
-    return found
+    listed.append(("CA", f"{site.address('ca')}:9000", ca, frozenset({ca, host, "localhost"})))
+    return listed
 
 
 def test_served_certificates_chain_to_the_root(site: SiteLab) -> None:
-    found = endpoints(site)
-    assert len(found) >= 5, found
-    for what, address, name, names in found:
+    served = endpoints(site)
+    assert len(served) >= 5, served
+    for what, address, name, names in served:
         done = site.handshake(address, name, "-showcerts")
         assert done.code == 0, f"{what} {name}:\n{done.text}"
         leaf = re.search(r"-----BEGIN CERT.*?-----END CERTIFICATE-----", done.out, re.DOTALL)
@@ -74,27 +74,31 @@ def test_private_keys_are_private(site: SiteLab) -> None:
         " --exclude-dir=docker; find /etc/step-ca/secrets -type f 2>/dev/null"
     )
     for host in site.state.hosts:
-        found = sorted(set(site.sh(host, files).out.split()))
-        seen(host, found)
-        assert found, f"{host}: not even sshd's key was found, so the search is broken"
-        modes = site.sh(host, f"stat -Lc '%a %U %n' {' '.join(found)}", ok=True).out.splitlines()
+        files_with_keys = sorted(set(site.sh(host, files).out.split()))
+        seen(host, files_with_keys)
+        assert files_with_keys, f"{host}: not even sshd's key was found, so the search is broken"
+        modes = site.sh(
+            host, f"stat -Lc '%a %U %n' {' '.join(files_with_keys)}", ok=True
+        ).out.splitlines()
         # A key that some group may read is one that only its service's group can.
         loose = [line for line in modes if int(line.split()[0], 8) & 0o077]
         assert not loose, f"{host}: {loose}"
     for role, expected in (("ca", "/etc/step-ca/secrets/root_ca_key"),
                            ("gateway", "/etc/phoenix/tls/gateway.d"),
                            ("traefik", "/etc/phoenix/tls/traefik.d")):  # fmt: skip
-        found = site.sh(role, files).out.split()
-        assert any(path.startswith(expected) for path in found), f"{expected} not in {found}"
+        files_with_keys = site.sh(role, files).out.split()
+        assert any(path.startswith(expected) for path in files_with_keys), (
+            f"{expected} not in {files_with_keys}"
+        )
 
 
 @pytest.mark.parametrize("name", ["evil.example.com", "*.{domain}", "ca.{domain}", "a.b.{domain}"])
 def test_ca_refuses_names_outside_its_policy(site: SiteLab, name: str) -> None:
     domain = site.site.domain
     directory = f"https://ca.{domain}:9000/acme/acme/directory"
-    wanted = name.format(domain=domain)
+    asked = name.format(domain=domain)
     done = site.sh(
-        "gateway", LEGO.format(root=ROOTS, directory=directory, domain=domain, name=wanted)
+        "gateway", LEGO.format(root=ROOTS, directory=directory, domain=domain, name=asked)
     )
     assert done.code != 0, done.text
     assert "rejectedIdentifier" in done.text, done.text

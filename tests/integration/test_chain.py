@@ -40,8 +40,8 @@ def test_every_service_answers(site: SiteLab) -> None:
 
 def test_internal_names_come_from_the_hypervisor(site: SiteLab, name: str) -> None:
     dns = site.address("hypervisor")
-    found = site.sh("client", f"dig +short @{dns} {name} A", ok=True).out.strip()
-    assert found == site.address("gateway")
+    addresses = site.sh("client", f"dig +short @{dns} {name} A", ok=True).out.strip()
+    assert addresses == site.address("gateway")
     absent = f"dig @{dns} nothing.{site.site.domain} A"
     assert "status: NXDOMAIN" in site.sh("client", absent).out
 
@@ -119,13 +119,13 @@ def test_access_log_is_the_gateway_s_and_holds_no_query(site: SiteLab, name: str
     mark = uuid.uuid4().hex
     answer = site.curl(f"https://{name}/log/{mark}?token=query-{mark}")
     assert answer.status == 200, answer
-    found = f"grep -m 1 /log/{mark} {ACCESS_LOG}"
+    search = f"grep -m 1 /log/{mark} {ACCESS_LOG}"
     tries = round(150 * deadline_factor())
-    wait = f"for i in $(seq {tries}); do {found} && exit; sleep 0.1; done; exit 1"
+    wait = f"for i in $(seq {tries}); do {search} && exit; sleep 0.1; done; exit 1"
     entry = json.loads(site.sh("gateway", wait, ok=True).out)
     seen("the log's entry", entry)
-    told = {key: entry[key] for key in ("client", "host", "method", "path", "protocol", "status")}
-    assert told == {
+    logged = {key: entry[key] for key in ("client", "host", "method", "path", "protocol", "status")}
+    assert logged == {
         "client": site.state.client_address, "host": name, "method": "GET",
         "path": f"/log/{mark}", "protocol": "HTTP/2.0", "status": 200,
     }  # fmt: skip
@@ -219,10 +219,10 @@ def test_no_odd_request_passes_the_gateway(site: SiteLab, name: str) -> None:
     output = site.sh(
         "client", f"python3 /root/gateway_client.py {name} {ROOT_FILE} </root/odd.json", ok=True
     ).out
-    found = dict(zip(cases, json.loads(output), strict=True))
-    assert "unrecognized name" in found.pop("no server name")[0].lower().replace("_", " ")
+    answers = dict(zip(cases, json.loads(output), strict=True))
+    assert "unrecognized name" in answers.pop("no server name")[0].lower().replace("_", " ")
     expected = {what: statuses for what, (_, _, statuses) in cases.items() if statuses}
-    assert found == expected
+    assert answers == expected
     authority = site.curl(f"https://{name}/{mark}", "--http2", "-H", "Host: nothing.example.org")
     assert authority.status == 421, authority
     assert site.sh("gateway", f"grep -c /hidden/{mark} {ACCESS_LOG}").out.strip() == "0"
@@ -255,10 +255,10 @@ def test_metrics_are_served_on_the_guest_where_the_setting_asks(site: SiteLab) -
     run = site.project.run("deploys/traefik.py", data={"traefik_metrics": "True"})
     assert run.returncode == 0, run.explain()
     assert site.serves(site.backends[0]) == ""
-    told = site.sh("traefik", ask.replace("-o /dev/null -w '%{http_code}'", "-f"), ok=True).out
-    assert re.search(r'^traefik_entrypoint_requests_total\{.*entrypoint="websecure"', told, re.M)
-    assert "traefik_service_" not in told
-    assert "traefik_router_" not in told
+    metrics = site.sh("traefik", ask.replace("-o /dev/null -w '%{http_code}'", "-f"), ok=True).out
+    assert re.search(r'^traefik_entrypoint_requests_total\{.*entrypoint="websecure"', metrics, re.M)
+    assert "traefik_service_" not in metrics
+    assert "traefik_router_" not in metrics
 
 
 @pytest.mark.usefixtures("repaired")

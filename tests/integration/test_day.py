@@ -221,8 +221,8 @@ class Day:
 
     def guest(self) -> dict[str, Any] | None:
         """The new VM, as the hypervisor's API has it."""
-        found = {one["vmid"]: one for one in ask(self.site, "/cluster/resources?type=vm")}
-        return found.get(NEW_ID)
+        guests = {guest["vmid"]: guest for guest in ask(self.site, "/cluster/resources?type=vm")}
+        return guests.get(NEW_ID)
 
     # -- machines ----------------------------------------------------------------------------------
 
@@ -328,8 +328,8 @@ def repository(site: SiteLab, root: Path) -> None:
 def put_back(day: Day) -> None:
     """After a walk that stopped on its way."""
     site, project = day.site, day.site.project
-    found = day.root.glob("*/.config/phoenix/secrets.json")
-    stores = sorted(found, key=lambda path: path.stat().st_mtime)
+    files = day.root.glob("*/.config/phoenix/secrets.json")
+    stores = sorted(files, key=lambda path: path.stat().st_mtime)
     newest = json.loads(stores[-1].read_text()) if stores else {}
     (site.settings.directory / "secrets.json").write_text(json.dumps(site.secrets | newest))
     project.phoenix("sync", "--older")
@@ -420,7 +420,7 @@ def it_gets_another_name(day: Day, laptop: Machine) -> None:
 
 def a_docker_host_comes(day: Day, laptop: Machine) -> None:
     declared = laptop.project.json(VMS)
-    (entry,) = [one for one in declared["vms"] if one["name"] == day.first]
+    (entry,) = [guest for guest in declared["vms"] if guest["name"] == day.first]
     more = json.loads(json.dumps(entry)) | {
         "vmid": NEW_ID,
         "name": NEW_HOST,
@@ -549,14 +549,14 @@ def the_service_goes(day: Day, machine: Machine) -> None:
     machine.deploy_wiki_on(None)
     shutil.rmtree(machine.project.path / "stacks" / STACK)
     machine.publish("No wiki any more")
-    told = f"phoenix remove {PROJECT}"
-    assert told in machine.ok("sync")
+    command = f"phoenix remove {PROJECT}"
+    assert command in machine.ok("sync")
     assert day.resolves("handbook") == []
     assert day.running_on(NEW_HOST) == ["running"], "a sync removes nothing"
-    assert told in machine.plans()
+    assert command in machine.plans()
     status = machine("status")
     assert status.returncode == 2, status.stdout
-    assert told in status.stdout
+    assert command in status.stdout
     machine.ok("remove", PROJECT, "-y")
     assert day.running_on(NEW_HOST) == []
     assert day.where_portainer_has_it() == []
@@ -570,12 +570,12 @@ def the_service_goes(day: Day, machine: Machine) -> None:
 
 def the_docker_host_goes(day: Day, machine: Machine) -> None:
     declared = machine.project.json(VMS)
-    declared["vms"] = [one for one in declared["vms"] if one["name"] != NEW_HOST]
+    declared["vms"] = [guest for guest in declared["vms"] if guest["name"] != NEW_HOST]
     machine.project.write_json(VMS, declared)
     machine.publish("One Docker host again")
-    told = f"phoenix remove {NEW_HOST}"
-    assert told in machine.ok("sync")
-    assert told in machine.plans()
+    command = f"phoenix remove {NEW_HOST}"
+    assert command in machine.ok("sync")
+    assert command in machine.plans()
     machine.ok("remove", NEW_HOST, "--destroy", "-y")
     assert day.site.sh(NEW_HOST, "docker ps -aq", ok=True).out == ""
     assert day.environments() == {day.lab.endpoint_name}

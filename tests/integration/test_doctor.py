@@ -26,7 +26,7 @@ DNSMASQ = "/etc/phoenix/dnsmasq.conf"
 QDRANT = "qdrant_service-production"
 
 
-def told(done: subprocess.CompletedProcess[str], expected: int) -> Any:
+def report_of(done: subprocess.CompletedProcess[str], expected: int) -> Any:
     """A command's JSON, if it ended as expected."""
     assert done.returncode == expected, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
     return json.loads(done.stdout)
@@ -37,15 +37,15 @@ def told(done: subprocess.CompletedProcess[str], expected: int) -> Any:
 
 @pytest.fixture(scope="module")
 def status(site: SiteLab) -> Any:
-    report = told(site.project.phoenix("status", "--json"), 0)
+    report = report_of(site.project.phoenix("status", "--json"), 0)
     seen("status of a site that is well", json.dumps(report)[:400])
     return report
 
 
 def test_guests_answer_and_nothing_drifted(site: SiteLab, status: Any) -> None:
-    guests = {one["name"]: one for one in status["guests"]}
-    assert {name: one["address"] for name, one in guests.items()} == site.state.hosts
-    assert {(one["answers"], one["state"], one["drift"]) for one in guests.values()} == {
+    guests = {guest["name"]: guest for guest in status["guests"]}
+    assert {name: guest["address"] for name, guest in guests.items()} == site.state.hosts
+    assert {(guest["answers"], guest["state"], guest["drift"]) for guest in guests.values()} == {
         (True, "ok", 0)
     }
     assert (status["first_cause"], status["drift_unknown"]) == (None, "")
@@ -91,7 +91,7 @@ def test_stacks_are_what_docker_runs(site: SiteLab, status: Any) -> None:
 
 
 def test_doctor_finds_nothing(site: SiteLab) -> None:
-    report = told(site.project.phoenix("doctor", "--json"), 0)
+    report = report_of(site.project.phoenix("doctor", "--json"), 0)
     assert (report["ok"], report["first_cause"], report["other_causes"]) == (True, None, [])
     assert len(report["paths"]) > 20
     assert {hop["state"] for path in report["paths"] for hop in path["hops"]} == {"ok"}
@@ -114,7 +114,7 @@ def test_stack_edited_in_portainer_is_drift_and_nothing_broken(site: SiteLab) ->
 
     edit(f"{original}# by hand\n")
     try:
-        report = told(site.project.phoenix("status", "--json"), 2)
+        report = report_of(site.project.phoenix("status", "--json"), 2)
     finally:
         edit(original)
     assert report["first_cause"] is None
@@ -148,11 +148,13 @@ def expired_certificate(site: SiteLab) -> Iterator[None]:
         site.sh("gateway", f"cat {PAIR}", ok=True).out.encode()
     )
     now = datetime.now(UTC)
-    made = x509.CertificateBuilder(
+    expired = x509.CertificateBuilder(
         issuer.subject, leaf.subject, leaf.public_key(), x509.random_serial_number(),
         now - timedelta(hours=27), now - timedelta(hours=3), list(leaf.extensions),
     ).sign(signer, hashes.SHA256())  # type: ignore[arg-type]  # fmt: skip
-    chain = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in (made, issuer))
+    chain = b"".join(
+        certificate.public_bytes(serialization.Encoding.PEM) for certificate in (expired, issuer)
+    )
     site.put("gateway", "/root/expired.pem", chain)
     site.sh("gateway", f"cat /root/expired.pem >{PAIR}; systemctl reload nginx", ok=True)
     try:
@@ -235,7 +237,7 @@ def test_true_cause_is_named_first(site: SiteLab, name: str) -> None:
     with case.broken(site):
         asked = [["doctor", "--json"], ["status", "--no-drift", "--json"]]
         looks = site.project.looks(*asked[: 2 if name in SHOWN else 1])
-    report, *shown_ones = (told(done, 1) for done in looks)
+    report, *shown_ones = (report_of(done, 1) for done in looks)
     first = report["first_cause"]
     seen(name, json.dumps(first))
     assert (first["layer"], first["host"]) == (case.layer, site.roles.get(case.role, case.role))
@@ -264,7 +266,7 @@ def expired_is_shown(status: Any) -> None:
 
 
 def stack_is_shown(status: Any) -> None:
-    stack = next(one for one in status["stacks"] if one["name"] == QDRANT)
+    stack = next(candidate for candidate in status["stacks"] if candidate["name"] == QDRANT)
     assert (stack["state"], stack["healthy"]) == ("broken", 0), stack
 
 
@@ -281,4 +283,4 @@ SHOWN = {
 
 
 def test_everything_is_back(site: SiteLab) -> None:
-    told(site.project.phoenix("status", "--json"), 0)
+    report_of(site.project.phoenix("status", "--json"), 0)

@@ -16,12 +16,14 @@ CA = "/etc/step-ca"
 
 def permitted(site: SiteLab) -> set[str]:
     """What the CA's root and intermediate both vouch for."""
-    found = []
+    constraints = []
     for name in ("root", "intermediate"):
         text = f"openssl x509 -in {CA}/certs/{name}_ca.crt -noout -ext nameConstraints"
         lines = site.sh("ca", text, ok=True).out.splitlines()
-        found.append({line.strip() for line in lines if line.strip().startswith(("DNS:", "IP:"))})
-    return found[0] & found[1]
+        constraints.append(
+            {line.strip() for line in lines if line.strip().startswith(("DNS:", "IP:"))}
+        )
+    return constraints[0] & constraints[1]
 
 
 def given_to_the_client(site: SiteLab) -> None:
@@ -31,7 +33,7 @@ def given_to_the_client(site: SiteLab) -> None:
     site.sh("client", f"mv {ROOT_FILE}.new {ROOT_FILE}", ok=True)
 
 
-def told(project: Project, *words: str, code: int) -> str:
+def output_of(project: Project, *words: str, code: int) -> str:
     """What the command says, on one line; it must end with this code."""
     done = project.phoenix(*words)
     text = " ".join((done.stdout + done.stderr).split())
@@ -51,7 +53,7 @@ def moved(site: SiteLab, variant: Project) -> Iterator[Project]:
     # After a failed test the hosts may name a CA that is not served: a sync comes first there.
     site.project.phoenix("sync", "-y")
     for words in (("certs", "rotate", "root"), ("sync", "-y")) * 2:
-        told(site.project, *words, code=0)
+        output_of(site.project, *words, code=0)
     given_to_the_client(site)
     assert f"DNS:{NEW}" not in permitted(site)
 
@@ -60,46 +62,46 @@ def moved(site: SiteLab, variant: Project) -> Iterator[Project]:
 def test_a_site_moves_to_another_domain(site: SiteLab, moved: Project) -> None:
     """Bug report 2: DNS changed first, then the CA refused every name, and nothing worked."""
     old = site.site.domain
-    assert told(site.project, "plan", code=0)
-    assert told(moved, "validate", code=0)
+    assert output_of(site.project, "plan", code=0)
+    assert output_of(moved, "validate", code=0)
     for words in (("plan",), ("sync", "-y"), ("sync", "-y", "dns"), ("plan", "nginx")):
-        report = told(moved, *words, code=1)
+        report = output_of(moved, *words, code=1)
         assert f"{NEW} is declared" in report, report
         assert "`phoenix certs rotate root`" in report, report
-    assert told(site.project, "plan", code=0), "nothing was changed"
-    report = told(moved, "certs", "rotate", "intermediate", code=1)
+    assert output_of(site.project, "plan", code=0), "nothing was changed"
+    report = output_of(moved, "certs", "rotate", "intermediate", code=1)
     assert "root vouches for" in report, report
     assert "by `phoenix certs rotate root`" in report, report
 
     with load(site) as requests:
         # Interrupted before the CA signs with the next keys, and dropped.
-        told(moved, "certs", "rotate", "root", "--prepare", code=0)
-        told(moved, "certs", "rotate", "abandon", code=0)
+        output_of(moved, "certs", "rotate", "root", "--prepare", code=0)
+        output_of(moved, "certs", "rotate", "abandon", code=0)
         assert site.sh("ca", f"test -e {CA}/rotation").code != 0
         assert f"DNS:{NEW}" not in permitted(site)
         # Next keys that vouch for too little, as an earlier release made them.
-        told(site.project, "certs", "rotate", "root", "--prepare", code=0)
-        report = told(moved, "certs", "rotate", "root", "--prepare", code=0)
+        output_of(site.project, "certs", "rotate", "root", "--prepare", code=0)
+        report = output_of(moved, "certs", "rotate", "root", "--prepare", code=0)
         assert "made again" in report, report
         given_to_the_client(site)
-        told(moved, "certs", "rotate", "continue", code=0)
+        output_of(moved, "certs", "rotate", "continue", code=0)
         assert {f"DNS:{old}", f"DNS:{NEW}"} <= permitted(site)
-        assert told(site.project, "plan", code=0), "the site is in its old domain still"
+        assert output_of(site.project, "plan", code=0), "the site is in its old domain still"
         seen("answers under the old name", dict(requests.answers()))
         requests.wait_for(51)
         assert requests.failures() == {}
 
-    told(moved, "sync", "-y", code=0)
-    assert told(moved, "plan", code=0)
+    output_of(moved, "sync", "-y", code=0)
+    assert output_of(moved, "plan", code=0)
     for route in site.backends:
         answer = site.curl(f"https://{route.service.name}.{NEW}{route.health_path}")
         assert answer.status == 200, answer
     leftover = site.sh("gateway", f"grep -rl {old} /etc/nginx /etc/phoenix /etc/resolv.conf").out
     assert leftover == "", leftover
-    report = told(site.project, "plan", code=2)
+    report = output_of(site.project, "plan", code=2)
     assert old in report, "the CA vouches for both: the way back is open"
 
-    told(moved, "certs", "rotate", "root", code=0)
+    output_of(moved, "certs", "rotate", "root", code=0)
     assert f"DNS:{old}" not in permitted(site)
-    assert told(moved, "plan", code=0)
-    assert f"{old} is declared" in told(site.project, "plan", code=1)
+    assert output_of(moved, "plan", code=0)
+    assert f"{old} is declared" in output_of(site.project, "plan", code=1)

@@ -269,9 +269,9 @@ def test_a_guard_that_is_gone_or_altered_is_told_and_put_back(
 ) -> None:
     site.sh("ca", f"nft {change}", ok=True)
     assert answering(site, "client", site.address("ca"), {9000}) == {9000}
-    told, doctor, plan = site.project.looks(["status"], ["doctor"], ["plan", "guard"])
-    assert told.returncode != 0
-    assert "the guard does not hold" in " ".join(told.stdout.split()), told.stdout
+    status, doctor, plan = site.project.looks(["status"], ["doctor"], ["plan", "guard"])
+    assert status.returncode != 0
+    assert "the guard does not hold" in " ".join(status.stdout.split()), status.stdout
     assert doctor.returncode != 0
     assert words in " ".join(doctor.stdout.split()), doctor.stdout
     assert words in " ".join(plan.stdout.split()), plan.stdout

@@ -138,8 +138,8 @@ def test_who_reads_the_network_reads_no_request_and_no_secret(site: SiteLab) -> 
     seen("payloads", len(wire.payloads))
     assert wire.holds(plain), "what is in the clear is seen"
     assert not wire.holds(marker)
-    for one, value in site.secrets.items():
-        assert not wire.holds(value), one
+    for secret, value in site.secrets.items():
+        assert not wire.holds(value), secret
     allowed = (b"/.well-known/acme-challenge/", plain.encode())  # http-01 (RFC 8555, 8.3)
     clear = wire.in_the_clear()
     asked = {flow for flow, said in clear.items() if any(word in said for word in allowed)}

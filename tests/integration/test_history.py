@@ -131,15 +131,15 @@ def test_exec_and_logs(site: SiteLab) -> None:
 
 def test_a_kept_plan_is_applied_or_refused(site: SiteLab, variant: Project) -> None:
     """Between plan and sync somebody changes the declaration."""
-    kept: Any = variant.path / "change.json"
+    plan_file: Any = variant.path / "change.json"
     variant.replace("phoenix/components/nginx/nginx.conf.j2", "4096", "4095")
-    assert variant.phoenix("plan", "nginx", "--out", str(kept)).returncode == 2
+    assert variant.phoenix("plan", "nginx", "--out", str(plan_file)).returncode == 2
     variant.replace("phoenix/components/nginx/nginx.conf.j2", "4095", "4094")
-    refused = variant.phoenix("sync", str(kept))
+    refused = variant.phoenix("sync", str(plan_file))
     assert refused.returncode == 1
     assert "4094" in refused.stderr
     variant.replace("phoenix/components/nginx/nginx.conf.j2", "4094", "4095")
-    done = variant.phoenix("sync", str(kept), "--json")
+    done = variant.phoenix("sync", str(plan_file), "--json")
     assert done.returncode == 0, done.stderr
     again = site.project.phoenix("sync", "nginx", "--json")
     assert again.returncode == 0, again.stderr

@@ -56,8 +56,8 @@ def commit(site: SiteLab) -> str:
 def playwright() -> Iterator[Playwright]:
     """One for the module: it keeps an event loop of its own in this thread."""
     browsers.needed()
-    with sync_playwright() as found:
-        yield found
+    with sync_playwright() as playwright:
+        yield playwright
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,8 @@ def browser(
 ) -> Iterator[Browser]:
     root = site.sh("client", f"cat {ROOT_FILE}", ok=True).out
     folder = tmp_path_factory.mktemp("chromium") / "home"
-    with browsers.chromium(playwright, folder, site.address("hypervisor"), root) as found:
-        yield found
+    with browsers.chromium(playwright, folder, site.address("hypervisor"), root) as browser:
+        yield browser
 
 
 def test_every_answer_forbids_what_the_page_does_not_need(site: SiteLab, url: str) -> None:
@@ -180,8 +180,8 @@ def test_page_that_nobody_renews_says_that_it_is_old(
         assert page.locator(".old").is_visible()
         assert "phoenix status" in page.locator(".old").inner_text()
         colours = {
-            page.locator(one).first.evaluate("one => getComputedStyle(one).color")
-            for one in (".verdict .mark", ".cards .state")
+            page.locator(selector).first.evaluate("one => getComputedStyle(one).color")
+            for selector in (".verdict .mark", ".cards .state")
         }
         assert len(colours) == 1, "one state is told as well"
         page.screenshot(path=SCREENSHOTS / "home-old.png")

@@ -71,7 +71,7 @@ def impostor(site: SiteLab, make_pair: Callable[[SiteLab], None]) -> Iterator[No
         site.sh("traefik", "systemctl start traefik.service", ok=True)
         # Traefik listens before it has its routes.
         end = time.monotonic() + 30 * deadline_factor()
-        while answers := [found for route in site.backends if (found := site.serves(route))]:
+        while answers := [answer for route in site.backends if (answer := site.serves(route))]:
             assert time.monotonic() < end, answers
             time.sleep(0.2)
 

@@ -38,7 +38,7 @@ def pins(state: LabState) -> str:
 
 
 @pytest.fixture
-def made(
+def new_site(
     tmp_path: Path, project: Project, environment: dict[str, str]
 ) -> Iterator[tuple[SiteLab, Path]]:
     """What init makes, the hosts that it declares as containers, and an operator's own machine."""
@@ -81,8 +81,10 @@ def phoenix(project: Project, folder: Path, verb: str, *words: str, code: int) -
 
 
 @pytest.mark.timeout(900)
-def test_a_site_that_init_made_converges_to_a_verified_request(made: tuple[SiteLab, Path]) -> None:
-    lab, folder = made
+def test_a_site_that_init_made_converges_to_a_verified_request(
+    new_site: tuple[SiteLab, Path],
+) -> None:
+    lab, folder = new_site
     project = lab.project
     phoenix(project, folder, "validate", "--strict", code=0)
     first = json.loads(phoenix(project, folder, "sync", "-y", "--json", code=0))

@@ -123,9 +123,9 @@ def attacker(site: SiteLab) -> Iterator[Attacker]:
             "/", pack({"root/attacker.py": (PROGRAM.encode(), 0o644), ROOT_FILE: (root, 0o644)})
         )
         container.start()
-        found = Attacker(site, address, "")
-        mac = found.sh("cat /sys/class/net/eth0/address", ok=True).strip()
-        yield replace(found, mac=mac)
+        attacker = Attacker(site, address, "")
+        mac = attacker.sh("cat /sys/class/net/eth0/address", ok=True).strip()
+        yield replace(attacker, mac=mac)
     finally:
         container.remove(force=True, v=True)
 
@@ -187,21 +187,21 @@ def test_without_the_proof_he_would_get_it(attacker: Attacker) -> None:
         key = "openssl x509 -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum"
         digest = attacker.sh(f"cat /root/lego/certificates/*[!r].crt | {key}", ok=True).split()[0]
         site.sh("gateway", f'echo "$(date +%s) {digest}" >>{KEYS}', ok=True)
-    told = f"{gateway_names(site.site)[0]} to a key that"
-    assert told not in " ".join(site.project.phoenix("doctor").stdout.split())
+    warning = f"{gateway_names(site.site)[0]} to a key that"
+    assert warning not in " ".join(site.project.phoenix("doctor").stdout.split())
 
 
 def assert_told(site: SiteLab) -> None:
     """By status, doctor and the start page: a certificate went to somebody else."""
     name = gateway_names(site.site)[0]
-    told = f"{name} to a key that {site.roles['gateway']} never made"
+    warning = f"{name} to a key that {site.roles['gateway']} never made"
     for done in site.project.looks(["status"], ["doctor"]):
         shown = " ".join(done.stdout.split())
         seen("shown", shown)
-        assert f"warning: certificate on {site.roles['ca']}: what it has issued: {told}" in shown
+        assert f"warning: certificate on {site.roles['ca']}: what it has issued: {warning}" in shown
     run = site.project.run("deploys/verify.py")
     assert run.returncode == 0, run.explain()
-    assert told in run.output, run.explain()
+    assert warning in run.output, run.explain()
     page = site.curl(f"https://home.{site.site.domain}/home.json").body
     assert {"host": site.roles["ca"], "hop": "what it has issued"} in json.loads(page)["warnings"]
 
@@ -245,16 +245,16 @@ cat certificates/*[!r].crt 2>/dev/null || true
     ids=["email", "URI", "IP"],
 )
 def test_the_proof_of_its_names_brings_no_name_of_another_kind(site: SiteLab, more: str) -> None:
-    wanted = more.format(domain=site.site.domain, gateway=site.address("gateway"))
-    output = site.sh("traefik", OWN.format(more=f",{wanted}", extensions="")).text
+    names = more.format(domain=site.site.domain, gateway=site.address("gateway"))
+    output = site.sh("traefik", OWN.format(more=f",{names}", extensions="")).text
     assert "BEGIN CERTIFICATE" not in output, output
     assert "urn:ietf:params:acme:error:badCSR" in output, output
 
 
 def test_no_guest_gets_a_certificate_that_signs_others(site: SiteLab) -> None:
     asked = "-addext basicConstraints=critical,CA:TRUE -addext keyUsage=keyCertSign"
-    given = site.sh("traefik", OWN.format(more="", extensions=asked), ok=True).out
-    site.put("client", "/root/given.pem", given)
+    certificate = site.sh("traefik", OWN.format(more="", extensions=asked), ok=True).out
+    site.put("client", "/root/given.pem", certificate)
     look = "openssl x509 -in /root/given.pem -noout -text"
     text = site.sh("client", look, ok=True).out
     assert "DNS:" in text, text

@@ -35,13 +35,13 @@ GUEST_SIDE = (
 
 def with_another_route(project: Project) -> Project:
     """The same site with one stack more: a DNS record, a route, a server name and a SAN."""
-    found = project.variant("another-route")
+    variant = project.variant("another-route")
     file = "inventories/phoenix_vm_configs.json"
-    declared = found.json(file)
+    declared = variant.json(file)
     vm = next(vm for vm in declared["vms"] if vm["name"] == "drphoenix")
     vm["docker_stacks"].append({"name": "qdrant_service", "environment": "testing"})
-    found.write_json(file, declared)
-    return found
+    variant.write_json(file, declared)
+    return variant
 
 
 @pytest.mark.timeout(120 + 30 * KILLS)

@@ -92,16 +92,16 @@ class Lab:
 
 def on_the_other_host(project: Project, name: str) -> Project:
     """The same site with the stack declared on Portainer's own guest."""
-    found = project.variant(name)
+    variant = project.variant(name)
     file = "inventories/phoenix_vm_configs.json"
-    declared = found.json(file)
+    declared = variant.json(file)
     guests = {guest["name"]: guest for guest in declared["vms"]}
     stacks = guests["drphoenix"]["docker_stacks"]
     (entry,) = [stack for stack in stacks if stack["name"] == "qdrant_service"]
     stacks.remove(entry)
     guests["Portainer"]["docker_stacks"] = [entry]
-    found.write_json(file, declared)
-    return found
+    variant.write_json(file, declared)
+    return variant
 
 
 @pytest.fixture(scope="module")

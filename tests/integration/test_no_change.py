@@ -40,13 +40,13 @@ def second(site: SiteLab) -> tuple[Run, dict[str, int], dict[str, object], dict[
 
 def services(site: SiteLab) -> dict[str, object]:
     """Every service and timer of Phoenix, sshd and nginx's workers, as they run now."""
-    found: dict[str, object] = {role: site.unit(role) for role in UNITS}
-    found["workers"] = site.workers()
+    running: dict[str, object] = {role: site.unit(role) for role in UNITS}
+    running["workers"] = site.workers()
     for host in site.state.hosts:
-        found[host] = site.units_of(host, ["ssh.service"])
-    found["home"] = site.units_of("traefik", ["phoenix-home.service"])
-    found["acme"] = site.units_of("gateway", ["phoenix-acme@gateway.timer"])
-    return found
+        running[host] = site.units_of(host, ["ssh.service"])
+    running["home"] = site.units_of("traefik", ["phoenix-home.service"])
+    running["acme"] = site.units_of("gateway", ["phoenix-acme@gateway.timer"])
+    return running
 
 
 Second = tuple[Run, dict[str, int], dict[str, object], dict[str, object]]

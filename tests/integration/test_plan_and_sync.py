@@ -20,7 +20,7 @@ from tests.integration.project import Project, deadline_factor
 from tests.integration.site_lab import SiteLab, seen
 
 
-def told(done: subprocess.CompletedProcess[str]) -> Any:
+def report_of(done: subprocess.CompletedProcess[str]) -> Any:
     """A command's JSON."""
     assert done.stdout, f"exit {done.returncode}, no output:\n{done.stderr}"
     return json.loads(done.stdout)
@@ -38,7 +38,7 @@ def plan_of_nothing(fresh_plan: FreshPlan | None, site: SiteLab) -> FreshPlan:
 
 def test_a_fresh_site_has_everything_to_do(plan_of_nothing: FreshPlan, site: SiteLab) -> None:
     done = plan_of_nothing.done
-    plan = told(done)
+    plan = report_of(done)
     seen("fresh plan", f"exit {done.returncode}, {len(plan['changes'])} steps")
     assert done.returncode == 2, done.stderr
     assert plan["first_cause"] is None
@@ -49,7 +49,7 @@ def test_a_fresh_site_has_everything_to_do(plan_of_nothing: FreshPlan, site: Sit
 
 
 def test_it_says_what_only_the_run_can_know(plan_of_nothing: FreshPlan) -> None:
-    plan = told(plan_of_nothing.done)
+    plan = report_of(plan_of_nothing.done)
     unknown = {change["component"]: change["unknown"] for change in plan["changes"]
                if change["unknown"]}  # fmt: skip
     assert "the CA does not exist yet" in unknown["trust"], unknown
@@ -68,15 +68,15 @@ def test_a_plan_touches_nothing(plan_of_nothing: FreshPlan) -> None:
 
 def test_nothing_to_do_after_a_sync(site: SiteLab) -> None:
     done = site.project.phoenix("sync", "all", "--json")
-    summary = told(done)
+    summary = report_of(done)
     assert done.returncode == 0, done.stderr
     assert (summary["ok"], summary["verified"]) == (True, True)
     changed = [step for host in summary["hosts"] for step in host["changed"]]
     assert [step for step in changed if "start page" not in step] == [], summary
     assert len(summary["hosts"]) == len(site.state.hosts), summary
     plan = site.project.phoenix("plan", "--json")
-    assert (plan.returncode, told(plan)["changes"]) == (0, []), plan.stdout
-    assert set(told(plan)["looked_at"]) == set(site.state.hosts)
+    assert (plan.returncode, report_of(plan)["changes"]) == (0, []), plan.stdout
+    assert set(report_of(plan)["looked_at"]) == set(site.state.hosts)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_change_by_hand_is_shown_and_repaired(site: SiteLab, by_hand: str) -> 
 
 def test_a_stack_with_what_its_services_need(site: SiteLab) -> None:
     """Portainer takes part since it proves its hold on the stack; nothing else is left out."""
-    summary = told(site.project.phoenix("sync", "stack:qdrant_service", "--json"))
+    summary = report_of(site.project.phoenix("sync", "stack:qdrant_service", "--json"))
     roles = ("hypervisor", "gateway", "traefik")
     carrying = {"drphoenix", "portainer", *(site.roles[role] for role in roles)}
     outcomes = {host["host"]: host["outcome"] for host in summary["hosts"]}
@@ -132,7 +132,7 @@ def test_the_checkers_words_are_the_first_cause(site: SiteLab, variant: Project)
         "phoenix/components/nginx/nginx.conf.j2", "    sendfile on;", "    sendfile maybe;"
     )
     done = variant.phoenix("sync", "nginx", "--json")
-    summary = told(done)
+    summary = report_of(done)
     assert (done.returncode, summary["ok"]) == (1, False), done.stderr
     cause = summary["first_cause"]
     assert cause["host"] == site.roles["gateway"]
@@ -152,7 +152,7 @@ def silent(site: SiteLab, request: pytest.FixtureRequest) -> Iterator[str]:
 def test_a_guest_that_does_not_answer_is_the_first_cause(site: SiteLab, silent: str) -> None:
     for words in (["plan", "traefik", "dns"], ["sync", "traefik", "dns"]):
         done = site.project.phoenix(*words, "--json")
-        report = told(done)
+        report = report_of(done)
         assert done.returncode == 1, done.stderr
         assert (report["first_cause"]["host"], report["first_cause"]["step"]) == (silent, "connect")
     others = {host["host"]: host["outcome"] for host in report["hosts"]}
@@ -168,16 +168,16 @@ def test_a_silent_guest_is_no_failure_of_what_does_not_concern_it(
     # The hypervisor keeps the history and is a client; the CA tells for which names it can vouch.
     proving = sorted([gateway, site.roles["hypervisor"]])
     looked_at = sorted([*proving, site.roles["ca"]])
-    assert (plan.returncode, told(plan)["looked_at"]) == (0, looked_at), plan.stdout
+    assert (plan.returncode, report_of(plan)["looked_at"]) == (0, looked_at), plan.stdout
     done = site.project.phoenix("sync", "nginx", "--json")
     assert done.returncode == 0, done.stderr
-    assert sorted(host["host"] for host in told(done)["hosts"]) == proving
-    assert told(done)["verified"]
+    assert sorted(host["host"] for host in report_of(done)["hosts"]) == proving
+    assert report_of(done)["verified"]
 
 
 def test_a_service_alone(site: SiteLab) -> None:
     url = "https://qdrant.internal.thinkheads.ai/healthz"
-    summary = told(site.project.phoenix("sync", url, "--json"))
+    summary = report_of(site.project.phoenix("sync", url, "--json"))
     roles = ("hypervisor", "gateway", "traefik")
     carrying = {"drphoenix", *(site.roles[role] for role in roles)}
     assert {host["host"] for host in summary["hosts"]} == carrying, summary
@@ -191,15 +191,17 @@ def test_a_service_alone(site: SiteLab) -> None:
 def test_a_silent_ca_is_the_first_cause_and_hosts_keep_the_root_they_have(
     site: SiteLab, silent: str
 ) -> None:
-    plan = told(site.project.phoenix("plan", "trust", "--json"))
+    plan = report_of(site.project.phoenix("plan", "trust", "--json"))
     assert plan["first_cause"]["host"] == silent, plan
     done = site.project.phoenix("sync", "trust", "--json")
-    summary = told(done)
+    summary = report_of(done)
     assert done.returncode == 1, done.stderr
     assert summary["first_cause"]["host"] == silent
     assert {failure["host"] for failure in summary["failures"]} <= {silent}, summary
-    kept = {host["host"]: host["outcome"] for host in summary["hosts"] if host["host"] != silent}
-    assert kept == dict.fromkeys(set(site.state.hosts) - {silent}, "unchanged"), summary
+    outcomes = {
+        host["host"]: host["outcome"] for host in summary["hosts"] if host["host"] != silent
+    }
+    assert outcomes == dict.fromkeys(set(site.state.hosts) - {silent}, "unchanged"), summary
 
 
 # -- one run at a time -----------------------------------------------------------------------------
@@ -290,9 +292,9 @@ class Intruder:
 
 @pytest.fixture
 def intruder(site: SiteLab) -> Iterator[Intruder]:
-    made = Intruder(site)
-    yield made
-    made.end()
+    intruder = Intruder(site)
+    yield intruder
+    intruder.end()
 
 
 def test_nobody_comes_in_between_the_calls_of_one_command(

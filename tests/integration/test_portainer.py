@@ -49,14 +49,14 @@ def test_login_through_the_gateway(lab_: PortainerLab) -> None:
 
 def test_console_through_the_whole_chain(lab_: PortainerLab) -> None:
     """Client, Nginx, Traefik, server, agent, Docker: a command typed into the app's container."""
-    site, container = lab_.site, lab_.one(lab_.app)
+    site, container = lab_.site, lab_.container_of(lab_.app)
     number = lab_.endpoint()["Id"]
-    made, answer = lab_.api(
+    status, answer = lab_.api(
         "POST", f"/endpoints/{number}/docker/containers/{container.id}/exec",
         {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Tty": True,
          "Cmd": ["sh"]},
     )  # fmt: skip
-    assert made == 201, answer
+    assert status == 201, answer
     _, login = lab_.login(site.secrets["portainer_admin_password"])
     path = f"/api/websocket/exec?endpointId={number}&id={answer['Id']}&token={login['jwt']}"
     site.put("client", PATH, path, 0o600)

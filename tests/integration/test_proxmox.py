@@ -23,10 +23,10 @@ def ask(site: SiteLab, path: str) -> Any:
 
 
 def test_guests_are_there_as_declared(site: SiteLab) -> None:
-    found = {one["vmid"]: one for one in ask(site, "/cluster/resources?type=vm")}
-    assert {host.vmid for host in site.site.guests} <= set(found), found
+    guests = {guest["vmid"]: guest for guest in ask(site, "/cluster/resources?type=vm")}
+    assert {host.vmid for host in site.site.guests} <= set(guests), guests
     for host in site.site.guests:
-        guest = found[host.vmid]
+        guest = guests[host.vmid]
         assert guest["status"] == "running", guest
         kind = "lxc" if host.kind == "lxc" else "qemu"
         config = ask(site, f"/nodes/{guest['node']}/{kind}/{host.vmid}/config")
@@ -46,7 +46,7 @@ def test_one_change_touches_one_guest(site: SiteLab, variant: Project) -> None:
     assert [name for name, _ in run.changes] == ["Proxmox: VM 1002 (drphoenix)"], run.explain()
     node = site.site.hypervisor.name
     # A running VM takes other memory at its next start; until then it is pending.
-    pending = {one["key"]: one for one in ask(site, f"/nodes/{node}/qemu/1002/pending")}
+    pending = {change["key"]: change for change in ask(site, f"/nodes/{node}/qemu/1002/pending")}
     memory = pending["memory"]
     assert int(memory.get("pending", memory["value"])) == entry["memory_mb"], memory
     again = variant.run("deploys/proxmox.py")

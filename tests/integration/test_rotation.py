@@ -27,17 +27,17 @@ def rotate(site: SiteLab, asked: str, *options: str) -> Run:
 def holders(site: SiteLab) -> dict[str, str]:
     """Every port that serves a certificate of the CA, ADDRESS:PORT, and its server name."""
     domain, fqdn = site.site.domain, f"{{}}.host.{site.site.domain}"
-    found = {
+    names = {
         f"{site.address('ca')}:9000": f"ca.{domain}",
         f"{site.address('traefik')}:443": fqdn.format(site.roles["traefik"]),
         f"{site.address('gateway')}:443": site.backends[0].fqdn,
     }
     for agent in (control_plane.agent(site.site, host) for host in site.site.agents):
-        found[f"{agent.owner.address}:{agent.port}"] = agent.owner.fqdn
+        names[f"{agent.owner.address}:{agent.port}"] = agent.owner.fqdn
     for route in site.backends:
         service = route.service
-        found[f"{service.owner.address}:{service.port}"] = service.server_name
-    return found
+        names[f"{service.owner.address}:{service.port}"] = service.server_name
+    return names
 
 
 def not_serving(site: SiteLab, root: str) -> dict[str, str]:
@@ -59,11 +59,11 @@ def trusted(site: SiteLab, host: str) -> tuple[set[str], set[str]]:
         " openssl x509 -in $f -noout -fingerprint -sha256 -subject 2>/dev/null | tr '\\n' ' ';"
         " echo; done | grep ThinkHeads; rm -f /tmp/rot.*"
     )
-    found = []
+    fingerprints = []
     for file in ("/etc/ssl/certs/ca-certificates.crt", "/etc/phoenix/roots.pem"):
         lines = site.sh(host, each.format(file)).out.splitlines()
-        found.append({line.split()[1].partition("=")[2] for line in lines})
-    return found[0], found[1]
+        fingerprints.append({line.split()[1].partition("=")[2] for line in lines})
+    return fingerprints[0], fingerprints[1]
 
 
 def fingerprint(site: SiteLab, file: str) -> str:
@@ -183,19 +183,26 @@ def test_list_is_what_is_served(site: SiteLab) -> None:
     done = site.project.phoenix("certs", "list", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     listed = json.loads(done.stdout)["certificates"]
-    places = [f"{one['address']}:{one['port']}" for one in listed]
+    places = [f"{certificate['address']}:{certificate['port']}" for certificate in listed]
     assert set(places) >= set(holders(site)), listed
-    for place, one in zip(places, listed, strict=True):
+    for place, certificate in zip(places, listed, strict=True):
         name = holders(site)[place]
         served = site.leaf(place, name, "-serial", "-enddate", "-dateopt", "iso_8601")
         number = served.partition("serial=")[2].split()[0]
-        assert int(one["serial"], 16) == int(number, 16), (one, served)
-        assert one["not_after"].replace("T", " ").rstrip("Z") in served, (one, served)
+        assert int(certificate["serial"], 16) == int(number, 16), (certificate, served)
+        assert certificate["not_after"].replace("T", " ").rstrip("Z") in served, (
+            certificate,
+            served,
+        )
     site.sh("traefik", "systemctl stop traefik", ok=True)
     try:
         broken = site.project.phoenix("certs", "list", "--json")
     finally:
         site.sh("traefik", "systemctl start traefik", ok=True)
     assert broken.returncode == 1, broken.stdout
-    (faulty,) = [one for one in json.loads(broken.stdout)["certificates"] if one["state"] != "ok"]
+    (faulty,) = [
+        certificate
+        for certificate in json.loads(broken.stdout)["certificates"]
+        if certificate["state"] != "ok"
+    ]
     assert faulty["holder"] == site.roles["traefik"], faulty

@@ -82,20 +82,20 @@ def scan_tls(
 def is_sound(result: dict[str, Any], what: str) -> None:
     """Nothing that sslyze calls a weakness, besides the profile that it has compared."""
 
-    def found(scan: str) -> Any:
+    def result_of(scan: str) -> Any:
         assert result[scan]["status"] == "COMPLETED", (what, scan, result[scan])
         return result[scan]["result"]
 
     for old in ("ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1"):
-        assert found(f"{old}_cipher_suites")["accepted_cipher_suites"] == [], (what, old)
-    assert found("tls_1_3_cipher_suites")["accepted_cipher_suites"], what
-    assert not found("heartbleed")["is_vulnerable_to_heartbleed"], what
-    assert not found("openssl_ccs_injection")["is_vulnerable_to_ccs_injection"], what
-    assert found("robot")["robot_result"].startswith("NOT_VULNERABLE"), what
-    assert not found("tls_compression")["supports_compression"], what
-    renegotiation = found("session_renegotiation")
+        assert result_of(f"{old}_cipher_suites")["accepted_cipher_suites"] == [], (what, old)
+    assert result_of("tls_1_3_cipher_suites")["accepted_cipher_suites"], what
+    assert not result_of("heartbleed")["is_vulnerable_to_heartbleed"], what
+    assert not result_of("openssl_ccs_injection")["is_vulnerable_to_ccs_injection"], what
+    assert result_of("robot")["robot_result"].startswith("NOT_VULNERABLE"), what
+    assert not result_of("tls_compression")["supports_compression"], what
+    renegotiation = result_of("session_renegotiation")
     assert not renegotiation["is_vulnerable_to_client_renegotiation_dos"], what
-    for deployment in found("certificate_info")["certificate_deployments"]:
+    for deployment in result_of("certificate_info")["certificate_deployments"]:
         assert deployment["received_chain_has_valid_order"], what
         assert any(validation["was_validation_successful"]
                    for validation in deployment["path_validation_results"]), what  # fmt: skip
@@ -136,11 +136,11 @@ def test_ssh_of_every_host_has_no_finding_that_is_not_explained(
         audit = json.loads(said)
         kinds = {kind: audit[kind] for kind in ("kex", "key", "enc", "mac")}
         assert all(kinds.values()), (host, audit)
-        found = {
+        weaknesses = {
             algorithm["algorithm"]: algorithm["notes"]
             for algorithms in kinds.values()
             for algorithm in algorithms
             if algorithm["notes"].get("fail") or algorithm["notes"].get("warn")
         }
-        assert not found.keys() - explained, (host, found)
+        assert not weaknesses.keys() - explained, (host, weaknesses)
         assert audit["cves"] == [], (host, audit["cves"])

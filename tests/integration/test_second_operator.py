@@ -58,11 +58,11 @@ def test_machine_without_the_secrets_is_refused_until_it_has_them(
     handed = site.project.phoenix("secrets", "export", "--to", public, "--out", str(file))
     assert handed.returncode == 0, handed.stderr
     words = ("secrets", "import", str(file), "--identity", str(key))
-    taken = project.phoenix(*words)
-    assert taken.returncode == 0, taken.stderr
+    imported = project.phoenix(*words)
+    assert imported.returncode == 0, imported.stderr
     for name in HELD:
         assert json.loads(store.read_text())[name] == site.secrets[name]
-        assert site.secrets[name] not in handed.stdout + taken.stdout + file.read_text()
+        assert site.secrets[name] not in handed.stdout + imported.stdout + file.read_text()
     plan = project.phoenix("plan", "--json")
     assert (plan.returncode, json.loads(plan.stdout)["changes"]) == (0, []), plan.stdout
 
@@ -116,8 +116,8 @@ def test_a_machine_that_was_away_while_a_secret_was_rotated(
     runs = json.loads(site.project.phoenix("history", "--json").stdout)["runs"]
     assert runs[-1]["end"]["result"] == "refused", runs[-1]
     assert DASHBOARD_PASSWORD in runs[-1]["end"]["reason"], runs[-1]
-    kept = site.sh("hypervisor", "stat -c %a /var/lib/phoenix/secrets.json", ok=True).out.strip()
-    assert kept == "600"
+    mode = site.sh("hypervisor", "stat -c %a /var/lib/phoenix/secrets.json", ok=True).out.strip()
+    assert mode == "600"
     text = site.sh("hypervisor", "cat /var/lib/phoenix/secrets.json", ok=True).out
     assert newer not in text
     assert former not in text
@@ -126,7 +126,7 @@ def test_a_machine_that_was_away_while_a_secret_was_rotated(
     public = age.make_key(key)
     handed = site.project.phoenix("secrets", "export", "--to", public, "--out", str(file))
     assert handed.returncode == 0, handed.stderr
-    taken = project.phoenix("secrets", "import", str(file), "--identity", str(key), "--replace")
-    assert taken.returncode == 0, taken.stderr
+    imported = project.phoenix("secrets", "import", str(file), "--identity", str(key), "--replace")
+    assert imported.returncode == 0, imported.stderr
     plan = project.phoenix("plan", "--json")
     assert (plan.returncode, json.loads(plan.stdout)["changes"]) == (0, []), plan.stdout

@@ -125,8 +125,8 @@ def test_password_of_a_fresh_ca_leaks_nowhere(site: SiteLab, variant: Project) -
                 environment={"PHOENIX_SECRET_STEP_CA_PASSWORD": planted},
             )  # fmt: skip
         assert run.returncode == 0, run.explain()
-        kept = site.sh("ca", f"cat {directory}/secrets/password", ok=True).out.strip()
-        assert kept == planted, "the planted password was not used, so this test proves nothing"
+        password = site.sh("ca", f"cat {directory}/secrets/password", ok=True).out.strip()
+        assert password == planted, "the planted password was not used, so this test proves nothing"
         key = f"openssl pkey -in {directory}/secrets/intermediate_ca_key -noout -passin file:"
         site.sh("ca", f"{key}{directory}/secrets/password", ok=True)
     finally:

@@ -92,8 +92,14 @@ def services(site: SiteLab, fingerprint: str) -> Iterator[Project]:
     """The site with further services, converged; afterwards a whole run without them succeeds."""
     for name, text in (("echo", ECHO), ("rpc", RPC)):
         site.put("ca", f"/root/test-{name}.py", text)
-    made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9"
-    site.sh("ca", f"{made} -keyout /root/own.key -out /root/own.pem -subj /CN=its-own", ok=True)
+    command_of_openssl = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9"
+    )
+    site.sh(
+        "ca",
+        f"{command_of_openssl} -keyout /root/own.key -out /root/own.pem -subj /CN=its-own",
+        ok=True,
+    )
     for name, command in PROGRAMS.items():
         site.sh("ca", f"systemd-run --unit=test-{name} {command}", ok=True)
     project = site.project.variant("services")
@@ -255,9 +261,9 @@ def test_tls_is_passed_on_to_its_own_certificate(site: SiteLab) -> None:
 
 def test_the_plan_and_the_files_have_no_password(site: SiteLab, services: Project) -> None:
     password = site.secrets["app_anna"]
-    told = services.phoenix("plan")
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert password not in told.stdout + told.stderr
+    plan = services.phoenix("plan")
+    assert plan.returncode == 0, plan.stdout + plan.stderr
+    assert password not in plan.stdout + plan.stderr
     users = site.sh("traefik", "cat /etc/traefik/users/locked.users", ok=True).out
     assert re.fullmatch(r"anna:\$2b\$10\$\S{53}\n", users), users
     mode = site.sh("traefik", "stat -Lc '%a %G' /etc/traefik/users/locked.users", ok=True).out

@@ -77,13 +77,13 @@ def test_version_that_does_not_come_up(
     lab_: PortainerLab, variant: Project, behaviour: str, reason: str
 ) -> None:
     """Replaced for as long as it takes to see that it fails; then the old version serves again."""
-    other, before = lab_.containers(lab_.qdrant), lab_.one(lab_.app)
+    other, before = lab_.containers(lab_.qdrant), lab_.container_of(lab_.app)
     command = f'    command: ["sh", "-c", "echo {LAST_WORDS} >&2; {behaviour}"]\n'
     variant.replace(COMPOSE, "    init: true\n", f"    init: true\n{command}")
     variant.replace(COMPOSE, SLOW, QUICK)
-    given = "                env=prepared.variables,\n"
+    argument = "                env=prepared.variables,\n"
     if behaviour == "exit 7":  # Docker starts it again and again: only a deadline ends that
-        variant.replace(STACKS, given, f"{given}                seconds=15,\n")
+        variant.replace(STACKS, argument, f"{argument}                seconds=15,\n")
     run = variant.run(STACKS)
     name = f"{lab_.app}-thinkheads_ai_app-1"
     refused(
@@ -91,7 +91,7 @@ def test_version_that_does_not_come_up(
         "The previous version has been restored and runs",
     )  # fmt: skip
     assert lab_.site.secrets["thinkheads_ai_app_database_pass"] not in run.output
-    assert lab_.one(lab_.app).image == before.image
+    assert lab_.container_of(lab_.app).image == before.image
     assert lab_.stack_file(lab_.app) == (lab_.site.project.path / COMPOSE).read_text()
     assert lab_.containers(lab_.qdrant) == other, "another stack was touched"
     lab_.assert_serving()
@@ -102,17 +102,17 @@ def test_version_that_does_not_come_up(
 
 def test_unhealthy_container_is_named_and_repaired(lab_: PortainerLab) -> None:
     """It hangs (SIGSTOP): verify names it, a run restarts it."""
-    container = lab_.one(lab_.app)
+    container = lab_.container_of(lab_.app)
     stop = f"docker exec {container.name} sh -c 'kill -STOP $(pgrep -f [l]ab.standin)'"
     lab_.site.sh(lab_.agent, stop, ok=True)
-    lab_.eventually("it is unhealthy", lambda: lab_.one(lab_.app).health == "unhealthy")
+    lab_.eventually("it is unhealthy", lambda: lab_.container_of(lab_.app).health == "unhealthy")
     verify = lab_.site.project.run("deploys/verify.py")
     first = f"first cause: service: containers of {lab_.app}: {container.name} running"
     refused(verify, first, "(unhealthy)")
     run = lab_.site.project.run(STACKS)
     assert run.returncode == 0, run.explain()
     assert [name for name, _ in run.changes if lab_.app in name], run.explain()
-    restarted = lab_.one(lab_.app)
+    restarted = lab_.container_of(lab_.app)
     assert restarted.health == "healthy"
     assert restarted.started != container.started
     lab_.assert_serving()

@@ -118,9 +118,9 @@ def lab_(site: SiteLab) -> Iterator[PortainerLab]:
 
 def impatient(project: Project) -> None:
     """What never comes up is waited for some seconds, and not for five minutes."""
-    given = "                env=prepared.variables,\n"
+    argument = "                env=prepared.variables,\n"
     seconds = min(30, round(10 * deadline_factor()))
-    project.replace(STACKS, given, f"{given}                seconds={seconds},\n")
+    project.replace(STACKS, argument, f"{argument}                seconds={seconds},\n")
 
 
 def inside(lab: PortainerLab, host: str) -> dict[str, str]:
@@ -134,7 +134,10 @@ def inside(lab: PortainerLab, host: str) -> dict[str, str]:
 
 
 def states(lab: PortainerLab, host: str) -> dict[str, tuple[str, str]]:
-    return {name: (one.id, one.started) for name, one in lab.containers(PROJECT, host).items()}
+    return {
+        name: (container.id, container.started)
+        for name, container in lab.containers(PROJECT, host).items()
+    }
 
 
 def ok(run: Run) -> Run:
@@ -225,8 +228,11 @@ def test_stack_on_portainers_own_guest(lab_: PortainerLab, variant: Project) -> 
 def test_stack_on_a_host_without_an_agent(lab_: PortainerLab, variant: Project) -> None:
     """By the host's own compose; what Portainer deployed there before is taken over as it is."""
     probe(lab_, variant)
-    taken_over = {lab_.qdrant: lab_.one(lab_.qdrant), lab_.app: lab_.one(lab_.app)}
-    declared = next(one for one in variant.json(VM)["vms"] if one["vmid"] == 1002)
+    taken_over = {
+        lab_.qdrant: lab_.container_of(lab_.qdrant),
+        lab_.app: lab_.container_of(lab_.app),
+    }
+    declared = next(guest for guest in variant.json(VM)["vms"] if guest["vmid"] == 1002)
     edit_guest(
         variant, 1002, docker_stacks=[*declared["docker_stacks"], "probe"], portainer_role=None,
         portainer_environment_name=None, portainer_agent_hostname=None,
@@ -235,8 +241,8 @@ def test_stack_on_a_host_without_an_agent(lab_: PortainerLab, variant: Project) 
     run = ok(variant.run(STACKS))
     assert f"Stack {PROJECT}" in stack_changes(run), run.explain()
     assert lab_.get("/stacks") == rows, "Portainer was told of it"
-    for project, one in taken_over.items():
-        assert lab_.one(project).name == one.name
+    for project, before in taken_over.items():
+        assert lab_.container_of(project).name == before.name
     lab_.assert_serving()
     modes = lab_.site.sh(lab_.agent, f"find {FILES} -printf '%m %u %y\\n' | sort -u", ok=True)
     assert set(modes.out.splitlines()) == {"600 root f", "700 root d"}

@@ -89,9 +89,9 @@ def test_changed_secret_changes_that_stack_alone_and_leaks_nowhere(lab_: Portain
     assert changed(run) == [f"Stack {lab_.app}"]
     after = lab_.running()
     assert {**after, lab_.app: before[lab_.app]} == before, "another one was touched"
-    inside = site.sh(lab_.agent, f"docker exec {lab_.one(lab_.app).name} env", ok=True).out
+    inside = site.sh(lab_.agent, f"docker exec {lab_.container_of(lab_.app).name} env", ok=True).out
     assert f"DATABASE_PASS={planted}\n" in inside, "it was not used, so this test proves nothing"
-    kept = site.secrets
+    stored = site.secrets
     debug = Path(site.project.path, "pyinfra-debug.log")
     places = {
         "output": run.output,
@@ -102,7 +102,7 @@ def test_changed_secret_changes_that_stack_alone_and_leaks_nowhere(lab_: Portain
     assert logs_with(site, lab_.agent, f"control-{planted[3:11]}"), "the log search finds nothing"
     key = site.sh(lab_.server, "cut -d' ' -f2 /etc/phoenix/portainer-api.header", ok=True).out
     names = ("portainer_admin_password", "portainer_agent_secret")
-    for what in (planted, key.strip(), *(kept[name] for name in names)):
+    for what in (planted, key.strip(), *(stored[name] for name in names)):
         assert len(what) > 15, "too short to be searched for"
         for place, text in places.items():
             assert what not in text, f"the secret is in the {place}"
@@ -130,10 +130,10 @@ def plan_of(run: Run) -> dict[str, list[str]]:
     start = run.output.index('{"plan"')
     plan = json.JSONDecoder().raw_decode(run.output[start:])[0]["plan"]
     return {
-        name: one["hosts_with_change"]
-        for one in plan
-        if one["hosts_with_change"]
-        for name in one["names"]
+        name: change["hosts_with_change"]
+        for change in plan
+        if change["hosts_with_change"]
+        for name in change["names"]
     }
 
 
@@ -173,14 +173,14 @@ def test_what_hands_did_is_seen_named_and_put_back(lab_: PortainerLab) -> None:
 def test_container_removed_by_hand_comes_back(lab_: PortainerLab) -> None:
     lab_.wait_well()
     other = lab_.containers(lab_.app)
-    lab_.site.sh(lab_.agent, f"docker rm -f {lab_.one(lab_.qdrant).name}", ok=True)
+    lab_.site.sh(lab_.agent, f"docker rm -f {lab_.container_of(lab_.qdrant).name}", ok=True)
     dry = planned(lab_.site.project, STACKS)
     assert plan_of(dry) == {f"Stack {lab_.qdrant}": [lab_.agent]}
     assert "service qdrant has no container" in dry.output, dry.explain()
     run = lab_.site.project.run(STACKS)
     assert run.returncode == 0, run.explain()
     assert changed(run) == [f"Stack {lab_.qdrant}"]
-    assert lab_.one(lab_.qdrant).health == "healthy"
+    assert lab_.container_of(lab_.qdrant).health == "healthy"
     assert lab_.containers(lab_.app) == other
 
 
@@ -199,8 +199,8 @@ def test_a_deleted_endpoint_comes_back_with_its_stacks(lab_: PortainerLab) -> No
     run = site.project.run("deploys/portainer.py", STACKS)
     assert run.returncode == 0, run.explain()
     assert lab_.endpoint()["Id"] != old
-    found = {row["Name"]: row["Id"] for row in lab_.get("/stacks")}
-    assert found == rows, "associated, not made again"
+    associated = {row["Name"]: row["Id"] for row in lab_.get("/stacks")}
+    assert associated == rows, "associated, not made again"
     assert {row["EndpointId"] for row in lab_.get("/stacks")} == {lab_.endpoint()["Id"]}
     assert lab_.running() == before
     again = site.project.run("deploys/portainer.py", STACKS)
@@ -245,7 +245,7 @@ def test_a_renamed_service_takes_over_its_port(lab_: PortainerLab, variant: Proj
     assert [name.split("-")[-2] for name in lab_.containers(lab_.qdrant)] == ["vectors"]
     back = lab_.site.project.run(STACKS)
     assert back.returncode == 0, back.explain()
-    assert lab_.one(lab_.qdrant).health == "healthy"
+    assert lab_.container_of(lab_.qdrant).health == "healthy"
     lab_.assert_serving()
 
 
@@ -275,19 +275,21 @@ def test_pruned_by_name_alone_and_its_volume_stays(lab_: PortainerLab, variant: 
     (worker,) = [vm for vm in declared["vms"] if vm.get("docker_stacks")]
     worker["docker_stacks"].append("it_extra")
     variant.write_json(file, declared)
-    made = variant.run(STACKS)
-    assert made.returncode == 0, made.explain()
-    assert changed(made) == [f"Stack {name}"]
-    container = lab_.one(name)
+    run = variant.run(STACKS)
+    assert run.returncode == 0, run.explain()
+    assert changed(run) == [f"Stack {name}"]
+    container = lab_.container_of(name)
 
     forgotten = site.project.run(STACKS)
     assert forgotten.returncode == 0, forgotten.explain()
-    assert lab_.one(name) == container, "it left the configuration, and nobody said: remove it"
+    assert lab_.container_of(name) == container, (
+        "it left the configuration, and nobody said: remove it"
+    )
 
     both = variant.run(STACKS, data={"stacks_prune": json.dumps([name])})
     assert both.returncode == 1, both.explain()
     assert "remove it from one of the two" in both.output, both.explain()
-    assert lab_.one(name) == container
+    assert lab_.container_of(name) == container
 
     pruned = site.project.run(STACKS, data={"stacks_prune": json.dumps([name])})
     assert pruned.returncode == 0, pruned.explain()
@@ -353,8 +355,8 @@ def test_a_lost_volume_comes_back_as_it_was_at_a_moment(
         return answer
 
     def collections() -> set[str]:
-        told = json.loads(site.qdrant("/collections").body)["result"]["collections"]
-        return {one["name"] for one in told}
+        collections_there = json.loads(site.qdrant("/collections").body)["result"]["collections"]
+        return {row["name"] for row in collections_there}
 
     def add(name: str) -> None:
         put = ("-X", "PUT", "-H", "Content-Type: application/json", "-d", '{"size": 4}')
@@ -362,25 +364,25 @@ def test_a_lost_volume_comes_back_as_it_was_at_a_moment(
 
     phoenix("sync", "restic")
     again = phoenix("sync", "restic")
-    assert {one["host"]: one["changed"] for one in again["hosts"] if one["changed"]} == {}
+    assert {host["host"]: host["changed"] for host in again["hosts"] if host["changed"]} == {}
     add("it_kept")
     phoenix("backup", "now")
     phoenix("backup", "prove")
     listed = phoenix("backup", "list")["parts"]
-    assert [one["part"] for one in listed] == ["ca", "portainer", part]
-    assert all(one["proven_snapshot"] == one["snapshot"] for one in listed), listed
-    for one in ("ca", "portainer"):  # what stands there is theirs, and newer
-        kept = phoenix("restore", "--at", "latest", one)
-        assert {at["host"]: at["changed"] for at in kept["hosts"] if at["changed"]} == {}
+    assert [row["part"] for row in listed] == ["ca", "portainer", part]
+    assert all(row["proven_snapshot"] == row["snapshot"] for row in listed), listed
+    for not_restored in ("ca", "portainer"):  # what stands there is theirs, and newer
+        result = phoenix("restore", "--at", "latest", not_restored)
+        assert {at["host"]: at["changed"] for at in result["hosts"] if at["changed"]} == {}
     at = datetime.now().astimezone().isoformat()
     add("it_newer")
     phoenix("backup", "now")
     seen(
         "snapshots",
-        {one["part"]: len(one["snapshots"]) for one in phoenix("backup", "list")["parts"]},
+        {row["part"]: len(row["snapshots"]) for row in phoenix("backup", "list")["parts"]},
     )
 
-    name, volume = lab_.one(lab_.qdrant).name, f"{lab_.qdrant}_qdrant_data"
+    name, volume = lab_.container_of(lab_.qdrant).name, f"{lab_.qdrant}_qdrant_data"
     site.sh(lab_.agent, f"docker rm -f {name} && docker volume rm {volume}", ok=True)
     phoenix("restore", "--at", at, part)
     run = backed_up.run(STACKS)
@@ -398,8 +400,8 @@ def test_a_lost_volume_comes_back_as_it_was_at_a_moment(
     failed = backed_up.phoenix("backup", "now")
     assert failed.returncode == 1
     assert "Is there a repository at the following location?" in failed.stdout + failed.stderr
-    told = backed_up.phoenix("doctor", lab_.agent)
-    assert "no other is begun in its place" in told.stdout, told.stdout + told.stderr
+    doctor = backed_up.phoenix("doctor", lab_.agent)
+    assert "no other is begun in its place" in doctor.stdout, doctor.stdout + doctor.stderr
     site.sh(lab_.agent, f"rm -rf {TARGET} && mv {TARGET}.gone {TARGET}", ok=True)
     password = site.sh(lab_.agent, "cat /etc/phoenix/backup.password", ok=True).out.strip()
     assert password not in site.sh(lab_.agent, "journalctl -q --no-pager -b").out
@@ -479,12 +481,12 @@ def test_secrets_and_a_dump_come_back_from_an_sftp_server(
     script = "CREATE TABLE notes(text); INSERT INTO notes VALUES ('first'), ('it''s the second');"
     inside(lab_, lab_.qdrant, shlex.join(["python3", "-c", WRITE, DATABASE, script]))
     again = to_sftp("sync", "guard", "restic")
-    assert {one["host"]: one["changed"] for one in again["hosts"] if one["changed"]} == {}
+    assert {host["host"]: host["changed"] for host in again["hosts"] if host["changed"]} == {}
     to_sftp("backup", "now")
     to_sftp("backup", "prove")
     listed = to_sftp("backup", "list")["parts"]
-    assert [one["part"] for one in listed] == ["ca", "secrets", "portainer", part]
-    assert all(one["proven_snapshot"] == one["snapshot"] for one in listed), listed
+    assert [row["part"] for row in listed] == ["ca", "secrets", "portainer", part]
+    assert all(row["proven_snapshot"] == row["snapshot"] for row in listed), listed
 
     def by_restic(host: str, tag: str, path: str) -> str:
         """What restic itself restores of a host's repository, with the secret alone."""
@@ -525,12 +527,12 @@ def test_secrets_and_a_dump_come_back_from_an_sftp_server(
     to_sftp("restore", "--at", "latest", part)
     read = inside(lab_, lab_.qdrant, shlex.join(["python3", "-c", READ, DATABASE]))
     assert json.loads(read) == [list(row) for row in rows]
-    store, kept = site.settings.directory / "secrets.json", site.secrets
+    store, stored = site.settings.directory / "secrets.json", site.secrets
     content = store.read_bytes()
     store.unlink()
     try:
         to_sftp("restore", "--at", "latest", "secrets", "-k", str(tmp_path / "reader"))
-        assert site.secrets == kept
+        assert site.secrets == stored
         assert store.stat().st_mode & 0o777 == 0o600
     finally:
         store.write_bytes(content)
@@ -562,7 +564,7 @@ def line_of(lab_: PortainerLab, path: str) -> str:
 
 
 def inside(lab_: PortainerLab, project: str, command: str) -> str:
-    name = lab_.one(project).name
+    name = lab_.container_of(project).name
     return lab_.site.sh(lab_.agent, f"docker exec {name} sh -c {shlex.quote(command)}").out
 
 
@@ -574,21 +576,21 @@ def test_a_stack_sees_no_other_key_or_secret(lab_: PortainerLab) -> None:
         others = [line_of(lab_, path) for path in (HOST_KEY, key_of(other))]
         assert all(len(line) > 40 for line in (own, *others)), "too short to be searched for"
         look = "grep -rlF" + "".join(f" --exclude-dir={path[1:]}" for path in everywhere)
-        found = inside(lab_, project, f"{look} -e {shlex.quote(own)} / 2>/dev/null")
-        assert "/tls/" in found, f"the search of {project} does not even find its own key: {found}"
+        file = inside(lab_, project, f"{look} -e {shlex.quote(own)} / 2>/dev/null")
+        assert "/tls/" in file, f"the search of {project} does not even find its own key: {file}"
         for line in others:
-            found = inside(lab_, project, f"{look} -e {shlex.quote(line)} / 2>/dev/null")
-            assert found == "", f"{project} reads another key at {found}"
+            file = inside(lab_, project, f"{look} -e {shlex.quote(line)} / 2>/dev/null")
+            assert file == "", f"{project} reads another key at {file}"
         assert inside(lab_, project, "touch /tls/x 2>/dev/null && echo written") == ""
-    kept = lab_.site.secrets
+    stored = lab_.site.secrets
     own_secrets = {
         lab_.app: "thinkheads_ai_app_database_pass",
         lab_.qdrant: "qdrant_service_api_key",
     }
     for project, own in own_secrets.items():
         seen_inside = inside(lab_, project, "cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'")
-        assert kept[own] in seen_inside, "not even its own secret is seen"
-        for name, value in kept.items():
+        assert stored[own] in seen_inside, "not even its own secret is seen"
+        for name, value in stored.items():
             assert name == own or value not in seen_inside, f"{project} has {name}"
 
 
@@ -596,7 +598,7 @@ def impostor(lab_: PortainerLab, project: str) -> str:
     """What a client gets for Qdrant while a container with `project`'s pair has its port."""
     site, stack = lab_.site, lab_.stacks["qdrant_service"]
     (route,) = [service for service in site.backends if service.service.name == "qdrant"]
-    victim = lab_.one(stack.project).name
+    victim = lab_.container_of(stack.project).name
     site.sh(lab_.agent, f"docker stop {victim}", ok=True)
     try:
         site.sh(
@@ -628,12 +630,12 @@ def test_a_stack_cannot_pass_for_another(lab_: PortainerLab) -> None:
 def test_a_stack_gets_no_certificate_for_another_s_name(lab_: PortainerLab) -> None:
     """From a container's network, which reaches the CA, by the site's own ACME client."""
     site, domain = lab_.site, lab_.site.site.domain
-    name = lab_.one(lab_.app).name
+    name = lab_.container_of(lab_.app).name
     pid = site.sh(lab_.agent, f"docker inspect -f '{{{{.State.Pid}}}}' {name}", ok=True).out.strip()
-    for wanted in ("qdrant.stack", f"{lab_.agent}.host", "app"):
+    for name_of_another in ("qdrant.stack", f"{lab_.agent}.host", "app"):
         order = LEGO.format(
             root=ROOTS, directory=f"https://ca.{domain}:9000/acme/acme/directory", domain=domain,
-            name=f"{wanted}.{domain}",
+            name=f"{name_of_another}.{domain}",
         ).replace("timeout 60", f"timeout {min(25, 6 * deadline_factor()):.0f}")  # fmt: skip
         done = site.sh(lab_.agent, f"nsenter -t {pid} -n sh -c {shlex.quote(order)}")
         assert done.code != 0, done.text
@@ -648,8 +650,8 @@ def as_before(lab_: PortainerLab, project: str, names: dict[str, str]) -> None:
         assert new in text, (new, text)
         text = text.replace(new, old)
     env = [
-        {**one, "value": HOST_PAIRS} if one["name"] == "PHOENIX_TLS_DIR" else one
-        for one in lab_.stack(project)["Env"]
+        {**variable, "value": HOST_PAIRS} if variable["name"] == "PHOENIX_TLS_DIR" else variable
+        for variable in lab_.stack(project)["Env"]
     ]
     body = {"StackFileContent": text, "Env": env, "Prune": False}
     lab_.change_stack(project, "PUT", body=body)

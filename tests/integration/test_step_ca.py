@@ -193,8 +193,8 @@ def test_root_s_key_goes_offline_and_signs_the_next_intermediate(
     phoenix("certs", "root", "offline", "--to", str(tmp_path / "usb"), "-r", public)
     assert list((tmp_path / "usb").iterdir()) == [file]
     phoenix("backup", "--to", str(tmp_path / "backups"), "-r", public, "--part", "ca")
-    (made,) = (tmp_path / "backups").iterdir()
-    backup.check(backup.load(made, backup.decryptor(identity, None)), site.site)
+    (saved,) = (tmp_path / "backups").iterdir()
+    backup.check(backup.load(saved, backup.decryptor(identity, None)), site.site)
 
     before = site.sh("ca", f"cat {DIRECTORY}/certs/*.crt", ok=True).out
     root = site.sh("ca", f"cat {DIRECTORY}/certs/root_ca.crt", ok=True).out

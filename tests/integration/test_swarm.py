@@ -65,8 +65,8 @@ class SwarmLab:
 
     def swarm(self, host: str) -> dict[str, Any]:
         """A guest's swarm as Docker there tells it."""
-        found: dict[str, Any] = json.loads(self.docker(host, "info", "-f", "{{json .Swarm}}"))
-        return found
+        answer: dict[str, Any] = json.loads(self.docker(host, "info", "-f", "{{json .Swarm}}"))
+        return answer
 
     def node(self, host: str) -> dict[str, Any]:
         """The node of a guest, as the manager lists it."""
@@ -112,7 +112,7 @@ def test_no_token_is_in_a_log(lab_: SwarmLab) -> None:
     logs = [path for path in state.rglob("*") if path.is_file()]
     assert logs
     for path in logs:
-        assert not any(one.encode() in path.read_bytes() for one in tokens.values()), path
+        assert not any(token.encode() in path.read_bytes() for token in tokens.values()), path
 
 
 def test_an_overlay_network_leads_from_node_to_node(lab_: SwarmLab) -> None:
@@ -198,8 +198,8 @@ class Orbit:
     def runs_on(self) -> str:
         """The node of the one task that runs; empty while there is none, or another one begins."""
         words = f"docker stack ps -f desired-state=running --format '{{{{json .}}}}' {ORBIT}"
-        told = self.lab.site.sh(WORKER, words)  # of no task at all it says so as an error
-        rows = [json.loads(row) for row in told.out.splitlines()]
+        tasks = self.lab.site.sh(WORKER, words)  # of no task at all it says so as an error
+        rows = [json.loads(row) for row in tasks.out.splitlines()]
         running = [row["Node"] for row in rows if row["CurrentState"].startswith("Running")]
         return str(running[0]) if len(running) == len(rows) == 1 else ""
 
@@ -214,7 +214,7 @@ class Orbit:
 
         eventually(f"{url} gives {mark}", look, seconds=60, instead=lambda: site.curl(url))
 
-    def kept(self, kind: str) -> list[str]:
+    def names_of(self, kind: str) -> list[str]:
         """Names of its Swarm secrets or configs."""
         return self.lab.docker(WORKER, kind, "ls", "--format", "{{.Name}}").split()
 
@@ -231,23 +231,23 @@ def test_a_swarm_stack_from_its_creation_to_its_end(lab_: SwarmLab) -> None:
     lab_.site_key("swarm_networks", {"mesh": {"encrypted": False}})
     lab_.declare(WORKER, swarm_role="manager", docker_stacks=[*stacks, "orbit"])
     orbit.declare("first")
-    given = "                env=prepared.variables,\n"
+    argument = "                env=prepared.variables,\n"
     seconds = round(30 * deadline_factor())
-    lab_.project.replace("deploys/stacks.py", given, f"{given}                {seconds=},\n")
+    lab_.project.replace("deploys/stacks.py", argument, f"{argument}                {seconds=},\n")
     lab_.phoenix("sync")
     orbit.answer("first")
     orbit.answer(lab_.site.secrets["orbit_key"], "key")
-    assert len(orbit.kept("secret")) == len(orbit.kept("config")) == 1
+    assert len(orbit.names_of("secret")) == len(orbit.names_of("config")) == 1
     compose = PortainerLab(lab_.site).running()
     lab_.phoenix("plan", "swarm", "stacks")
 
-    before = orbit.kept("config")
+    before = orbit.names_of("config")
     orbit.declare("second", config="other")
     lab_.phoenix("sync", "stacks")
     orbit.answer("second")
     orbit.answer("other", "app.conf")
-    assert len(orbit.kept("config")) == 1
-    assert orbit.kept("config") != before
+    assert len(orbit.names_of("config")) == 1
+    assert orbit.names_of("config") != before
 
     orbit.declare("third", "import sys; sys.exit('orbit: nothing to serve')")
     said = lab_.phoenix("sync", "stacks", code=1)
@@ -275,13 +275,13 @@ def test_a_swarm_stack_from_its_creation_to_its_end(lab_: SwarmLab) -> None:
     lab_.declare(WORKER, swarm_role="worker", docker_stacks=stacks)
     lab_.site_key("swarm_networks", {})
     status = json.loads(lab_.project.phoenix("status", "--no-drift", "--json").stdout)
-    left = {(one["kind"], one["name"]) for one in status["undeclared"]["items"]}
+    left = {(item["kind"], item["name"]) for item in status["undeclared"]["items"]}
     assert {("stack", ORBIT), ("overlay", "mesh")} <= left
     lab_.phoenix("remove", ORBIT, "-y")
     lab_.phoenix("remove", "mesh", "-y")
     lab_.phoenix("remove", "orbit_key", "-y")
     assert lab_.docker(WORKER, "service", "ls", "-q") == ""
-    assert orbit.kept("secret") == orbit.kept("config") == []
+    assert orbit.names_of("secret") == orbit.names_of("config") == []
     lab_.phoenix("sync")
 
 
@@ -320,9 +320,9 @@ def test_nodes_that_are_no_longer_declared_are_told_and_leave(lab_: SwarmLab) ->
     for host in (MANAGER, WORKER):
         lab_.declare(host, swarm_role=None)
     lab_.declare(WORKER, node_labels=None)
-    found = json.loads(lab_.project.phoenix("status", "--no-drift", "--json").stdout)
-    items = {one["name"]: one["command"] for one in found["undeclared"]["items"]
-             if one["kind"] == "node"}  # fmt: skip
+    status = json.loads(lab_.project.phoenix("status", "--no-drift", "--json").stdout)
+    items = {item["name"]: item["command"] for item in status["undeclared"]["items"]
+             if item["kind"] == "node"}  # fmt: skip
     assert items == {host: f"phoenix remove {host}@{host}" for host in (MANAGER, WORKER)}
     last = lab_.phoenix("remove", f"{MANAGER}@{MANAGER}", "-y", code=1)
     assert "is the last manager of 2 nodes" in last

@@ -21,7 +21,7 @@ PERSON = {
 }
 
 
-def told(site: SiteLab, *words: str, code: int) -> str:
+def output_of(site: SiteLab, *words: str, code: int) -> str:
     done = site.project.phoenix(*words)
     text = " ".join((done.stdout + done.stderr).split())
     assert done.returncode == code, text
@@ -62,17 +62,17 @@ def before_phoenix(site: SiteLab) -> Iterator[str]:
         site.sh(worker, f"mv /root/tree.docker {TREES}/docker")
         site.sh("gateway", f"rm -rf {TREES}/nginx /etc/nginx/conf.d/blog.conf")
         site.sh("gateway", f"mv /root/tree.nginx {TREES}/nginx")
-        told(site, "sync", "-y", "docker", "nginx", code=0)
+        output_of(site, "sync", "-y", "docker", "nginx", code=0)
 
 
 @pytest.mark.timeout(900)
 def test_a_persons_files_are_told_merged_and_kept(site: SiteLab, before_phoenix: str) -> None:
     """Bug report 1: a daemon.json was replaced, and "converged" was said."""
     worker = before_phoenix
-    plan = told(site, "plan", "docker", "nginx", "--full", code=2)
+    plan = output_of(site, "plan", "docker", "nginx", "--full", code=2)
     blog = "/etc/nginx/conf.d/blog.conf, Nginx for no name: the gateway takes its place"
     assert blog in plan, plan
-    refused = told(site, "sync", "-y", "nginx", code=1)
+    refused = output_of(site, "sync", "-y", "nginx", code=1)
     assert blog in refused, refused
     assert site.sh("gateway", f"test -e {TREES}/nginx").code == 1, "nothing was touched"
     says(site, '{"nginx": "replace"}')
@@ -82,12 +82,12 @@ def test_a_persons_files_are_told_merged_and_kept(site: SiteLab, before_phoenix:
     assert "/etc/nginx/conf.d/blog.conf stays, and is no longer read" in plan, plan
     assert "kept: data-root, default-address-pools, insecure-registries, registry-mirrors" in plan
 
-    sync = told(site, "sync", "-y", "docker", "nginx", code=0)
+    sync = output_of(site, "sync", "-y", "docker", "nginx", code=0)
     seen("sync said", sync[-900:])
     assert f"{DAEMON} was not of Phoenix: kept as {TREES}/docker/replaced{DAEMON}" in sync
     assert "/etc/nginx/conf.d/blog.conf is no longer read on" in sync
-    kept = site.sh(worker, f"cat {TREES}/docker/replaced{DAEMON}", ok=True).out
-    assert json.loads(kept) == PERSON
+    former = site.sh(worker, f"cat {TREES}/docker/replaced{DAEMON}", ok=True).out
+    assert json.loads(former) == PERSON
     merged = json.loads(site.sh(worker, f"cat {DAEMON}", ok=True).out)
     for key, value in PERSON.items():
         assert (merged[key] == value) == (key != "dns"), (key, merged)
@@ -95,7 +95,7 @@ def test_a_persons_files_are_told_merged_and_kept(site: SiteLab, before_phoenix:
     assert site.sh("gateway", f"cat {TREES}/nginx/replaced/etc/nginx/nginx.conf").out == (
         "# edited by a person\n"
     )
-    assert told(site, "plan", "docker", "nginx", code=0)
+    assert output_of(site, "plan", "docker", "nginx", code=0)
 
 
 def test_a_data_root_that_would_hide_every_image_is_refused(site: SiteLab) -> None:
@@ -137,7 +137,7 @@ def own_resolver(site: SiteLab) -> Iterator[str]:
         site.sh("hypervisor", f"systemctl disable -q --now {OWN}; rm -f /etc/systemd/system/{OWN}")
         site.sh("hypervisor", f"rm -rf {TREES}/dns {RECORDS}; mv /root/tree.dns {TREES}/dns")
         site.sh("hypervisor", "systemctl daemon-reload; systemctl enable -q --now phoenix-dns")
-        told(site, "sync", "-y", "dns", code=0)
+        output_of(site, "sync", "-y", "dns", code=0)
 
 
 @pytest.mark.timeout(900)
@@ -147,19 +147,19 @@ def test_a_resolver_of_a_persons_is_told_and_gives_way_by_their_word(
     def answer(name: str) -> str:
         return site.sh("hypervisor", f"dig +short +time=1 +tries=1 @{own_resolver} {name}").out
 
-    plan = told(site, "plan", "dns", code=2)
+    plan = output_of(site, "plan", "dns", code=2)
     seen("plan said", plan[-900:])
     assert f"{OWN} on port 53: the name server of the site takes its place" in plan, plan
     for choice in ("keep", "replace"):
         assert f"taking_over = {{'resolver': '{choice}'}}" in plan, plan
-    refused = told(site, "sync", "-y", "dns", code=1)
+    refused = output_of(site, "sync", "-y", "dns", code=1)
     assert "nothing was touched on this host" in refused, refused
     assert site.sh("hypervisor", f"test -e {TREES}/dns").code == 1
     assert answer("mine.example.net").strip() == "192.0.2.7"
 
-    kept = site.project.run("deploys/dns.py", data={"taking_over": '{"resolver": "keep"}'})
-    assert kept.returncode == 1, kept.explain()
-    assert f"server=/{site.site.domain}/127.0.0.1#5335" in kept.output, kept.explain()
+    result = site.project.run("deploys/dns.py", data={"taking_over": '{"resolver": "keep"}'})
+    assert result.returncode == 1, result.explain()
+    assert f"server=/{site.site.domain}/127.0.0.1#5335" in result.output, result.explain()
     forwarding = f"--server=/{site.site.domain}/127.0.0.1#5335"
     site.sh(
         "hypervisor",
@@ -167,8 +167,8 @@ def test_a_resolver_of_a_persons_is_told_and_gives_way_by_their_word(
         f" systemctl daemon-reload; systemctl restart {OWN}",
         ok=True,
     )
-    kept = site.project.run("deploys/dns.py", data={"taking_over": '{"resolver": "keep"}'})
-    assert kept.returncode == 0, kept.explain()
+    result = site.project.run("deploys/dns.py", data={"taking_over": '{"resolver": "keep"}'})
+    assert result.returncode == 0, result.explain()
     traefik = site.site.traefik
     assert traefik is not None
     assert answer(traefik.fqdn).strip() == str(traefik.address)
@@ -199,7 +199,7 @@ def own_ca(site: SiteLab) -> Iterator[str]:
         site.sh("ca", f"systemctl stop step-ca.service; rm -rf {TREES}/step-ca /etc/step-ca")
         site.sh("ca", f"rm -rf /root/.step {RECORDS}; mv /root/ca.kept /etc/step-ca")
         site.sh("ca", f"mv /root/tree.ca {TREES}/step-ca")
-        told(site, "sync", "-y", "step_ca", code=0)
+        output_of(site, "sync", "-y", "step_ca", code=0)
 
 
 @pytest.mark.timeout(900)
@@ -207,9 +207,9 @@ def own_ca(site: SiteLab) -> Iterator[str]:
 def test_a_ca_in_another_folder_is_adopted_and_nobody_trusts_anew(
     site: SiteLab, own_ca: str
 ) -> None:
-    plan = told(site, "plan", "step_ca", code=2)
+    plan = output_of(site, "plan", "step_ca", code=2)
     assert f"the CA in {own_ca}: Phoenix's CA takes its place" in plan, plan
-    told(site, "sync", "-y", "step_ca", code=1)
+    output_of(site, "sync", "-y", "step_ca", code=1)
     assert site.sh("ca", "test -e /etc/step-ca").code == 1, "no root of its own was made"
     files = f"cd {own_ca} && find . -type f -exec sha256sum {{}} + | sort"
     before = site.sh("ca", files, ok=True).out
@@ -252,7 +252,7 @@ def own_site(site: SiteLab) -> Iterator[None]:
     finally:
         site.sh("gateway", f"rm -rf {TREES}/nginx {SITES}/blog {SITES}/other")
         site.sh("gateway", f"mv /root/tree.nginx {TREES}/nginx")
-        told(site, "sync", "-y", "nginx", code=0)
+        output_of(site, "sync", "-y", "nginx", code=0)
 
 
 @pytest.mark.timeout(900)
@@ -264,7 +264,7 @@ def test_a_persons_site_of_nginx_stays_beside_the_sites_own(site: SiteLab) -> No
 
     ours = gateway_names(site.site)[0]
     keep = {"taking_over": '{"nginx": "keep"}'}
-    plan = told(site, "plan", "nginx", code=2)
+    plan = output_of(site, "plan", "nginx", code=2)
     assert f"{SITES}/blog, Nginx for blog.example: the gateway takes its place" in plan, plan
     claims = THEIRS.format(listen="listen 80 default_server;", name=ours)
     site.put("gateway", f"{SITES}/other", claims)
@@ -343,7 +343,7 @@ def own_traefik(site: SiteLab) -> Iterator[None]:
     finally:
         site.sh("traefik", f"rm -rf {TREES}/traefik {RULES} {STATIC}")
         site.sh("traefik", f"mv /root/tree.traefik {TREES}/traefik")
-        told(site, "sync", "-y", "traefik", code=0)
+        output_of(site, "sync", "-y", "traefik", code=0)
 
 
 @pytest.mark.timeout(900)
@@ -355,10 +355,10 @@ def test_routers_of_a_persons_traefik_stay_beside_the_site_s(site: SiteLab) -> N
         where = f"--resolve {name}:{port}:127.0.0.1"
         return site.sh("traefik", f"curl -sk -m 5 {where} -w ' %{{http_code}}' {url}").out
 
-    plan = told(site, "plan", "traefik", code=2)
+    plan = output_of(site, "plan", "traefik", code=2)
     assert f"{STATIC}, a Traefik with the entry points web (:8000), secure (:8443)" in plan, plan
     assert f"{RULES}, routes of Traefik for blog.example, shop.example" in plan, plan
-    told(site, "sync", "-y", "traefik", code=1)
+    output_of(site, "sync", "-y", "traefik", code=1)
     assert site.sh("traefik", f"test -e {TREES}/traefik").code == 1, "nothing was touched"
 
     keep = {"taking_over": '{"traefik": "keep"}'}
@@ -413,7 +413,7 @@ def open_docker(site: SiteLab) -> Iterator[str]:
         site.sh(worker, f"rm -rf {TREES}/docker {DAEMON} {PERSON_START} {CLOSED}")
         site.sh(worker, "rm -f /etc/phoenix/docker/kept.json /etc/phoenix/docker/api.kept")
         site.sh(worker, f"mv /root/tree.docker {TREES}/docker; systemctl daemon-reload")
-        told(site, "sync", "-y", "docker", code=0)
+        output_of(site, "sync", "-y", "docker", code=0)
         # Where dockerd was restarted without live-restore, it may not start them again.
         site.sh(worker, "docker ps -aqf status=exited | xargs -r docker start", ok=True)
 
@@ -424,11 +424,11 @@ def test_a_port_of_dockers_api_is_told_kept_and_closed(site: SiteLab, open_docke
         return site.sh(open_docker, "curl -fsS -m 5 http://127.0.0.1:2375/_ping").code == 0
 
     assert answers(), "as its person has it"
-    plan = told(site, "plan", "docker", code=2)
+    plan = output_of(site, "plan", "docker", code=2)
     assert "Docker's API at tcp://127.0.0.1:2375, by docker.service" in plan, plan
     for choice in ("keep", "replace"):
         assert f"taking_over = {{'docker': '{choice}'}}" in plan, plan
-    told(site, "sync", "-y", "docker", code=1)
+    output_of(site, "sync", "-y", "docker", code=1)
     assert site.sh(open_docker, f"test -e {TREES}/docker").code == 1, "nothing was touched"
     for choice, stays in (("keep", True), ("replace", False)):
         data = {"taking_over": f'{{"docker": "{choice}"}}'}

@@ -31,8 +31,8 @@ def documented_reader() -> dict[str, object]:
     """Who reads the key, as docs/services.md says it for that user."""
     page = (ROOT / "docs/services.md").read_text()
     (line,) = [line for line in page.splitlines() if line.startswith('"tls": ')]
-    found: dict[str, object] = json.loads(f"{{{line}}}")
-    return found
+    entry: dict[str, object] = json.loads(f"{{{line}}}")
+    return entry
 
 
 SERVICE = {"name": "fresh", "aliases": ["newest"], "port": PORT, "scheme": "https"}
@@ -60,8 +60,8 @@ def test_two_services_that_exchange_their_names(site: SiteLab, variant: Project)
 
     def undeclared(project: Project) -> list[object]:
         """What a plan tells that is declared nowhere."""
-        told = json.loads(project.phoenix("plan", "--json").stdout)
-        items: list[object] = told["undeclared"]["items"]
+        report = json.loads(project.phoenix("plan", "--json").stdout)
+        items: list[object] = report["undeclared"]["items"]
         return items
 
     first, second = NAMED.values()
@@ -100,8 +100,8 @@ def declared(site: SiteLab) -> Iterator[Project]:
     services = {"web": {"traefik_service": SERVICE}}
     manifest = {"environments": {"production": {"services": services, **documented_reader()}}}
     variant.write_json("stacks/fresh/phoenix.json", manifest)
-    (guest,) = [one for one in variant.json("inventories/phoenix_vm_configs.json")["vms"]
-                if one["vmid"] == 1002]  # fmt: skip
+    (guest,) = [entry for entry in variant.json("inventories/phoenix_vm_configs.json")["vms"]
+                if entry["vmid"] == 1002]  # fmt: skip
     edit_guest(variant, 1002, docker_stacks=[*guest["docker_stacks"], "fresh"])
     yield variant
     gone = {"stacks_prune": json.dumps([PROJECT])}

@@ -46,7 +46,7 @@ def impatient(site: SiteLab) -> Project:
     changed = 0
     for file in files:
         text, count = PATIENCE.subn(
-            lambda found: f"{found[1]}{min(least, int(found[2]))}", file.read_text()
+            lambda match: f"{match[1]}{min(least, int(match[2]))}", file.read_text()
         )
         file.write_text(text)
         changed += count
@@ -54,7 +54,7 @@ def impatient(site: SiteLab) -> Project:
     return project
 
 
-def told(done: subprocess.CompletedProcess[str], code: int) -> Any:
+def report_of(done: subprocess.CompletedProcess[str], code: int) -> Any:
     """A command's JSON, where it ended as expected."""
     assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
     return json.loads(done.stdout)
@@ -97,7 +97,7 @@ def test_a_silent_ca_keeps_nothing_else_from_being_repaired(
     ca = site.roles["ca"]
     site.sh("gateway", "systemctl stop nginx", ok=True)
     with silent_network(site, "ca"):
-        done = told(impatient.phoenix("sync", "--json"), 1)
+        done = report_of(impatient.phoenix("sync", "--json"), 1)
         assert is_active(site, "gateway", "nginx")
         assert serving(site) == []
     seen("first cause", done["first_cause"])
@@ -112,7 +112,7 @@ def test_a_guest_whose_ssh_hangs_is_left_out_and_the_rest_converges(
     site.sh("gateway", "systemctl stop nginx", ok=True)
     site.sh("drphoenix", f"ln -sfn {ZONE}/Asia/Tokyo /etc/localtime", ok=True)
     with stopped_process(site, guest, "ssh"):
-        done = told(impatient.phoenix("sync", "--json"), 1)
+        done = report_of(impatient.phoenix("sync", "--json"), 1)
         assert is_active(site, "gateway", "nginx")
         assert site.sh("drphoenix", "readlink /etc/localtime").out.strip() != f"{ZONE}/Asia/Tokyo"
         assert serving(site) == []
@@ -131,9 +131,9 @@ def test_one_sync_repairs_what_was_masked_stopped_and_changed_by_hand(
         for host, unit in (("traefik", "traefik"), (docker, "docker")):
             stack.enter_context(stopped_process(site, host, unit))
         assert site.sh(docker, "timeout 5 docker info").code == 124
-        report = told(impatient.phoenix("doctor", "--json"), 1)
+        report = report_of(impatient.phoenix("doctor", "--json"), 1)
         causes = json.dumps([report["first_cause"], *report["other_causes"]])
-        done = told(impatient.phoenix("sync", "--json"), 0)
+        done = report_of(impatient.phoenix("sync", "--json"), 0)
         assert site.sh(docker, "timeout 20 docker info").code == 0
         assert is_active(site, "gateway", "nginx")
         assert serving(site) == []
@@ -159,14 +159,14 @@ def test_no_check_passes_because_tmp_is_full(site: SiteLab) -> None:
     site.sh(guest, "systemctl stop phoenix-home", ok=True)
     try:
         with full_tmp(site, guest):
-            report = told(site.project.phoenix("doctor", "--json"), 1)
+            report = report_of(site.project.phoenix("doctor", "--json"), 1)
     finally:
         site.sh(guest, "systemctl start phoenix-home", ok=True)
     causes = [report["first_cause"], *report["other_causes"]]
-    mine = [cause["fault"] for cause in causes if cause["host"] == guest]
-    seen("causes", mine)
-    assert any("/tmp has 0% of its room left" in fault for fault in mine), causes
-    assert any("is inactive" in fault for fault in mine), causes
+    own = [cause["fault"] for cause in causes if cause["host"] == guest]
+    seen("causes", own)
+    assert any("/tmp has 0% of its room left" in fault for fault in own), causes
+    assert any("is inactive" in fault for fault in own), causes
 
 
 def test_a_port_that_another_process_has_taken_is_named_and_free_again_after_it(
@@ -175,14 +175,14 @@ def test_a_port_that_another_process_has_taken_is_named_and_free_again_after_it(
     taker = "systemd-run -q --unit=taker python3 -m http.server 443"
     site.sh("gateway", f"systemctl stop nginx; {taker}; systemctl start nginx", ok=False)
     try:
-        report = told(site.project.phoenix("doctor", "--json"), 1)
+        report = report_of(site.project.phoenix("doctor", "--json"), 1)
     finally:
         site.sh("gateway", "systemctl stop taker", ok=True)
     first = report["first_cause"]
     seen("first cause", json.dumps(first))
     assert first["host"] == site.roles["gateway"]
     assert "443 failed (98: Address already in use)" in first["fault"]
-    done = told(site.project.phoenix("sync", "nginx", "--json"), 0)
+    done = report_of(site.project.phoenix("sync", "nginx", "--json"), 0)
     assert done["verified"]
     assert serving(site) == []
 
@@ -191,11 +191,11 @@ def test_a_stack_that_was_deleted_in_portainer_is_named_and_comes_back(site: Sit
     lab = PortainerLab(site)
     lab.change_stack(lab.qdrant, "DELETE")
     assert lab.containers(lab.qdrant) == {}
-    report = told(site.project.phoenix("status", "--no-drift", "--json"), 1)
+    report = report_of(site.project.phoenix("status", "--no-drift", "--json"), 1)
     first = report["first_cause"]
     seen("first cause", json.dumps(first))
     assert lab.qdrant in first["hop"]
-    done = told(site.project.phoenix("sync", "stacks", "--json"), 0)
+    done = report_of(site.project.phoenix("sync", "stacks", "--json"), 0)
     seen("changed", [host["changed"] for host in done["hosts"] if host["changed"]])
     lab.assert_serving()
     assert lab.stack(lab.qdrant)["EndpointId"] == lab.endpoint()["Id"]
@@ -222,8 +222,8 @@ def test_a_read_only_root_is_the_first_cause_and_stops_its_own_host_alone(site: 
     site.sh(other, f"ln -sfn {ZONE}/Asia/Tokyo /etc/localtime", ok=True)
     with read_only_root(site, guest):
         assert site.sh(guest, "touch /etc/probe").code != 0
-        report = told(site.project.phoenix("doctor", "--json"), 1)
-        done = told(site.project.phoenix("sync", "--json"), 1)
+        report = report_of(site.project.phoenix("doctor", "--json"), 1)
+        done = report_of(site.project.phoenix("sync", "--json"), 1)
         assert serving(site) == []
     seen("doctor", report["first_cause"])
     seen("sync", done["first_cause"])
@@ -232,7 +232,7 @@ def test_a_read_only_root_is_the_first_cause_and_stops_its_own_host_alone(site: 
     assert "ead-only" in json.dumps(done["first_cause"])
     assert done["verified"] is False
     assert site.sh(other, "readlink /etc/localtime").out.strip() != f"{ZONE}/Asia/Tokyo"
-    told(site.project.phoenix("sync", "--json"), 0)
+    report_of(site.project.phoenix("sync", "--json"), 0)
     assert site.sh(guest, "readlink /etc/localtime").out.strip() != f"{ZONE}/Asia/Tokyo"
 
 
@@ -257,7 +257,7 @@ def test_a_network_that_loses_packets_is_slow_and_no_fault(site: SiteLab) -> Non
     guest = site.roles["traefik"]
     site.sh(guest, f"ln -sfn {ZONE}/Asia/Tokyo /etc/localtime", ok=True)
     with dropped(site, guest, "numgen random mod 100 < 20"):
-        done = told(site.project.phoenix("sync", "--json"), 0)
+        done = report_of(site.project.phoenix("sync", "--json"), 0)
         assert serving(site) == []
     assert done["verified"] is True
     assert site.sh(guest, "readlink /etc/localtime").out.strip() != f"{ZONE}/Asia/Tokyo"
@@ -268,7 +268,7 @@ def test_a_small_mtu_of_one_guest_breaks_nothing(site: SiteLab) -> None:
     mtu = site.sh(guest, "cat /sys/class/net/eth0/mtu", ok=True).out.strip()
     site.sh(guest, "ip link set eth0 mtu 1280", ok=True)
     try:
-        told(site.project.phoenix("doctor", "--json"), 0)
+        report_of(site.project.phoenix("doctor", "--json"), 0)
         assert serving(site) == []
     finally:
         site.sh(guest, f"ip link set eth0 mtu {mtu}", ok=True)
@@ -281,7 +281,7 @@ def test_a_guest_that_large_packets_do_not_reach_is_told_as_hanging(
     guest = site.roles["traefik"]
     site.sh("gateway", "systemctl stop nginx", ok=True)
     with dropped(site, guest, "meta length > 800"):
-        done = told(impatient.phoenix("sync", "--json"), 1)
+        done = report_of(impatient.phoenix("sync", "--json"), 1)
         assert is_active(site, "gateway", "nginx")
     first = done["first_cause"]
     seen("first cause", json.dumps(first))
@@ -290,4 +290,4 @@ def test_a_guest_that_large_packets_do_not_reach_is_told_as_hanging(
 
 
 def test_the_lab_is_as_it_was(site: SiteLab) -> None:
-    told(site.project.phoenix("status", "--json"), 0)
+    report_of(site.project.phoenix("status", "--json"), 0)

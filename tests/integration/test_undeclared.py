@@ -30,7 +30,7 @@ def lab_(site: SiteLab) -> Iterator[PortainerLab]:
     lab.assert_serving()
 
 
-def told(done: subprocess.CompletedProcess[str]) -> Any:
+def report_of(done: subprocess.CompletedProcess[str]) -> Any:
     """A command's JSON."""
     assert done.stdout, f"exit {done.returncode}, no output:\n{done.stderr}"
     return json.loads(done.stdout)
@@ -39,7 +39,7 @@ def told(done: subprocess.CompletedProcess[str]) -> Any:
 def undeclared(project: Project) -> tuple[int, list[tuple[str, str, str]]]:
     """Exit code of a plan, and kind, name and command of what it tells as undeclared."""
     done = project.phoenix("plan", "--json")
-    plan = told(done)
+    plan = report_of(done)
     assert plan["changes"] == [], plan["changes"]
     assert plan["undeclared"]["unknown"] == [], plan["undeclared"]
     items = [item for item in plan["undeclared"]["items"] if not item["kept"]]
@@ -63,7 +63,7 @@ def volumes(lab: PortainerLab, project: str) -> list[str]:
 def sync(project: Project) -> Any:
     done = project.phoenix("sync", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
-    return told(done)
+    return report_of(done)
 
 
 def test_a_site_as_declared_has_nothing_undeclared(lab_: PortainerLab) -> None:
@@ -72,7 +72,7 @@ def test_a_site_as_declared_has_nothing_undeclared(lab_: PortainerLab) -> None:
 
 def test_what_a_person_started_is_left_alone(lab_: PortainerLab) -> None:
     label = "com.docker.compose.project=by-hand"
-    image = lab_.one(lab_.app).image
+    image = lab_.container_of(lab_.app).image
     lab_.site.sh(
         lab_.agent,
         f"docker create --name by-hand --label {label} --label "
@@ -81,7 +81,7 @@ def test_what_a_person_started_is_left_alone(lab_: PortainerLab) -> None:
     )
     try:
         assert undeclared(lab_.site.project) == (0, [])
-        status = told(lab_.site.project.phoenix("status", "--no-drift", "--json"))
+        status = report_of(lab_.site.project.phoenix("status", "--no-drift", "--json"))
         (foreign,) = status["undeclared"]["foreign"]
         assert (foreign["project"], foreign["deployer"]) == ("by-hand", "hand")
         done = lab_.site.project.phoenix("remove", "by-hand", "-y")
@@ -95,8 +95,8 @@ def test_a_removed_service_is_told_removed_and_keeps_its_data(
     lab_: PortainerLab, variant: Project
 ) -> None:
     name = lab_.qdrant
-    kept = volumes(lab_, name)
-    assert kept, "without a volume this test proves less"
+    volumes_before = volumes(lab_, name)
+    assert volumes_before, "without a volume this test proves less"
     refused = variant.phoenix("remove", name, "-y")
     assert refused.returncode == 1
     assert f"{name} is still declared, at phoenix_vm_configs.json: vms[" in refused.stderr
@@ -104,11 +104,11 @@ def test_a_removed_service_is_told_removed_and_keeps_its_data(
     without_stack(variant, "qdrant_service")
     summary = sync(variant)
     items = summary["undeclared"]["items"]
-    (item,) = [one for one in items if not one["kept"]]
+    (item,) = [candidate for candidate in items if not candidate["kept"]]
     assert (item["kind"], item["name"], item["host"]) == ("stack", name, lab_.agent)
-    kept_ones = [(one["kind"], one["name"]) for one in items if one["kept"]]
+    kept_ones = [(item["kind"], item["name"]) for item in items if item["kept"]]
     assert kept_ones == [("secret", "qdrant_service_api_key")]
-    assert any(kept[0] in word for word in item["holds"]), item
+    assert any(volumes_before[0] in word for word in item["holds"]), item
     assert lab_.containers(name), "a sync removes nothing"
     assert undeclared(variant) == (2, [("stack", name, f"phoenix remove {name}")])
     status = variant.phoenix("status", "--no-drift")
@@ -124,10 +124,10 @@ def test_a_removed_service_is_told_removed_and_keeps_its_data(
     assert name not in [row["Name"] for row in lab_.get("/stacks")]
     networks = f"docker network ls -q --filter label=com.docker.compose.project={name}"
     assert lab_.site.sh(lab_.agent, networks, ok=True).out == ""
-    assert volumes(lab_, name) == kept
+    assert volumes(lab_, name) == volumes_before
     assert undeclared(variant) == (0, [])
     commands = [
-        run["start"]["command"] for run in told(variant.phoenix("history", "--json"))["runs"]
+        run["start"]["command"] for run in report_of(variant.phoenix("history", "--json"))["runs"]
     ]
     assert f"phoenix remove {name}" in commands
 
@@ -144,7 +144,7 @@ def test_a_removed_service_is_told_removed_and_keeps_its_data(
 def test_a_renamed_host_leaves_nothing(lab_: PortainerLab, variant: Project) -> None:
     before = [container.id for container in lab_.containers(lab_.app).values()]
     declared = variant.json(VMS)
-    (guest,) = [one for one in declared["vms"] if one["name"] == lab_.agent]
+    (guest,) = [candidate for candidate in declared["vms"] if candidate["name"] == lab_.agent]
     guest["name"] = guest["portainer_environment_name"] = "renamed"
     variant.write_json(VMS, declared)
     sync(variant)
@@ -158,7 +158,9 @@ def test_a_removed_guest_is_cleaned_while_it_answers(lab_: PortainerLab, variant
     """With its stacks, agent, certificate and its renewal, and what Portainer has of it."""
     sync(lab_.site.project)  # under its own name, whatever the test before called it
     declared = variant.json(VMS)
-    declared["vms"] = [one for one in declared["vms"] if one["name"] != lab_.agent]
+    declared["vms"] = [
+        guest_entry for guest_entry in declared["vms"] if guest_entry["name"] != lab_.agent
+    ]
     variant.write_json(VMS, declared)
     for folder in (variant.path / "stacks").iterdir():
         if (folder / "phoenix.json").exists():

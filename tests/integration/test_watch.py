@@ -56,8 +56,8 @@ class Watching:
     def until(self, what: str, holds: Callable[[], bool]) -> None:
         end = time.monotonic() + 120 * deadline_factor()
         while not holds():
-            told = self.site.sh("hypervisor", "journalctl -q -u phoenix-watch-judge -n 20").out
-            assert time.monotonic() < end, f"not in time: {what}\n{told}"
+            log = self.site.sh("hypervisor", "journalctl -q -u phoenix-watch-judge -n 20").out
+            assert time.monotonic() < end, f"not in time: {what}\n{log}"
             time.sleep(1)
 
     def look(self) -> Any:
@@ -67,12 +67,12 @@ class Watching:
     def rounds(self, count: int) -> None:
         """Until each host has reported so often again."""
         for _ in range(count):
-            before = {one["name"]: one["seen"] for one in self.look()["hosts"]}
+            before = {host["name"]: host["seen"] for host in self.look()["hosts"]}
             self.until(
                 "every host reports",
                 lambda before=before: all(  # type: ignore[misc]
-                    one["seen"] and one["seen"] != before[one["name"]]
-                    for one in self.look()["hosts"]
+                    host["seen"] and host["seen"] != before[host["name"]]
+                    for host in self.look()["hosts"]
                 ),
             )
 
@@ -89,15 +89,15 @@ def watching(site: SiteLab) -> Iterator[Watching]:
     project.write("group_data/lab.py", f"{lab}watch_interval = {INTERVAL}\nwatch_backup_days = 0\n")
     site.put("hypervisor", alarm_hook.PROGRAM, alarm_hook.SERVER)
     site.sh("hypervisor", alarm_hook.START, ok=True)
-    made = Watching(site, project)
+    watching = Watching(site, project)
     try:
-        made.phoenix("sync", "guard", "watch")
-        made.until(
+        watching.phoenix("sync", "guard", "watch")
+        watching.until(
             "a first look",
             lambda: site.sh("hypervisor", "[ -s /var/lib/phoenix-watch/status.json ]").code == 0,
         )
-        made.rounds(1)
-        yield made
+        watching.rounds(1)
+        yield watching
     finally:
         site.sh("hypervisor", alarm_hook.STOP)
         for host in site.site.hosts:
@@ -111,12 +111,14 @@ def watching(site: SiteLab) -> Iterator[Watching]:
 
 def test_a_second_sync_changes_nothing_and_status_tells_who_reported(watching: Watching) -> None:
     done = watching.phoenix("sync", "guard", "watch")
-    assert {one["host"]: one["changed"] for one in done["hosts"] if one["changed"]} == {}
+    assert {host["host"]: host["changed"] for host in done["hosts"] if host["changed"]} == {}
     assert done["verified"]
-    told = watching.phoenix("status", "--no-drift")["watched"]
-    assert [one["name"] for one in told["hosts"]] == [one.name for one in watching.site.site.hosts]
-    assert all(one["seen"] for one in told["hosts"])
-    assert (told["causes"], told["places"], told["waiting"]) == ([], 1, 0)
+    watched = watching.phoenix("status", "--no-drift")["watched"]
+    assert [host["name"] for host in watched["hosts"]] == [
+        host.name for host in watching.site.site.hosts
+    ]
+    assert all(host["seen"] for host in watched["hosts"])
+    assert (watched["causes"], watched["places"], watched["waiting"]) == ([], 1, 0)
 
 
 def test_a_test_of_the_alarms_arrives_and_no_url_is_in_any_log(watching: Watching) -> None:
@@ -138,9 +140,9 @@ def test_a_guest_that_writes_as_another_is_refused(watching: Watching) -> None:
         f'--cacert {watch.CERTIFICATE_OF_THE_WATCHER} --connect-to "$ENTRANCE" '
         '--data-binary @- "$URL"'
     )
-    mine = f"--cert {watch.PAIR}"
-    assert site.sh("traefik", send.format(name=gateway, pair=mine)).out == "403"
-    assert site.sh("traefik", send.format(name=site.roles["traefik"], pair=mine)).out == "204"
+    own_pair = f"--cert {watch.PAIR}"
+    assert site.sh("traefik", send.format(name=gateway, pair=own_pair)).out == "403"
+    assert site.sh("traefik", send.format(name=site.roles["traefik"], pair=own_pair)).out == "204"
     nobody = site.sh("traefik", send.format(name=gateway, pair=""))
     assert (nobody.code != 0, nobody.out) == (True, "000"), nobody.text
     stranger = site.sh(
@@ -167,7 +169,7 @@ def test_a_stopped_gateway_is_one_alarm_with_its_cause_and_one_end(watching: Wat
     alarm, *rest = watching.messages()[before:]
     nginx = f"{watching.site.roles['gateway']}: Nginx (nginx.service)"
     domain = watching.site.site.domain
-    assert [one["title"] for one in rest] == [f"[{domain}] over: {nginx}"]
+    assert [message["title"] for message in rest] == [f"[{domain}] over: {nginx}"]
     assert alarm["title"] == f"[{domain}] fault: {nginx}"
     assert alarm["type"] == "failure"
     assert "phoenix sync nginx" in alarm["message"]
@@ -249,23 +251,25 @@ def test_metrics_go_to_the_declared_reader_alone(watching: Watching) -> None:
             f"--connect-to {name}:8470:{address}:8470 https://{name}:8470/metrics"
         )
         text = site.sh("traefik", f"{curl} --cert {place}/scraper.pem", ok=True).out
-        samples = [one for family in text_string_to_metric_families(f"{text.rstrip()}\n")
-                   for one in family.samples]  # fmt: skip
-        mine = site.sh("traefik", f"{curl} --cert {watch.PAIR}")
-        assert (mine.code, "403" in mine.text) == (22, True), mine.text
+        samples = [sample for family in text_string_to_metric_families(f"{text.rstrip()}\n")
+                   for sample in family.samples]  # fmt: skip
+        refused = site.sh("traefik", f"{curl} --cert {watch.PAIR}")
+        assert (refused.code, "403" in refused.text) == (22, True), refused.text
     finally:
         site.sh("traefik", f"rm -rf {place}")
-    found = {(one.name, *one.labels.values()): one.value for one in samples}
+    values = {(sample.name, *sample.labels.values()): sample.value for sample in samples}
     for service in site.site.services:
         if service.exposure == "gateway" and service.kind != "home":
-            assert found["phoenix_service_ok", service.name] == 1
-    holders = {one.host for one in certificates(site.site)}
+            assert values["phoenix_service_ok", service.name] == 1
+    holders = {certificate.host for certificate in certificates(site.site)}
     for host in site.site.hosts:
-        assert found["phoenix_host_silent", host.name] == 0
-        dates = [one for one in samples if one.labels.get("host") == host.name
-                 and one.name == "phoenix_certificate_not_after_timestamp_seconds"]  # fmt: skip
-        assert all(one.value > time.time() for one in dates)
+        assert values["phoenix_host_silent", host.name] == 0
+        dates = [sample for sample in samples if sample.labels.get("host") == host.name
+                 and sample.name == "phoenix_certificate_not_after_timestamp_seconds"]  # fmt: skip
+        assert all(sample.value > time.time() for sample in dates)
         assert bool(dates) == (host in holders), host.name
-    assert found["phoenix_run_ok", "deploy"] == 1
-    assert time.time() - found["phoenix_run_ended_timestamp_seconds", "deploy"] < 3600
-    assert [one for one in samples if one.name == "phoenix_check_ok" and one.value == 0] == []
+    assert values["phoenix_run_ok", "deploy"] == 1
+    assert time.time() - values["phoenix_run_ended_timestamp_seconds", "deploy"] < 3600
+    assert [
+        sample for sample in samples if sample.name == "phoenix_check_ok" and sample.value == 0
+    ] == []

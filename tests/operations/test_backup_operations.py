@@ -40,7 +40,7 @@ from phoenix.secrets.store import SecretStore
 from phoenix.site.model import Site
 from tests.operations.test_tree_operations import Fixed, fixed
 from tests.unit.site_builder import minimal
-from tests.unit.test_backup import archive, made
+from tests.unit.test_backup import archive, backup_of
 from tests.unit.test_backup import ca as ca
 
 
@@ -51,7 +51,7 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.fixture
 def saved(site: Site, ca: dict[str, bytes]) -> Backup:
-    return made(
+    return backup_of(
         site,
         ca=archive(ca),
         portainer=archive({"./portainer.key": b"key"}),
@@ -133,7 +133,7 @@ def test_portainer_of_an_older_password_is_given_todays_by_the_next_run(
     site: Site, tmp_path: Path
 ) -> None:
     path, name = tmp_path / "secrets.json", "portainer_admin_password"
-    older = made(site, secrets=b'{"portainer_admin_password": "older-5ecret"}')
+    older = backup_of(site, secrets=b'{"portainer_admin_password": "older-5ecret"}')
     store = SecretStore(path, {})
     assert fixed().run(restore.administrator, older, store) == [], "nothing is known today"
     store.merge({name: "todays-5ecret"})

@@ -39,12 +39,12 @@ def filled(template: str, row: Any) -> str:
         return "\n".join(mount["Name"] for mount in row["Mounts"] if mount["Type"] == "volume")
 
     def value(match: re.Match[str]) -> str:
-        found = row
+        field = row
         for part in match[2].strip(".").split("."):
-            found = found[part]
+            field = field[part]
         if match[1]:
-            return json.dumps(found)
-        return str(found).lower() if isinstance(found, bool) else str(found)
+            return json.dumps(field)
+        return str(field).lower() if isinstance(field, bool) else str(field)
 
     return re.sub(r"\{\{(json )?(\.[A-Za-z.]+)\}\}", value, template)
 
@@ -74,8 +74,8 @@ class Docker:
 
     def filters(self, kind: str) -> list[str]:
         """The values of `--filter KIND=VALUE`."""
-        found = [value.partition("=") for value in self.values("--filter")]
-        return [value for name, _, value in found if name == kind]
+        conditions = [value.partition("=") for value in self.values("--filter")]
+        return [value for name, _, value in conditions if name == kind]
 
     def container(self, name: str) -> dict[str, Any]:
         for row in self.containers:
@@ -86,12 +86,12 @@ class Docker:
     def listed(self) -> Iterator[str]:
         labels, states = self.filters("label"), self.filters("status")
         for row in self.containers:
-            seen = row["State"]["Status"] in (states or ["running"]) or (
+            in_state = row["State"]["Status"] in (states or ["running"]) or (
                 "--all" in self.flags and not states
             )
             ours = not labels or labels == [f"{LABEL}={row['Project']}"]
             mounts = {mount["Name"] for mount in row["Mounts"]}
-            if seen and ours and set(self.filters("volume")) <= mounts:
+            if in_state and ours and set(self.filters("volume")) <= mounts:
                 yield row["Id"]
 
     def ps(self) -> None:
@@ -129,17 +129,17 @@ class Docker:
         self.containers[:] = [row for row in self.containers if row["Id"] not in self.names]
 
     def network_ls(self) -> None:
-        wanted = self.filters("label")
-        say(*(name for name, project in self.networks.items() if [f"{LABEL}={project}"] == wanted))
+        labels = self.filters("label")
+        say(*(name for name, project in self.networks.items() if [f"{LABEL}={project}"] == labels))
 
     def network_rm(self) -> None:
         for name in self.names:
             del self.networks[name]
 
     def volume_ls(self) -> None:
-        wanted = self.filters("label")
+        labels = self.filters("label")
         rows = self.volumes.values()
-        say(*(row["Name"] for row in rows if [f"{LABEL}={row['Labels'].get(LABEL)}"] == wanted))
+        say(*(row["Name"] for row in rows if [f"{LABEL}={row['Labels'].get(LABEL)}"] == labels))
 
     def volume_inspect(self) -> None:
         template = (self.values("--format") or [""])[0]

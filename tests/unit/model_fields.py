@@ -35,18 +35,18 @@ class Value(NamedTuple):
 
 def values() -> list[Value]:
     """Every value of the models, those within them and the typed dictionaries included."""
-    found = {(value.place, value.base): value for value in _of_models()}
-    return sorted(found.values(), key=lambda value: value.place)
+    by_type = {(value.place, value.base): value for value in _of_models()}
+    return sorted(by_type.values(), key=lambda value: value.place)
 
 
 def _of_models() -> Iterator[Value]:
-    seen: set[type] = set()
+    visited: set[type] = set()
     todo: list[type] = list(ROOTS)
     while todo:
         model = todo.pop()
-        if model in seen:
+        if model in visited:
             continue
-        seen.add(model)
+        visited.add(model)
         for name, annotation in _fields(model):
             for place, kind, checks in _parts(f"{model.__name__}.{name}", annotation, ()):
                 if _is_object(kind):
@@ -54,8 +54,8 @@ def _of_models() -> Iterator[Value]:
                     continue
                 todo += [check.model for check in checks if isinstance(check, json_keys.Each)]
                 if isinstance(kind, type):
-                    made = Annotated[kind, *checks] if checks else kind
-                    yield Value(place, made, kind)
+                    annotated = Annotated[kind, *checks] if checks else kind
+                    yield Value(place, annotated, kind)
 
 
 def _is_object(kind: Any) -> bool:

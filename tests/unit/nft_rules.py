@@ -81,10 +81,10 @@ _VERDICT = re.compile(r'(?:counter )?(accept|drop|reject|goto (\w+))(?: comment 
 
 def chains(text: str) -> dict[str, list[str]]:
     """The rules of each chain, in order."""
-    found: dict[str, list[str]] = {}
+    rules: dict[str, list[str]] = {}
     for name, body in re.findall(r"^\tchain (\w+) \{\n(.*?)^\t\}", text, re.M | re.S):
-        found[name] = [line.strip() for line in body.splitlines() if "type filter" not in line]
-    return found
+        rules[name] = [line.strip() for line in body.splitlines() if "type filter" not in line]
+    return rules
 
 
 def verdict(text: str, chain: str, packet: Packet) -> str:
@@ -95,8 +95,8 @@ def verdict(text: str, chain: str, packet: Packet) -> str:
         rest, matched = rule, True
         while matched and not (end := _VERDICT.match(rest)):
             for pattern, test in _MATCHES:
-                if found := re.match(pattern + r"(?: |\Z)", rest):
-                    rest, matched = rest[found.end() :], test(found, packet)
+                if match := re.match(pattern + r"(?: |\Z)", rest):
+                    rest, matched = rest[match.end() :], test(match, packet)
                     break
             else:
                 raise AssertionError(f"no word of the rules that Phoenix writes: {rest!r}")

@@ -22,33 +22,33 @@ _LOW_LEVEL = re.compile(r"\A(lxc\.[a-z0-9_.-]+) *[=:] *")
 
 
 def differences(
-    one: Mapping[str, str], word: str, other: Mapping[str, str], text: str
+    plain: Mapping[str, str], word: str, other: Mapping[str, str], text: str
 ) -> list[str]:
     """Names of outputs that differ in more than the text that the declaration gave.
 
     Args:
-        one: the outputs with `word` in the declaration, by name.
+        plain: the outputs with `word` in the declaration, by name.
         word: harmless.
         other: those with `text` in its place.
         text: hostile, perhaps.
     """
-    mine = {_signed(name, word): (name, content) for name, content in one.items()}
+    plain_parts = {_signed(name, word): (name, content) for name, content in plain.items()}
     theirs = {_signed(name, text): (name, content) for name, content in other.items()}
     return sorted(
         name
-        for name in mine.keys() | theirs.keys()
-        if name not in mine
+        for name in plain_parts.keys() | theirs.keys()
+        if name not in plain_parts
         or name not in theirs
         or (
-            mine[name][1] != theirs[name][1]
-            and _read(*mine[name], word) != _read(*theirs[name], text)
+            plain_parts[name][1] != theirs[name][1]
+            and _read(*plain_parts[name], word) != _read(*theirs[name], text)
         )
     )
 
 
 def _read(name: str, content: str, text: str) -> Any:
     """The parts of an output, the text shown as a sign; of lists the order says nothing here."""
-    parser = next((made for ending, made in PARSERS.items() if re.search(ending, name)), _lines)
+    parser = next((reader for ending, reader in PARSERS.items() if re.search(ending, name)), _lines)
     return _signed(parser(content), text)
 
 
@@ -75,7 +75,9 @@ def _lines(content: str) -> list[str]:
 def _log_ins(content: str) -> Any:
     """The docker CLI's: user and password stand in base64 (cli/config/configfile)."""
     auths = json.loads(content)["auths"]
-    return {name: base64.b64decode(one["auth"]).decode().split(":") for name, one in auths.items()}
+    return {
+        name: base64.b64decode(entry["auth"]).decode().split(":") for name, entry in auths.items()
+    }
 
 
 def _yaml(content: str) -> Any:
@@ -98,35 +100,35 @@ def _directives(block: list[dict[str, Any]]) -> list[Any]:
 
 def _dnsmasq(content: str) -> list[Any]:
     """Option and values of each line (dnsmasq's option.c, read_file: # begins a comment)."""
-    made = []
+    options = []
     for line in _lines(content):
         word = re.sub(r"(?:^|\s)#.*", "", line).strip()
         if word:
             assert not re.search(r"[\"\\]", word), word  # quotes and escapes: none is meant
             option, _, value = word.partition("=")
-            made.append((option, value.split(",")))
-    return made
+            options.append((option, value.split(",")))
+    return options
 
 
 def _unit(content: str) -> list[Any]:
     """Sections and keys (systemd.syntax(7)): a backslash joins lines, % begins a specifier."""
-    made: list[Any] = []
+    entries: list[Any] = []
     for line in re.sub(r"\\\n", " ", content).split("\n"):
         line = line.strip()
         if line and line[0] not in "#;":
             key, equals, value = line.partition("=")
-            made.append((key, bool(equals), re.split(r"(%.)", value)))
-    return made
+            entries.append((key, bool(equals), re.split(r"(%.)", value)))
+    return entries
 
 
 def _assignments(content: str) -> list[Any]:
     """NAME=VALUE of each line, as phoenix-acme reads them."""
-    made = []
+    assignments = []
     for line in _lines(content):
         name, equals, value = line.partition("=")
         assert not line or re.fullmatch(r"[A-Z_]+", name), line
-        made.append((name, equals, value.split(" ")))
-    return made
+        assignments.append((name, equals, value.split(" ")))
+    return assignments
 
 
 def _ini(content: str) -> list[Any]:

@@ -40,10 +40,10 @@ def main(words: list[str]) -> int:
     if "--encrypt" in flags:
         rules = yaml.safe_load(Path(options["--config"]).read_text())["creation_rules"]
         name = options["--filename-override"]
-        found = [rule for rule in rules if re.search(rule.get("path_regex", ""), name)]
-        if not found:
+        matching = [rule for rule in rules if re.search(rule.get("path_regex", ""), name)]
+        if not matching:
             return _fail("error loading config: no matching creation rules found")
-        recipients = [one.strip() for one in found[0]["age"].split(",")]
+        recipients = [recipient.strip() for recipient in matching[0]["age"].split(",")]
         print(_encrypt(json.loads(sys.stdin.read()), os.urandom(32), recipients))  # noqa: T201
         return 0
     return _edit(file)
@@ -60,7 +60,7 @@ def _edit(file: Path) -> int:
         after = json.loads(plain.read_text())
     if after == values:
         return _fail("File has not changed, exiting.", UNCHANGED)
-    recipients = [one["recipient"] for one in encrypted["sops"]["age"]]
+    recipients = [entry["recipient"] for entry in encrypted["sops"]["age"]]
     file.write_text(_encrypt(after, key, recipients))
     return 0
 

@@ -21,21 +21,21 @@ QUORUM_LOST = (
 
 def declaration(**of_worker: Any) -> Declaration:
     """`control` is the manager, `worker` (with more keys) and `second` are workers."""
-    made = minimal()
-    control, worker = made.vm["vms"]
+    declared = minimal()
+    control, worker = declared.vm["vms"]
     control["swarm_role"] = "manager"
     worker |= {"swarm_role": "worker", "node_labels": ["gpu=false"], **of_worker}
-    made.vm["vms"].append(
+    declared.vm["vms"].append(
         vm(1003, "second", "docker", 25, swarm_role="worker", dependencies=[1002])
     )
-    return made
+    return declared
 
 
 def with_networks(**networks: dict[str, Any]) -> Declaration:
     """The same nodes, and these overlay networks."""
-    made = declaration()
-    made.lxc.setdefault("site", {})["swarm_networks"] = networks
-    return made
+    declared = declaration()
+    declared.lxc.setdefault("site", {})["swarm_networks"] = networks
+    return declared
 
 
 def site(folder: Path, **of_worker: Any) -> Site:
@@ -45,7 +45,7 @@ def site(folder: Path, **of_worker: Any) -> Site:
 def node(name: str, role: str = "worker", **more: Any) -> dict[str, Any]:
     """One node as GET /nodes tells it; `more`: availability, state, labels, id, ours."""
     labels = {**more.get("labels", {}), **({LABEL: name} if more.get("ours", True) else {})}
-    made: dict[str, Any] = {
+    row: dict[str, Any] = {
         "ID": more.get("id", IDS.get(name, f"id{name}")),
         "Spec": {
             "Labels": labels,
@@ -56,19 +56,19 @@ def node(name: str, role: str = "worker", **more: Any) -> dict[str, Any]:
         "Status": {"State": more.get("state", "ready"), "Addr": "10.0.0.23"},
     }
     if role == "manager":
-        made["ManagerStatus"] = {"Reachability": "reachable", "Addr": "10.0.0.23:2377"}
-    return made
+        row["ManagerStatus"] = {"Reachability": "reachable", "Addr": "10.0.0.23:2377"}
+    return row
 
 
 def info(name: str, *, manager: bool = False, **more: Any) -> dict[str, Any]:
     """`.Swarm` of GET /info on a host that is in the swarm."""
-    made: dict[str, Any] = {
+    told_info: dict[str, Any] = {
         "NodeID": IDS.get(name, f"id{name}"), "NodeAddr": "10.0.0.23", "LocalNodeState": "active",
         "ControlAvailable": manager, "Error": "", "RemoteManagers": None,
     }  # fmt: skip
     if manager:
-        made["Cluster"] = {"ID": "c1", "DefaultAddrPool": ["10.200.0.0/16"], "SubnetSize": 24}
-    return made | more
+        told_info["Cluster"] = {"ID": "c1", "DefaultAddrPool": ["10.200.0.0/16"], "SubnetSize": 24}
+    return told_info | more
 
 
 def overlay(name: str, **more: Any) -> dict[str, Any]:
@@ -97,8 +97,8 @@ def manager_of(
     nodes: list[dict[str, Any]], networks: Sequence[dict[str, Any]] = (), **more: Any
 ) -> Swarm:
     """What `control` tells as a manager of these nodes, and of these overlay networks."""
-    made = info("control", manager=True, **more)
-    return read(json.dumps(made), map(json.dumps, nodes), map(json.dumps, networks))
+    manager = info("control", manager=True, **more)
+    return read(json.dumps(manager), map(json.dumps, nodes), map(json.dumps, networks))
 
 
 def worker_of(name: str, **more: Any) -> Swarm:
@@ -112,5 +112,5 @@ def answer(
     networks: Sequence[dict[str, Any]] = (),
 ) -> list[str]:
     """The lines of facts.swarm.SwarmNode."""
-    rows = [f"node {json.dumps(one)}" for one in nodes or ()]
+    rows = [f"node {json.dumps(row)}" for row in nodes or ()]
     return [f"info {json.dumps(swarm)}", *rows, *(f"network {json.dumps(n)}" for n in networks)]

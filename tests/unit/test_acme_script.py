@@ -666,7 +666,7 @@ def test_names_of_a_time_come_and_go(host: Host) -> None:
 
 
 @pytest.fixture
-def found(host: Host) -> Host:
+def fitting(host: Host) -> Host:
     """One whose pair was found to fit, and that has counted openssl's processes since."""
     host.run()
     real = shutil.which("openssl")
@@ -686,46 +686,46 @@ def processes(host: Host) -> int:
     return len((host.base / "asked").read_text().splitlines())
 
 
-def test_a_pair_that_fits_is_told_as_before_without_openssl(found: Host) -> None:
-    known = found.status()
-    shutil.rmtree(found.base / "run")
-    assert found.status() == known
-    assert stat.S_IMODE((found.base / "run").stat().st_mode) == 0o700
+def test_a_pair_that_fits_is_told_as_before_without_openssl(fitting: Host) -> None:
+    known = fitting.status()
+    shutil.rmtree(fitting.base / "run")
+    assert fitting.status() == known
+    assert stat.S_IMODE((fitting.base / "run").stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize("file", ["fullchain.pem", "privkey.pem"])
-def test_a_pair_whose_bytes_have_changed_is_judged_anew(found: Host, file: str) -> None:
-    path = found.link / file
+def test_a_pair_whose_bytes_have_changed_is_judged_anew(fitting: Host, file: str) -> None:
+    path = fitting.link / file
     before, data = path.stat(), path.read_bytes()
     other = {
-        "fullchain.pem": (found.ca / "other.crt").read_bytes(),
-        "privkey.pem": (found.ca / "other.key").read_bytes(),
+        "fullchain.pem": (fitting.ca / "other.crt").read_bytes(),
+        "privkey.pem": (fitting.ca / "other.key").read_bytes(),
     }[file]
     path.write_bytes(other)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert found.status()["due"] == "key does not match"
+    assert fitting.status()["due"] == "key does not match"
     path.write_bytes(data)
-    assert found.status()["due"] == ""
+    assert fitting.status()["due"] == ""
 
 
-def test_a_pair_that_another_root_does_not_prove_is_judged_anew(found: Host) -> None:
-    found.write_config(ROOT=str(found.ca / "other.crt"))
-    assert found.status()["due"] == "does not chain to the root"
-    assert found.status()["due"] == "does not chain to the root"
+def test_a_pair_that_another_root_does_not_prove_is_judged_anew(fitting: Host) -> None:
+    fitting.write_config(ROOT=str(fitting.ca / "other.crt"))
+    assert fitting.status()["due"] == "does not chain to the root"
+    assert fitting.status()["due"] == "does not chain to the root"
 
 
-def test_names_and_time_are_asked_of_a_known_pair_as_well(found: Host) -> None:
-    found.write_config(DOMAINS="app.lab.test more.lab.test")
-    assert found.status()["due"] == "names differ"
-    found.write_config(DOMAINS="app.lab.test gw.lab.test", RENEW_FRACTION="2")
-    note = found.base / "run/gateway"
+def test_names_and_time_are_asked_of_a_known_pair_as_well(fitting: Host) -> None:
+    fitting.write_config(DOMAINS="app.lab.test more.lab.test")
+    assert fitting.status()["due"] == "names differ"
+    fitting.write_config(DOMAINS="app.lab.test gw.lab.test", RENEW_FRACTION="2")
+    note = fitting.base / "run/gateway"
     lines = note.read_text().splitlines()
     note.write_text("\n".join([*lines[:4], "1 2", *lines[5:]]) + "\n")
-    assert found.status()["due"] == "expired"
+    assert fitting.status()["due"] == "expired"
 
 
 @pytest.mark.parametrize("content", ["", "junk\n" * 3, "junk\n" * 9])
-def test_a_note_that_is_damaged_is_none(found: Host, content: str) -> None:
-    known = found.status()
-    (found.base / "run/gateway").write_text(content)
-    assert found.status() == known
+def test_a_note_that_is_damaged_is_none(fitting: Host, content: str) -> None:
+    known = fitting.status()
+    (fitting.base / "run/gateway").write_text(content)
+    assert fitting.status() == known

@@ -64,7 +64,7 @@ def test_each_is_checked_from_the_name_to_the_whole_request(site: Site) -> None:
         assert layers == {"dns", "tcp", "certificate", "tls", "http"} | (
             {"router"} if name == SHOP else set()
         )
-    on_paths = {check for one in paths(site) for check in one.checks}
+    on_paths = {check for path in paths(site) for check in path.checks}
     assert set(checks(site)) == on_paths
     assert path in select(site, "kiosk")
 
@@ -95,10 +95,8 @@ def test_a_direct_service_proves_them_itself(tmp_path: Path) -> None:
     site = result.load(tmp_path)
     address = site.host("pages").address
     assert {r.name: r.address for r in records(site)}[f"docs.{ZONE}"] == address
-    (mine,) = [
-        certificate for certificate in certificates(site) if certificate.host.name == "pages"
-    ]
-    assert {f"wiki.{ZONE}", f"docs.{ZONE}"} <= set(mine.sans)
+    (own,) = [certificate for certificate in certificates(site) if certificate.host.name == "pages"]
+    assert {f"wiki.{ZONE}", f"docs.{ZONE}"} <= set(own.sans)
     verified = {
         c.name for c in checks(site) if c.function == "tls_verifies" and c.target == "pages"
     }
@@ -108,7 +106,7 @@ def test_a_direct_service_proves_them_itself(tmp_path: Path) -> None:
     assert [c.command[1:3] for c in asked] == [
         ("200", f"https://wiki.{ZONE}:8443/up"), ("200", f"https://docs.{ZONE}:8443/up"),
     ]  # fmt: skip
-    (path,) = (one for one in paths(site) if one.service == "wiki")
+    (path,) = (candidate for candidate in paths(site) if candidate.service == "wiki")
     assert path.checks[-2:] == tuple(asked)
 
 

@@ -220,13 +220,13 @@ def test_a_file_of_another_hand_is_told_and_kept(machine: TreeHost) -> None:
     assert state.foreign == {str(machine.config)}
     diff = compare(tree, state)
     assert diff.replaced == (str(machine.config),)
-    kept = f"{machine.base}/replaced{machine.config}"
+    copy = f"{machine.base}/replaced{machine.config}"
     assert diff.files[str(machine.config)] == (
-        f"replaces a file that Phoenix did not write; kept as {kept}"
+        f"replaces a file that Phoenix did not write; kept as {copy}"
     )
     assert diff.files[str(machine.other)] == "has other content"
     assert machine.install(tree).code == 0
-    assert Path(kept).read_text() == "a person's\n"
+    assert Path(copy).read_text() == "a person's\n"
     assert machine.state(tree).foreign == frozenset()
     machine.config.unlink()
     machine.config.write_text("edited while Phoenix had it\n")
@@ -274,7 +274,7 @@ def test_trees_that_are_asked_at_once_answer_as_each_by_itself(machine: TreeHost
     machine.config.unlink()
     machine.config.write_text("by hand\n")
     trees = [tree, *others, tree]
-    apart = [machine.state(one) for one in trees]
+    apart = [machine.state(tree) for tree in trees]
     assert machine.states(trees) == apart
     assert apart[1].not_in_force == "it is not"
     assert apart[2].superseded == (str(machine.other),)
@@ -330,12 +330,12 @@ def test_unknown_owner_is_refused(machine: TreeHost) -> None:
 
 
 def test_pruning_keeps_current_and_previous(machine: TreeHost) -> None:
-    seen = []
+    generations = []
     for text in ("one", "two", "three", "four"):
         assert machine.install(machine.tree(text)).code == 0
-        seen.append(machine.current)
-    assert machine.generations == set(seen[-2:]), (machine.generations, seen)
-    assert (machine.base / "previous").readlink().name == seen[-2]
+        generations.append(machine.current)
+    assert machine.generations == set(generations[-2:]), (machine.generations, generations)
+    assert (machine.base / "previous").readlink().name == generations[-2]
 
 
 def test_a_former_secret_is_gone_when_the_new_one_is_proven(machine: TreeHost) -> None:
@@ -392,7 +392,9 @@ def test_a_link_that_was_changed_by_hand_is_noticed_and_put_right(machine: TreeH
     for other in (machine.top / "nowhere", machine.config):
         link.unlink()
         link.symlink_to(other)
-        assert [one for one in compare(tree, machine.state(tree)).load if str(link) in one]
+        assert [
+            command for command in compare(tree, machine.state(tree)).load if str(link) in command
+        ]
         done = machine.converge(tree)
         assert done is not None
         assert (done.code, link.readlink()) == (0, zone)
@@ -668,14 +670,14 @@ def _previous_after(machine: TreeHost) -> Path:
 @pytest.mark.fast_cases(2)
 @pytest.mark.parametrize("tampered", ["config", "manifest", "params", "gone"])
 def test_a_tampered_generation_is_not_put_back(machine: TreeHost, tampered: str) -> None:
-    one = _previous_after(machine)
-    config = Path(f"{one}/root{machine.config}")
+    previous = _previous_after(machine)
+    config = Path(f"{previous}/root{machine.config}")
     if tampered == "config":
         config.write_text("config planted\n")
     elif tampered == "gone":
         config.unlink()
     else:
-        (one / tampered).write_text("")
+        (previous / tampered).write_text("")
     done = machine.install(machine.tree("bad"))
     assert done.code == 5, done
     what = str(machine.config) if tampered in ("config", "gone") else tampered
@@ -688,9 +690,9 @@ def test_a_tampered_generation_is_not_put_back(machine: TreeHost, tampered: str)
 
 
 def test_a_file_that_both_generations_have_is_copied_again(machine: TreeHost) -> None:
-    one = _previous_after(machine)
-    Path(f"{one}/root{machine.other}").write_text("planted\n")
-    Path(f"{one}/root{machine.config}").chmod(0o666)
+    previous = _previous_after(machine)
+    Path(f"{previous}/root{machine.other}").write_text("planted\n")
+    Path(f"{previous}/root{machine.config}").chmod(0o666)
     files = {
         machine.config: "config bad\n", machine.other: "other one\n",
         machine.unit: "[Unit] one\n",
@@ -705,9 +707,9 @@ def test_a_file_that_both_generations_have_is_copied_again(machine: TreeHost) ->
 
 
 def test_an_undo_that_cannot_go_back_fails(machine: TreeHost) -> None:
-    one = _previous_after(machine)
+    previous = _previous_after(machine)
     assert machine.install(machine.tree("two", confirm=7)).code == 0
-    Path(f"{one}/root{machine.config}").write_text("config planted\n")
+    Path(f"{previous}/root{machine.config}").write_text("config planted\n")
     done = machine.again("undo")
     assert done.code == 5, done
     assert "NOT PUT BACK" in done.stderr, done.stderr
@@ -716,8 +718,8 @@ def test_an_undo_that_cannot_go_back_fails(machine: TreeHost) -> None:
 
 @pytest.mark.parametrize("emptied", ["apply", "params", "manifest"])
 def test_a_generation_emptied_by_a_power_cut_is_finished(machine: TreeHost, emptied: str) -> None:
-    one, two = machine.tree("one"), machine.tree("two")
-    assert machine.install(one).code == 0
+    first, two = machine.tree("one"), machine.tree("two")
+    assert machine.install(first).code == 0
     assert machine.install(two).code == 0
     current = (machine.base / "current").resolve()
     (current / emptied).write_text("")
@@ -785,19 +787,22 @@ def test_killed_anywhere_in_a_change_it_converges_and_never_mixes(machine: TreeH
     machine.install(machine.tree("0"))
     for at in range(1, 200, STRIDE):
         old = (machine.served or "").removeprefix("config ").strip()
-        wanted = machine.tree(str(at))
-        done = machine.install(wanted, kill_at=at)
+        tree = machine.tree(str(at))
+        done = machine.install(tree, kill_at=at)
         if not killed(done):
             assert done.code == 0, (at, done)
             assert at > 20, at
             return
         assert not machine.faults(), (at, machine.faults())
-        seen = {machine.config.read_text(), machine.other.read_text().replace("other", "config")}
-        assert seen in ({f"config {old}\n"}, {f"config {at}\n"}), (at, seen)
+        contents = {
+            machine.config.read_text(),
+            machine.other.read_text().replace("other", "config"),
+        }
+        assert contents in ({f"config {old}\n"}, {f"config {at}\n"}), (at, contents)
         assert machine.served in {f"config {old}\n", f"config {at}\n"}, (at, machine.served)
-        again = machine.converge(wanted)
+        again = machine.converge(tree)
         assert again is None or again.code == 0, (at, again)
-        assert machine.converge(wanted) is None, (at, again, machine.state(wanted))
+        assert machine.converge(tree) is None, (at, again, machine.state(tree))
         assert machine.served == f"config {at}\n", (at, machine.served)
         assert not machine.faults(), (at, machine.faults())
     raise AssertionError("the script never came to its end")

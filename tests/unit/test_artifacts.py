@@ -238,10 +238,12 @@ def proven(guest: Guest) -> Guest:
     source = guest.top / "source"
     source.write_text("#!/bin/sh\necho good\n")
     guest.install("1", source, sha256(source.read_bytes()))
-    made = guest.top / "shim/sha256sum"
-    made.parent.mkdir()
-    made.write_text(f'#!/bin/sh\necho >>{guest.top}/made; exec {shutil.which("sha256sum")} "$@"\n')
-    made.chmod(0o755)
+    program = guest.top / "shim/sha256sum"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\necho >>{guest.top}/made; exec {shutil.which("sha256sum")} "$@"\n'
+    )
+    program.chmod(0o755)
     time.sleep(2.2)  # what has just changed is not noted
     assert guest.installed("1")
     assert digests_made(guest) == 1

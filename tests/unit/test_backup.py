@@ -72,7 +72,7 @@ def site(tmp_path: Path) -> Site:
     return minimal().load(tmp_path)
 
 
-def made(site: Site, **parts: bytes) -> backup.Backup:
+def backup_of(site: Site, **parts: bytes) -> backup.Backup:
     return make(
         site,
         [Part(name, "guest", "program 1", data) for name, data in parts.items()],  # type: ignore[arg-type]
@@ -82,7 +82,7 @@ def made(site: Site, **parts: bytes) -> backup.Backup:
 
 
 def whole(site: Site, ca: Mapping[str, bytes]) -> backup.Backup:
-    return made(
+    return backup_of(
         site,
         ca=archive(ca),
         portainer=archive({"./portainer.key": b"key", "./portainer.db": b"data"}),
@@ -96,15 +96,15 @@ def whole(site: Site, ca: Mapping[str, bytes]) -> backup.Backup:
 def test_what_is_packed_is_unpacked_with_what_it_says_of_itself(
     site: Site, ca: Mapping[str, bytes]
 ) -> None:
-    given = whole(site, ca)
-    actual = unpack(pack(given))
-    assert actual == given
+    saved = whole(site, ca)
+    actual = unpack(pack(saved))
+    assert actual == saved
     entry = actual.manifest.entry("portainer")
     assert entry is not None
     assert (entry.host, entry.program, entry.size) == (
         "guest",
         "program 1",
-        len(given.parts["portainer"]),
+        len(saved.parts["portainer"]),
     )
     assert (actual.manifest.domain, actual.manifest.revision) == (site.domain, "abc")
     backup.check(actual, site)
@@ -123,7 +123,7 @@ def test_what_is_packed_is_unpacked_with_what_it_says_of_itself(
     ],
 )  # fmt: skip
 def test_damage_is_found(site: Site, damage: Callable[[bytes], bytes], message: str) -> None:
-    good = pack(made(site, secrets=b'{"one": "value"}'))
+    good = pack(backup_of(site, secrets=b'{"one": "value"}'))
     bad = damage(good)
     if len(bad) == len(good):  # tar's own checksum is right: somebody else has written it
         bad = _resealed(bad)
@@ -145,9 +145,9 @@ def _resealed(data: bytes) -> bytes:
 
 
 def test_other_sites_backup_is_refused(site: Site, ca: Mapping[str, bytes]) -> None:
-    given = whole(site, ca)
+    saved = whole(site, ca)
     for change in ({"domain": "other.example"}, {"network": IPv4Network("10.9.0.0/24")}):
-        other = replace(given, manifest=given.manifest.model_copy(update=change))
+        other = replace(saved, manifest=saved.manifest.model_copy(update=change))
         with pytest.raises(BackupError, match="is of another site"):
             backup.check(other, site)
 
@@ -168,7 +168,7 @@ def test_ca_that_does_not_fit_together_is_refused(
 ) -> None:
     files = {k: v for k, v in {**ca, **change}.items() if v is not None}
     with pytest.raises(BackupError, match=message):
-        backup.check(made(site, ca=archive(files)), site)
+        backup.check(backup_of(site, ca=archive(files)), site)
 
 
 def test_foreign_intermediate_and_expired_root_are_refused(
@@ -177,7 +177,7 @@ def test_foreign_intermediate_and_expired_root_are_refused(
     swapped = {**ca, "certs/intermediate_ca.crt": ca["certs/root_ca.crt"],
                "certs/root_ca.crt": ca["certs/intermediate_ca.crt"]}  # fmt: skip
     with pytest.raises(BackupError, match="not signed by the root"):
-        backup.check(made(site, ca=archive(swapped)), site)
+        backup.check(backup_of(site, ca=archive(swapped)), site)
     with pytest.raises(BackupError, match="the root expired at"):
         backup.check(whole(site, ca), site, now=datetime.now(UTC) + timedelta(days=3700))
 
@@ -189,11 +189,11 @@ def test_devices_and_links_out_of_the_data_are_refused(site: Site) -> None:
     for info in (link, device):
         data = archive({"portainer.key": b"key"}, info)
         with pytest.raises(BackupError, match="no file, directory or link within"):
-            backup.check(made(site, portainer=data), site)
+            backup.check(backup_of(site, portainer=data), site)
     link.linkname = "inner"
-    backup.check(made(site, portainer=archive({"portainer.key": b"key"}, link)), site)
+    backup.check(backup_of(site, portainer=archive({"portainer.key": b"key"}, link)), site)
     with pytest.raises(BackupError, match=r"portainer\.key is missing"):
-        backup.check(made(site, portainer=archive({"x": b""})), site)
+        backup.check(backup_of(site, portainer=archive({"x": b""})), site)
 
 
 def test_part_that_would_not_fit_into_memory_is_refused(
@@ -202,7 +202,7 @@ def test_part_that_would_not_fit_into_memory_is_refused(
     monkeypatch.setattr(contents, "LIMIT_MIB", 1)
     data = archive({"portainer.key": bytes(2 << 20)})
     with pytest.raises(BackupError, match="larger than 1 MiB"):
-        backup.check(made(site, portainer=data), site)
+        backup.check(backup_of(site, portainer=data), site)
 
 
 def test_identity_is_that_of_keys_and_certificates_as_sha256sum_sees_them(
@@ -234,53 +234,53 @@ def key_file(tmp_path: Path, name: str = "key") -> tuple[Path, str]:
 def test_saved_file_opens_with_each_recipients_identity_alone(
     site: Site, tmp_path: Path, ca: Mapping[str, bytes]
 ) -> None:
-    mine, public = key_file(tmp_path)
+    own_identity, public = key_file(tmp_path)
     ssh = tmp_path / "ssh"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(ssh)], check=True)
     lock = backup.cipher([public, ssh.with_suffix(".pub").read_text()], None)
-    given, proven = whole(site, ca), list[backup.Backup]()
-    path = backup.save(given, tmp_path / "new", lock, proven.append)
+    saved, proven = whole(site, ca), list[backup.Backup]()
+    path = backup.save(saved, tmp_path / "new", lock, proven.append)
     assert path.name == f"phoenix-{site.domain}-20261124T120001Z.age"
     assert path.stat().st_mode & 0o777 == 0o600
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
-    assert proven == [given]
-    for identity in (mine, ssh):
-        assert backup.load(path, backup.decryptor(identity, None)) == given
+    assert proven == [saved]
+    for identity in (own_identity, ssh):
+        assert backup.load(path, backup.decryptor(identity, None)) == saved
     other, _ = key_file(tmp_path, "other")
     with pytest.raises(BackupError, match="was made for another one"):
         backup.load(path, backup.decryptor(other, None))
     with pytest.raises(BackupError, match="as restore_identity"):
         backup.load(path, backup.decryptor(None, SecretStr(PLANTED)))
     with pytest.raises(BackupError, match="is there already"):
-        backup.save(given, tmp_path / "new", lock, proven.append)
+        backup.save(saved, tmp_path / "new", lock, proven.append)
 
 
 @pytest.mark.long
 def test_passphrase_opens_and_another_does_not(site: Site, tmp_path: Path) -> None:
-    given = made(site, secrets=b"{}")
-    path = backup.save(given, tmp_path, backup.cipher([], SecretStr(PLANTED)), lambda _: None)
-    assert backup.load(path, backup.decryptor(None, SecretStr(PLANTED))) == given
+    saved = backup_of(site, secrets=b"{}")
+    path = backup.save(saved, tmp_path, backup.cipher([], SecretStr(PLANTED)), lambda _: None)
+    assert backup.load(path, backup.decryptor(None, SecretStr(PLANTED))) == saved
     with pytest.raises(BackupError, match="the passphrase does not open the backup"):
         backup.load(path, backup.decryptor(None, SecretStr("other")))
-    mine, _ = key_file(tmp_path)
+    identity, _ = key_file(tmp_path)
     with pytest.raises(BackupError, match="was made with a passphrase"):
-        backup.load(path, backup.decryptor(mine, None))
+        backup.load(path, backup.decryptor(identity, None))
 
 
 def test_a_busy_machine_is_no_damage_of_a_backup() -> None:
     """age measures how fast this machine is, and refuses what would take too long."""
     error = Exception("Excessive work parameter for passphrase.\nIt would take 64 seconds.")
-    told = encryption._why(error, "the passphrase", "the backup")
-    assert told.startswith("this machine is too slow or too busy for the backup: Excessive work")
-    assert "damaged" not in told
+    reason = encryption._why(error, "the passphrase", "the backup")
+    assert reason.startswith("this machine is too slow or too busy for the backup: Excessive work")
+    assert "damaged" not in reason
 
 
 def test_every_cut_and_changed_byte_is_found(site: Site, tmp_path: Path) -> None:
-    mine, public = key_file(tmp_path)
+    identity, public = key_file(tmp_path)
     path = backup.save(
-        made(site, secrets=b"{}"), tmp_path, backup.cipher([public], None), lambda _: None
+        backup_of(site, secrets=b"{}"), tmp_path, backup.cipher([public], None), lambda _: None
     )
-    good, unlock = path.read_bytes(), backup.decryptor(mine, None)
+    good, unlock = path.read_bytes(), backup.decryptor(identity, None)
     for bad in (
         b"", b"junk", good[:10], good[:60], good[: len(good) // 2], good[:-1],
         good[:-9] + bytes([good[-9] ^ 1]) + good[-8:],
@@ -298,7 +298,7 @@ def test_unproven_file_gets_no_name(site: Site, tmp_path: Path) -> None:
 
     with pytest.raises(BackupError, match="not this one"):
         backup.save(
-            made(site, secrets=b"{}"), tmp_path / "to", backup.cipher([public], None), refuse
+            backup_of(site, secrets=b"{}"), tmp_path / "to", backup.cipher([public], None), refuse
         )
     assert list((tmp_path / "to").iterdir()) == []
 
@@ -306,8 +306,8 @@ def test_unproven_file_gets_no_name(site: Site, tmp_path: Path) -> None:
 def test_recipients_and_identities_that_cannot_be_used_are_named_and_unseen(
     tmp_path: Path,
 ) -> None:
-    mine, public = key_file(tmp_path)
-    private = mine.read_text().splitlines()[1]
+    identity, public = key_file(tmp_path)
+    private = identity.read_text().splitlines()[1]
     with pytest.raises(BackupError, match="entry 2, is a private key") as caught:
         backup.cipher([public, private], None)
     assert private[:30] not in str(caught.value)
@@ -317,9 +317,9 @@ def test_recipients_and_identities_that_cannot_be_used_are_named_and_unseen(
         backup.cipher([], None)
     with pytest.raises(BackupError, match="nothing is given to open"):
         backup.decryptor(None, None)
-    mine.chmod(0o644)
+    identity.chmod(0o644)
     with pytest.raises(BackupError, match="chmod 600"):
-        backup.decryptor(mine, None)
+        backup.decryptor(identity, None)
     locked = tmp_path / "locked"
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "word", "-f", str(locked)], check=True
@@ -332,7 +332,7 @@ def test_recipients_and_identities_that_cannot_be_used_are_named_and_unseen(
 
 
 @pytest.mark.parametrize(
-    ("found", "replacing", "step"),
+    ("state", "replacing", "step"),
     [
         (PresentData(), False, "put"),
         (PresentData(), True, "put"),
@@ -345,17 +345,17 @@ def test_recipients_and_identities_that_cannot_be_used_are_named_and_unseen(
         (PresentData(True, "other", "older"), True, "replace"),
     ],
 )
-def test_step(found: PresentData, replacing: bool, step: str) -> None:
+def test_step(state: PresentData, replacing: bool, step: str) -> None:
     words = {"part": "the CA", "location": "/x", "identity": "mine", "sha256": "sha"}
-    assert decide(found, replace=replacing, **words) == step
+    assert decide(state, replace=replacing, **words) == step
 
 
 @pytest.mark.parametrize(
-    "found", [PresentData(True), PresentData(True, "other"), PresentData(True, "other", "sha")]
+    "state", [PresentData(True), PresentData(True, "other"), PresentData(True, "other", "sha")]
 )
-def test_other_data_are_refused(found: PresentData) -> None:
+def test_other_data_are_refused(state: PresentData) -> None:
     with pytest.raises(BackupError, match=r"/x holds something else.*give --replace to"):
-        decide(found, part="the CA", location="/x", identity="mine", sha256="sha", replace=False)
+        decide(state, part="the CA", location="/x", identity="mine", sha256="sha", replace=False)
 
 
 def test_state_of_a_host_is_read_and_junk_refused() -> None:

@@ -130,7 +130,7 @@ def test_services_stop_for_the_copy_and_run_again_before_restic_works(guest: Gue
     assert done.returncode == 0, done.stderr
     calls = guest.calls()
     stop, start = calls.index("docker stop c1"), calls.index("docker start c1")
-    (saved,) = [n for n, one in enumerate(calls) if one.startswith("restic backup")]
+    (saved,) = [n for n, call in enumerate(calls) if call.startswith("restic backup")]
     assert stop < start < saved
     assert f"--tag {PART}" in calls[saved]
     assert "--keep-last 1 --keep-daily 7 --prune" in calls[-1]
@@ -238,7 +238,7 @@ def test_a_lost_volume_comes_back_with_owners_modes_and_links(guest: Guest) -> N
     assert (guest.data / "page").read_text() == "hello\n"
     assert (guest.data / "page").stat().st_mode == owner.st_mode
     assert (guest.data / "link").readlink() == Path("page")
-    assert any("com.docker.compose.volume=data" in one for one in guest.calls())
+    assert any("com.docker.compose.volume=data" in call for call in guest.calls())
     assert not list(guest.data.parent.glob(".restore.*"))
 
 
@@ -251,8 +251,8 @@ def test_data_in_the_way_are_refused_or_kept_beside(guest: Guest) -> None:
     assert (guest.data / "page").read_text() == "newer\n"
     assert guest("restore", PART, guest.snapshot(), "replace").returncode == 0
     assert (guest.data / "page").read_text() == "hello\n"
-    (kept,) = (guest.var / "before").glob(f"{PART}.*")
-    assert (kept / "data/page").read_text() == "newer\n"
+    (aside,) = (guest.var / "before").glob(f"{PART}.*")
+    assert (aside / "data/page").read_text() == "newer\n"
     assert (guest.root / "running").exists()
 
 
@@ -369,7 +369,7 @@ def test_a_container_that_was_made_anew_is_not_waited_for(guest: Guest) -> None:
 def test_nothing_is_copied_while_docker_does_not_list_what_runs(guest: Guest) -> None:
     assert guest("run", FAIL_PS="yes").returncode == 1
     assert "Docker does not list its containers" in guest.check()
-    assert not any(one.startswith("restic backup") for one in guest.calls())
+    assert not any(call.startswith("restic backup") for call in guest.calls())
 
 
 def test_a_backup_that_cannot_be_noted_is_no_good_one(guest: Guest) -> None:
@@ -392,7 +392,7 @@ def test_a_restore_that_was_killed_is_finished_by_the_next(guest: Guest, moved: 
     assert "holds data: nothing was changed" in refused.stderr
     assert (guest.data / "page").read_text() == "hello\n"
     assert guest("restore", PART, guest.snapshot(), "replace").returncode == 0
-    assert [one.name for one in guest.data.parent.iterdir()] == ["_data"]
+    assert [entry.name for entry in guest.data.parent.iterdir()] == ["_data"]
 
 
 def test_a_volume_whose_folder_is_gone_comes_back(guest: Guest) -> None:
@@ -409,7 +409,7 @@ def test_a_restore_that_fails_leaves_no_half_copies(guest: Guest) -> None:
     failed = guest("restore", PART, guest.snapshot(), "replace")
     assert failed.returncode == 1
     assert "was not restored" in failed.stderr
-    assert [one.name for one in guest.data.parent.iterdir()] == ["_data"]
+    assert [entry.name for entry in guest.data.parent.iterdir()] == ["_data"]
     assert (guest.data / "page").read_text() == "hello\n"
     assert (guest.root / "running").exists()
     assert not (guest.var / "scratch").exists()
@@ -425,9 +425,9 @@ def test_a_restore_that_puts_nothing_back_is_none(guest: Guest) -> None:
     guest.parts(
         f"{PART}\tvolume\tpages\twiki_pages\twiki", f"{PART}\tvolume\tdata\twiki_data\twiki"
     )
-    told = guest("restore", PART, guest.snapshot(), "replace")
-    assert told.returncode == 0
-    assert "volume wiki_pages stays as it is" in told.stdout
+    result = guest("restore", PART, guest.snapshot(), "replace")
+    assert result.returncode == 0
+    assert "volume wiki_pages stays as it is" in result.stdout
 
 
 def test_dumps_that_nothing_loads_are_a_person_s_to_use(guest: Guest) -> None:

@@ -95,7 +95,7 @@ def lay(directory: Path, files: dict[str, bytes]) -> Path:
     return directory
 
 
-def found(guest: Guest, fact: CaData | PortainerData, **where: str) -> PresentData:
+def state_of(guest: Guest, fact: CaData | PortainerData, **where: str) -> PresentData:
     command = fact.command(**where).get_raw_value()
     output = subprocess.run(
         ["sh", "-c", command], capture_output=True, text=True, env=guest.environment, check=True
@@ -204,18 +204,18 @@ def put_ca(guest: Guest, data: bytes, aside: str = "") -> subprocess.CompletedPr
 def test_ca_appears_whole_and_is_known_again(guest: Guest, ca: dict[str, bytes]) -> None:
     data, place = archive(ca), guest.top / "step-ca"
     where = {"directory": str(place)}
-    assert found(guest, CaData(), **where) == PresentData()
+    assert state_of(guest, CaData(), **where) == PresentData()
     result = put_ca(guest, data)
     assert result.returncode == 0, result.stderr
     sha256 = hashlib.sha256(data).hexdigest()
-    assert found(guest, CaData(), **where) == PresentData(True, ca_identity(data), sha256)
+    assert state_of(guest, CaData(), **where) == PresentData(True, ca_identity(data), sha256)
     assert (place / "db/000000.vlog").read_bytes() == ca["db/000000.vlog"]
     assert guest.left == []
     again = put_ca(guest, data)
     assert again.returncode == 3
     assert "exists already; nothing was changed" in again.stderr
     (place / "db/000000.vlog").unlink()
-    assert found(guest, CaData(), **where).identity == "", "without a database it is another"
+    assert state_of(guest, CaData(), **where).identity == "", "without a database it is another"
 
 
 def test_ca_in_the_way_is_kept_beside(guest: Guest, ca: dict[str, bytes]) -> None:
@@ -256,12 +256,12 @@ def put_portainer(guest: Guest, data: bytes, aside: str = "") -> subprocess.Comp
 
 def test_empty_volume_gets_the_data_of_its_server(guest: Guest) -> None:
     guest.volume.mkdir(parents=True)
-    assert found(guest, PortainerData(), volume="v") == PresentData()
+    assert state_of(guest, PortainerData(), volume="v") == PresentData()
     result = put_portainer(guest, archive(DATA))
     assert result.returncode == 0, result.stderr
     sha256 = hashlib.sha256(archive(DATA)).hexdigest()
     identity = portainer_identity(archive(DATA))
-    here = found(guest, PortainerData(), volume="v")
+    here = state_of(guest, PortainerData(), volume="v")
     assert here.present
     assert here.identity == identity
     assert here.restored

@@ -34,14 +34,14 @@ NOW = datetime(2026, 11, 26, 9, 30, tzinfo=HERE)
 
 
 def declared(backup: Any = None, **site: Any) -> Declaration:
-    one = minimal()
-    one.lxc.setdefault("site", {})["backups"] = {"target": "/mnt/backups", **site}
-    manifest, compose = one.stacks["shop"]
+    declaration = minimal()
+    declaration.lxc.setdefault("site", {})["backups"] = {"target": "/mnt/backups", **site}
+    manifest, compose = declaration.stacks["shop"]
     compose["volumes"] = {"data": {}, "cache": {"name": "fast"}, "old": {"external": True}}
     compose["services"]["web"]["volumes"] = ["data:/data"]
     if backup is not None:
         manifest["environments"]["production"]["backup"] = backup
-    return one
+    return declaration
 
 
 def test_nothing_is_backed_up_until_the_site_says_so(tmp_path: Path) -> None:
@@ -111,16 +111,16 @@ def test_each_host_makes_checks_of_what_its_timers_have_noted(tmp_path: Path) ->
 def test_a_stack_s_backup_that_cannot_be_made_is_refused(
     tmp_path: Path, backup: Any, path: str, message: str
 ) -> None:
-    found = problem(declared(backup).refused(tmp_path), MANIFEST, f"{IN_STACK}.{path}")
-    assert message in found.message
-    assert found.fix
+    finding = problem(declared(backup).refused(tmp_path), MANIFEST, f"{IN_STACK}.{path}")
+    assert message in finding.message
+    assert finding.fix
 
 
 def test_a_swarm_stack_has_no_backup_by_a_timer(tmp_path: Path) -> None:
-    one = declared({})
-    one.stacks["shop"][0]["type"] = "swarm"
-    found = problem(one.refused(tmp_path), MANIFEST, IN_STACK)
-    assert "Swarm stack" in found.message
+    declaration = declared({})
+    declaration.stacks["shop"][0]["type"] = "swarm"
+    finding = problem(declaration.refused(tmp_path), MANIFEST, IN_STACK)
+    assert "Swarm stack" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -152,21 +152,24 @@ def test_a_swarm_stack_has_no_backup_by_a_timer(tmp_path: Path) -> None:
 def test_wrong_values_of_the_site_are_refused_with_a_fix(
     tmp_path: Path, keys: dict[str, Any], path: str
 ) -> None:
-    found = problem(declared({}, **keys).refused(tmp_path), LXC, f"site.backups.{path}")
-    assert found.fix
+    finding = problem(declared({}, **keys).refused(tmp_path), LXC, f"site.backups.{path}")
+    assert finding.fix
 
 
 def test_a_stack_in_no_backup_and_a_folder_that_a_loss_takes_along_are_told(tmp_path: Path) -> None:
-    said = {f"{one.file}: {one.path}": one.message for one in declared().load(tmp_path).warnings}
+    said = {
+        f"{warning.file}: {warning.path}": warning.message
+        for warning in declared().load(tmp_path).warnings
+    }
     assert "data, cache, old" in said[f"{MANIFEST}: {IN_STACK}"]
     assert "control" in said[f"{LXC}: site.backups.target"]
     quiet = declared({"volumes": []})
     for vm in quiet.vm["vms"]:
         vm["volumes"] = [{"type": "nfs", "path": "/srv/backups", "mount_point": "/mnt/backups"}]
-    for one in quiet.lxc["lxc_configs"].values():
-        one["mount_points"] = [{"container_path": "/mnt", "host_path": "/srv"}]
+    for container in quiet.lxc["lxc_configs"].values():
+        container["mount_points"] = [{"container_path": "/mnt", "host_path": "/srv"}]
     site = quiet.load(tmp_path / "quiet")
-    assert not [one for one in site.warnings if "backup" in one.path]
+    assert not [warning for warning in site.warnings if "backup" in warning.path]
     config = restic.config(site.backups, site.host("control")) if site.backups else ""
     assert "MOUNTED=/mnt/backups\n" in config
 
@@ -175,15 +178,15 @@ def test_hosts_begin_at_minutes_of_their_own_and_past_midnight_too(tmp_path: Pat
     site = declared({}).load(tmp_path)
     times = {restic.calendar("23:55", host) for host in site.hosts}
     assert len(times) > 1
-    assert all(one.startswith(("*-*-* 23:5", "*-*-* 00:0")) for one in times)
+    assert all(calendar.startswith(("*-*-* 23:5", "*-*-* 00:0")) for calendar in times)
 
 
 def test_each_host_has_a_password_of_its_own_that_a_person_can_make() -> None:
     key = SecretStr("k" * 32)
-    one, other = (backup_password.of_host(key, host) for host in ("a", "b"))
-    assert one == backup_password.of_host(key, "a") != other
+    password, other = (backup_password.of_host(key, host) for host in ("a", "b"))
+    assert password == backup_password.of_host(key, "a") != other
     # python3 -c 'import hmac; print(hmac.digest(b"k" * 32, b"phoenix backup a", "sha256").hex())'
-    assert one.get_secret_value() == MADE
+    assert password.get_secret_value() == MADE
     with pytest.raises(SecretError, match="shorter than 32"):
         backup_password.of_host(SecretStr("short"), "a")
 
@@ -214,8 +217,8 @@ def test_a_moment_is_what_an_operator_means(text: str, expected: datetime) -> No
 )
 def test_a_moment_is_by_the_clock_of_its_own_season(text: str, expected: str) -> None:
     berlin = ZoneInfo("Europe/Berlin")
-    found = moment(text, NOW, lambda naive: naive.replace(tzinfo=berlin))
-    assert found.astimezone(UTC).isoformat() == expected
+    instant = moment(text, NOW, lambda naive: naive.replace(tzinfo=berlin))
+    assert instant.astimezone(UTC).isoformat() == expected
 
 
 @pytest.mark.parametrize("text", ["", "soon", "0d", "2026-13-01", "12345d"])
@@ -225,43 +228,43 @@ def test_what_is_no_moment_is_refused_with_what_may_be_written(text: str) -> Non
 
 
 def test_the_latest_is_that_of_a_host_whose_clock_is_ahead_too() -> None:
-    made = [
+    snapshots = [
         Snapshot(part="ca", id=name, time=NOW + timedelta(minutes=minutes))
         for name, minutes in (("before", -30), ("ahead", 5))
     ]
-    assert newest(made, "ca", moment("latest", NOW)).id == "ahead"
-    assert newest(made, "ca", moment("1h", NOW + timedelta(hours=1))).id == "before"
+    assert newest(snapshots, "ca", moment("latest", NOW)).id == "ahead"
+    assert newest(snapshots, "ca", moment("1h", NOW + timedelta(hours=1))).id == "before"
     asked = datetime.fromisoformat(moment("latest", NOW).isoformat())  # as the deploy gets it
-    assert newest(made, "ca", asked).id == "ahead"
+    assert newest(snapshots, "ca", asked).id == "ahead"
     with pytest.raises(BackupError, match="no backup of ca: there is none at all"):
         newest([], "ca", asked)
 
 
 def test_the_last_snapshot_by_a_moment_counts_and_none_of_another_part() -> None:
-    made = [
+    snapshots = [
         Snapshot(part="ca", id=str(day), time=datetime(2026, 11, day, tzinfo=UTC))
         for day in (9, 3, 6)
     ]
-    made.append(Snapshot(part="other", id="x", time=datetime(2026, 11, 7, tzinfo=UTC)))
-    assert newest(made, "ca", datetime(2026, 11, 8, tzinfo=UTC)).id == "6"
-    assert newest(made, "ca", datetime(2026, 11, 9, tzinfo=UTC)).id == "9"
+    snapshots.append(Snapshot(part="other", id="x", time=datetime(2026, 11, 7, tzinfo=UTC)))
+    assert newest(snapshots, "ca", datetime(2026, 11, 8, tzinfo=UTC)).id == "6"
+    assert newest(snapshots, "ca", datetime(2026, 11, 9, tzinfo=UTC)).id == "9"
     with pytest.raises(BackupError, match="the oldest is of 2026-11-03"):
-        newest(made, "ca", datetime(2026, 11, 1, tzinfo=UTC))
+        newest(snapshots, "ca", datetime(2026, 11, 1, tzinfo=UTC))
     with pytest.raises(BackupError, match="there is none at all"):
-        newest(made, "portainer", NOW)
+        newest(snapshots, "portainer", NOW)
 
 
 def test_what_a_host_tells_is_read_and_another_form_is_refused() -> None:
     snapshots = [{"short_id": "abc", "tags": ["ca"], "time": "2026-11-26T02:30:01.123456789+01:00"}]
-    told = parse([
+    report = parse([
         json.dumps(snapshots),
         "ca\t1795735195\tabc\t1795735200\tabc\t-\t-",
         "portainer\t-\t-\t-\t-\t2026-11-26 02:31 UTC: Fatal: no room\t-",
     ])  # fmt: skip
-    assert told.snapshots[0].time == datetime(2026, 11, 26, 1, 30, 1, 123456, tzinfo=UTC)
-    assert told.noted[0].proven_snapshot == "abc"
-    assert told.noted[1].made is None
-    assert told.noted[1].failure.endswith("no room")
+    assert report.snapshots[0].time == datetime(2026, 11, 26, 1, 30, 1, 123456, tzinfo=UTC)
+    assert report.noted[0].proven_snapshot == "abc"
+    assert report.noted[1].made is None
+    assert report.noted[1].failure.endswith("no room")
     assert parse(["null"]).snapshots == ()
     for wrong in (["{"], ['[{"id": 1}]'], ["[]", "ca\t1"]):
         with pytest.raises((ValueError, KeyError)):
@@ -271,7 +274,7 @@ def test_what_a_host_tells_is_read_and_another_form_is_refused() -> None:
 def test_a_part_is_named_by_its_stack_or_project(tmp_path: Path) -> None:
     parts = backups.parts(declared({}).load(tmp_path))
     for word in ("stack:shop", "stack:shop-production"):
-        assert [one.name for one in parts_named(parts, word)] == ["stack:shop-production"]
+        assert [part.name for part in parts_named(parts, word)] == ["stack:shop-production"]
     assert parts_named(parts, None) == parts
     for word in ("stack:blog", "shop", "phoenix.age"):
         with pytest.raises(BackupError, match="are: ca, portainer, stack:shop-production"):
@@ -308,7 +311,7 @@ def test_a_bucket_s_keys_are_a_file_of_restic_s_and_no_environment(tmp_path: Pat
     config = restic.config(site.backups, site.host("worker"))
     assert "REPOSITORY=s3:https://s3.example.com:9000/phoenix/home/worker\n" in config
     assert {BACKUP_S3_ID, BACKUP_S3_SECRET} <= {use.name for use in catalog.uses(site)}
-    assert not [one for one in site.warnings if one.path == "site.backups.target"]
+    assert not [warning for warning in site.warnings if warning.path == "site.backups.target"]
 
 
 @pytest.mark.parametrize(

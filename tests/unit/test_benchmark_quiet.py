@@ -13,7 +13,7 @@ from benchmarks import quiet
 from benchmarks.quiet import Record, print_report
 
 
-def seen(*more: dict[str, Any], core: float = 0.005) -> dict[str, Any]:
+def result_of(*more: dict[str, Any], core: float = 0.005) -> dict[str, Any]:
     lines: list[dict[str, Any]] = [
         {"kind": "idle", "core": {"gw": 0.004}, "card_bytes_a_second": {"gw": 90.0}},
         {"kind": "step", "name": "phoenix sync", "failure": ""},
@@ -30,11 +30,11 @@ ALARM = {"kind": "alarm", "after": "phoenix sync", "title": "[x] fault: gw: Ngin
 @pytest.mark.parametrize(
     ("result", "met"),
     [
-        (seen(), True),
-        (seen(ALARM), False),
-        (seen({"kind": "step", "name": "phoenix sync", "failure": "no"}), False),
-        (seen({"kind": "causes", "at_the_end": ["gw: Nginx"]}), False),
-        (seen(core=0.02), False),
+        (result_of(), True),
+        (result_of(ALARM), False),
+        (result_of({"kind": "step", "name": "phoenix sync", "failure": "no"}), False),
+        (result_of({"kind": "causes", "at_the_end": ["gw: Nginx"]}), False),
+        (result_of(core=0.02), False),
         ({"minutes": 120, "seen": []}, False),
     ],
 )

@@ -193,9 +193,9 @@ def test_the_declaration_makes_a_route_and_leaves_the_project_alone(tmp_path: Pa
 
 def test_a_guest_with_a_service_of_its_own_is_refused(tmp_path: Path) -> None:
     data = json.loads((ROOT / bench_site.GUEST_FILE).read_text())
-    taken = next(guest["name"] for guest in data["vms"] if "traefik_service" in guest)
-    with pytest.raises(LabError, match=taken):
-        bench_site.declare(tmp_path, 18443, taken)
+    guest_name = next(guest["name"] for guest in data["vms"] if "traefik_service" in guest)
+    with pytest.raises(LabError, match=guest_name):
+        bench_site.declare(tmp_path, 18443, guest_name)
 
 
 def test_cpu_time_of_processes_and_their_children() -> None:

@@ -36,11 +36,11 @@ def test_the_site_is_the_lab_s_with_a_second_gateway_alone(tmp_path: Path) -> No
 
 
 def test_a_goal_that_is_missed_is_told() -> None:
-    def told(failed: int = 1, gap: int = 900) -> bool:
-        one = Met(100, failed, {}, gap, 950)
-        rows: list[dict[str, Any]] = [{"fault": "f", "on": "o", "met": [one._asdict()]}]
+    def reaches_the_goal(failed: int = 1, gap: int = 900) -> bool:
+        measured = Met(100, failed, {}, gap, 950)
+        rows: list[dict[str, Any]] = [{"fault": "f", "on": "o", "met": [measured._asdict()]}]
         return door.print_report({"times": 1, "faults": rows})
 
-    assert told()
-    assert not told(failed=door.MOST_FAILED + 1)
-    assert not told(gap=door.MOST_SILENCE + 1)
+    assert reaches_the_goal()
+    assert not reaches_the_goal(failed=door.MOST_FAILED + 1)
+    assert not reaches_the_goal(gap=door.MOST_SILENCE + 1)

@@ -23,8 +23,8 @@ def test_a_handshake_has_the_whole_certificate_in_it(tmp_path: Path) -> None:
 
 
 def run_of(hosts: int, wall: float) -> dict[str, Any]:
-    taken = scale.Run(wall, 1, 100)._asdict()
-    return {"hosts": hosts, "parallel": hosts, "changing": taken, "unchanged": taken,
+    measured = scale.Run(wall, 1, 100)._asdict()
+    return {"hosts": hosts, "parallel": hosts, "changing": measured, "unchanged": measured,
             "connections": 1.0, "commands": 5.0}  # fmt: skip
 
 
@@ -50,8 +50,8 @@ def test_servers_have_the_configuration_of_the_site_at_addresses_of_one_machine(
     tmp_path: Path,
 ) -> None:
     synthetic.write(tmp_path, 3)
-    made = servers._files(load_site(tmp_path), tmp_path)
-    files = {path: content for path, (content, _) in made.items()}
+    written = servers._files(load_site(tmp_path), tmp_path)
+    files = {path: content for path, (content, _) in written.items()}
     first, following = files["/bench/nginx.conf"], files["/bench/nginx.conf.next"]
     assert first != following
     assert b"listen 10.64.0.2:443 ssl" in first

@@ -73,7 +73,7 @@ def run(server: tuple[Path, int], tmp_path: Path, *streams: dict[str, Any]) -> l
     file = tmp_path / "streams.json"
     file.write_text(json.dumps([{"host": NAME, "headers": {}, **stream} for stream in streams]))
     words = [sys.executable, "-I", str(PROGRAM), str(server[0]), f"127.0.0.1:{server[1]}"]
-    found: list[dict[str, Any]] = []
+    counts: list[dict[str, Any]] = []
     for seconds in (0.5, 2, 8, 30):
         with subprocess.Popen(
             [*words, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -81,26 +81,26 @@ def run(server: tuple[Path, int], tmp_path: Path, *streams: dict[str, Any]) -> l
             with suppress(subprocess.TimeoutExpired):
                 client.wait(seconds)
             said, _ = client.communicate(timeout=60)
-        found = json.loads(said)
-        if all(one["requests"] > 1 for one in found):
-            return found
-    raise AssertionError(f"a stream has hardly asked: {found}")
+        counts = json.loads(said)
+        if all(stream["requests"] > 1 for stream in counts):
+            return counts
+    raise AssertionError(f"a stream has hardly asked: {counts}")
 
 
 def test_requests_are_counted_and_connections_kept_where_asked(
     server: tuple[Path, int], tmp_path: Path
 ) -> None:
-    kept, new, closed = run(
+    alive, new, closed = run(
         server, tmp_path,
         {"name": "kept", "path": "/ok", "keep": True},
         {"name": "new", "path": "/ok", "keep": False},
         {"name": "closed", "path": "/closes", "keep": True},
     )  # fmt: skip
-    assert kept["connections"] == 1
+    assert alive["connections"] == 1
     assert new["connections"] == new["requests"]
     assert closed["connections"] == closed["requests"], "it is opened anew, and no request is lost"
-    assert [one["failures"] for one in (kept, new, closed)] == [[], [], []]
-    assert 0 < kept["gap"] < 60
+    assert [stream["failures"] for stream in (alive, new, closed)] == [[], [], []]
+    assert 0 < alive["gap"] < 60
 
 
 def test_what_is_lost_is_told(server: tuple[Path, int], tmp_path: Path) -> None:
@@ -110,10 +110,10 @@ def test_what_is_lost_is_told(server: tuple[Path, int], tmp_path: Path) -> None:
         {"name": "dies", "path": "/dies", "keep": False},
         {"name": "other", "path": "/ok", "keep": False, "host": "other.example.org"},
     )  # fmt: skip
-    for one, words in ((fails, "status 502"), (dies, "RemoteDisconnected"),
+    for stream, words in ((fails, "status 502"), (dies, "RemoteDisconnected"),
                        (other, "CERTIFICATE_VERIFY_FAILED")):  # fmt: skip
-        assert len(one["failures"]) == one["requests"], one
-        assert words in one["failures"][0][1], one
+        assert len(stream["failures"]) == stream["requests"], stream
+        assert words in stream["failures"][0][1], stream
 
 
 @pytest.fixture(scope="module")
@@ -122,13 +122,13 @@ def site() -> Site:
 
 
 def test_every_step_is_a_command_that_there_is(site: Site) -> None:
-    found = list(soak.steps(site))
-    assert len({name for name, _ in found}) == len(found)
-    for _, words in found:
+    steps = list(soak.steps(site))
+    assert len({name for name, _ in steps}) == len(steps)
+    for _, words in steps:
         command: Any = get_command(app)
         for word in words[:2]:
             command = command.commands[word]
-    every = [words for _, words in found]
+    every = [words for _, words in steps]
     trusted = every.index(())
     assert every[trusted - 1] == ("certs", "rotate", "root", "--prepare")
     assert every[trusted + 1] == ("certs", "rotate", "continue")
@@ -137,10 +137,10 @@ def test_every_step_is_a_command_that_there_is(site: Site) -> None:
 def test_every_service_and_the_tunnel_is_asked_in_both_ways(site: Site) -> None:
     asked = soak.streams(site, 7, "X-API-Key: word\n")
     assert len(asked) == len({question["name"] for question in asked})
-    (kept, new) = [question for question in asked if question["name"].startswith(soak.TUNNEL)]
-    assert (kept["keep"], new["keep"]) == (True, False)
-    assert kept["path"] == "/api/endpoints/7/docker/_ping"
-    assert kept["headers"] == {"X-API-Key": "word"}
+    (kept_alive, new) = [question for question in asked if question["name"].startswith(soak.TUNNEL)]
+    assert (kept_alive["keep"], new["keep"]) == (True, False)
+    assert kept_alive["path"] == "/api/endpoints/7/docker/_ping"
+    assert kept_alive["headers"] == {"X-API-Key": "word"}
     assert all(
         not question["headers"]
         for question in asked

@@ -27,9 +27,9 @@ from tests.unit.site_builder import minimal, stack
 EVERY = values()
 
 
-def refuses(value: Value, given: Any) -> bool:
+def refuses(value: Value, content: Any) -> bool:
     try:
-        TypeAdapter(value.type).validate_python(given)
+        TypeAdapter(value.type).validate_python(content)
     except ValidationError:
         return True
     return False
@@ -52,8 +52,8 @@ def test_a_number_has_bounds(value: Value) -> None:
     assert least, f"{value.place} may be negative"
     assert most, f"{value.place} may be of any size"
     beyond = (min(least) - 1, max(most) + 1, -1, 10**18, 10**40, -(10**5000), 10**5000)
-    for given in (*beyond, True, False, "many", 1.5, None, [1], "", "\u0661x", 1e40):
-        assert refuses(value, given), f"{value.place} takes {str(given)[:50]}"
+    for content in (*beyond, True, False, "many", 1.5, None, [1], "", "\u0661x", 1e40):
+        assert refuses(value, content), f"{value.place} takes {str(content)[:50]}"
     assert not refuses(value, min(least))
     assert not refuses(value, max(most))
 
@@ -80,16 +80,16 @@ NO_URL = (
 
 @pytest.mark.parametrize("value", URLS, ids=[value.place for value in URLS])
 def test_a_url_is_one_of_a_scheme_that_its_reader_speaks(value: Value) -> None:
-    for given in NO_URL:
-        assert refuses(value, given), f"{value.place} takes {given[:50]!r}"
+    for text in NO_URL:
+        assert refuses(value, text), f"{value.place} takes {text[:50]!r}"
     assert not refuses(value, "https://a.example.com:8006"), value.place
     plain = any("http|" in check.pattern for check in checks(value) if isinstance(check, Form))
     assert refuses(value, "http://a.example.com/") is not plain
 
 
 def test_a_place_of_backups_is_none_of_those_urls_either() -> None:
-    for given in (*NO_URL, "https://a.example.com:8006", "s3:http://a/b", "sftp://a/b"):
-        assert refuses(BACKUPS, given), f"it takes {given[:50]!r}"
+    for text in (*NO_URL, "https://a.example.com:8006", "s3:http://a/b", "sftp://a/b"):
+        assert refuses(BACKUPS, text), f"it takes {text[:50]!r}"
     assert not refuses(BACKUPS, "sftp://phoenix@nas.example.com:2222/srv/backups")
 
 
@@ -130,11 +130,11 @@ SOUND: dict[object, tuple[str, ...]] = {
 
 @pytest.mark.parametrize("kind", LENGTHS, ids=["Go", "nginx time", "size", "nginx size"])
 def test_a_time_or_size_is_neither_nothing_nor_without_end(kind: Any) -> None:
-    for given in LENGTHS[kind]:
+    for content in LENGTHS[kind]:
         with pytest.raises(ValidationError):
-            TypeAdapter(kind).validate_python(given)
-    for given in SOUND[kind]:
-        assert TypeAdapter(kind).validate_python(given) == given
+            TypeAdapter(kind).validate_python(content)
+    for content in SOUND[kind]:
+        assert TypeAdapter(kind).validate_python(content) == content
 
 
 def test_what_takes_a_time_or_size_is_known() -> None:
@@ -168,13 +168,13 @@ PORTS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "made"), PORTS, ids=[name for name, _ in PORTS])
-def test_a_port_within_a_setting_is_one_that_there_is(name: str, made: Any) -> None:
+@pytest.mark.parametrize(("name", "setting_of"), PORTS, ids=[name for name, _ in PORTS])
+def test_a_port_within_a_setting_is_one_that_there_is(name: str, setting_of: Any) -> None:
     for port in (1, 80, 5000, 65535):
-        assert settings.read({name: made(port)})[1] == (), port
+        assert settings.read({name: setting_of(port)})[1] == (), port
     wrong: tuple[int | str, ...] = (0, "00", "080", 65536, 99999, 100000, -1, "\u0661")
     for other in wrong:
-        _, findings = settings.read({name: made(other)})
+        _, findings = settings.read({name: setting_of(other)})
         assert findings, f"{name} takes port {other}"
         readable(findings)
 
@@ -189,9 +189,9 @@ def test_a_registry_is_not_told_a_secret_of_the_platform(secret: str) -> None:
     assert "registry_password" in finding.fix
 
 
-def found(**given: Any) -> list[Finding]:
+def findings_of(**options: Any) -> list[Finding]:
     """What is wrong with settings of the shipped site."""
-    chosen, findings = settings.read(given)
+    chosen, findings = settings.read(options)
     assert findings == ()
     return list(
         validation.check(sound_site(), chosen, wrong=(), ssh_key=None, home=Path("/nonexistent"))
@@ -200,13 +200,13 @@ def found(**given: Any) -> list[Finding]:
 
 def test_a_registry_is_not_told_a_secret_of_a_stack() -> None:
     secret = "thinkheads_ai_app_database_pass"
-    (finding,) = found(registries={"a.example": {"username": "u", "secret": secret}})
+    (finding,) = findings_of(registries={"a.example": {"username": "u", "secret": secret}})
     assert finding.path == "registries.a.example.secret"
     assert "would have the registry's password" in finding.message
 
 
 @pytest.mark.parametrize(
-    ("given", "path", "fix"),
+    ("options", "path", "fix"),
     [
         ({"step_ca_years": 1, "step_ca_lifetime_maximum": "8761h"}, "step_ca_lifetime_maximum",
          "write at most 8760h"),
@@ -223,9 +223,9 @@ def test_a_registry_is_not_told_a_secret_of_a_stack() -> None:
     ],
 )  # fmt: skip
 def test_settings_that_contradict_each_other_are_told_with_what_to_write(
-    given: dict[str, Any], path: str, fix: str
+    options: dict[str, Any], path: str, fix: str
 ) -> None:
-    faults = [finding for finding in found(**given) if finding.severity == "error"]
+    faults = [finding for finding in findings_of(**options) if finding.severity == "error"]
     assert [finding.path for finding in faults] == [path]
     assert fix in faults[0].fix
     readable(faults)

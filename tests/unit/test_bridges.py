@@ -46,7 +46,7 @@ def test_a_network_that_the_hypervisor_routes_gets_its_bridge_and_nat(tmp_path: 
     ) in bridges.ruleset(site)
     assert component_hosts("networks", site) == (site.hypervisor,)
     assert "networks" in trees_of(site, site.hypervisor)
-    (check,) = [one for one in checks(site) if one.unit == bridges.UNIT]
+    (check,) = [candidate for candidate in checks(site) if candidate.unit == bridges.UNIT]
     assert check.command[2:] == ("networks_hold", bridges.PROGRAM)
 
 
@@ -106,7 +106,7 @@ FILE = {"vmbr9": "/etc/network/interfaces"}
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("state", "said"),
     [
         (Found(FILE, live={"vmbr9": ("172.16.9.1/24",)}), []),
         (Found(live={"vmbr9": ("172.16.9.1/24",)}), []),
@@ -121,18 +121,18 @@ FILE = {"vmbr9": "/etc/network/interfaces"}
     ids=["as declared", "made by hand", "another address", "none", "down"],
 )  # fmt: skip
 def test_a_person_s_bridge_is_left_and_a_difference_told(
-    tmp_path: Path, found: Found, said: list[str]
+    tmp_path: Path, state: Found, said: list[str]
 ) -> None:
     site = declared(tmp_path, internal=INNER)
-    assert bridges.own(site, found) == ()
-    assert list(bridges.differences(site, found)) == said
+    assert bridges.own(site, state) == ()
+    assert list(bridges.differences(site, state)) == said
 
 
 def test_a_bridge_of_ours_stays_ours_until_a_person_declares_it(tmp_path: Path) -> None:
     site = declared(tmp_path, internal=INNER)
-    found = Found({}, frozenset({"vmbr9"}), {"vmbr9": ("172.16.9.1/24",)})
-    assert [one.name for one in bridges.own(site, found)] == ["vmbr9"]
-    assert bridges.own(site, replace(found, declared=FILE)) == ()
+    state = Found({}, frozenset({"vmbr9"}), {"vmbr9": ("172.16.9.1/24",)})
+    assert [bridge.name for bridge in bridges.own(site, state)] == ["vmbr9"]
+    assert bridges.own(site, replace(state, declared=FILE)) == ()
 
 
 def test_the_answer_of_the_host_is_read() -> None:
@@ -153,8 +153,8 @@ def test_the_answer_of_the_host_is_read() -> None:
 
 def test_a_network_that_leaves_is_told_with_the_command_that_removes_it(tmp_path: Path) -> None:
     site = minimal().load(tmp_path)
-    seen = Sightings(placed={site.hypervisor.name: Placed(("base", "networks"))})
-    (item,) = undeclared(site, seen).items
+    sightings = Sightings(placed={site.hypervisor.name: Placed(("base", "networks"))})
+    (item,) = undeclared(site, sightings).items
     assert (item.kind, item.command) == ("component", "phoenix remove networks@phoenix")
 
 
@@ -174,9 +174,9 @@ def test_a_bridge_of_ours_separates_vlans_that_another_guest_routes(tmp_path: Pa
         Device("vmbr9", IPv4Interface("172.16.9.1/24"), "", aware=True),
     )
     assert bridges.listed(bridges.own(site, Found())) == "vmbr9 172.16.9.1/24 aware\n"
-    made = bridges.interfaces(bridges.own(site, Found()))
-    assert "\taddress 172.16.9.1/24\n" in made
-    assert "\tbridge-vlan-aware yes\n" in made
+    text = bridges.interfaces(bridges.own(site, Found()))
+    assert "\taddress 172.16.9.1/24\n" in text
+    assert "\tbridge-vlan-aware yes\n" in text
     of_a_person = Found(FILE, live={"vmbr9": ("172.16.9.1/24",)})
     assert [
         difference.partition(":")[0] for difference in bridges.differences(site, of_a_person)

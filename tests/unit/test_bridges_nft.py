@@ -86,12 +86,12 @@ class Kernel:
 
 @pytest.fixture
 def kernel(tmp_path: Path) -> Iterator[Kernel]:
-    made = Kernel(tmp_path, declared(tmp_path / "site", internal=INNER))
+    namespaces = Kernel(tmp_path, declared(tmp_path / "site", internal=INNER))
     try:
-        yield made
+        yield namespaces
     finally:
-        made.process.kill()
-        made.process.wait()
+        namespaces.process.kill()
+        namespaces.process.wait()
 
 
 def test_it_makes_what_is_missing_and_then_nothing(kernel: Kernel) -> None:

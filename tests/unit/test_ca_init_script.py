@@ -128,9 +128,9 @@ def test_whoever_has_the_root_s_key_cannot_pass_for_other_names_either(
         "-CA", ca / "certs/root_ca.crt", "-CAkey", ca / "secrets/root_ca_key", *password,
     )  # fmt: skip
     for name in ("ca", "leaf"):
-        made = openssl("req", "-new", *key, tmp_path / f"{name}.key", "-subj", f"/CN={name}",
+        result = openssl("req", "-new", *key, tmp_path / f"{name}.key", "-subj", f"/CN={name}",
                        "-out", tmp_path / f"{name}.csr")  # fmt: skip
-        assert made.returncode == 0, made
+        assert result.returncode == 0, result
         signed = openssl("x509", "-req", "-in", tmp_path / f"{name}.csr", "-days", "1",
                          "-set_serial", "7", "-extfile", tmp_path / f"{name}.ext", *issuer,
                          "-out", tmp_path / f"{name}.crt")  # fmt: skip

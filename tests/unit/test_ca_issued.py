@@ -88,23 +88,26 @@ def listed(directory: Path, *words: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("bits", [0, 2048], ids=["P-256", "RSA"])
 def test_certificates_are_read_as_cryptography_reads_them(tmp_path: Path, bits: int) -> None:
     key = rsa.generate_private_key(65537, bits) if bits else None
-    one = leaf("a.test", "b.test", "10.1.2.3", key=key)
-    (tmp_path / "000000.vlog").write_bytes(log(one))
-    expected = describe(one)
-    (found,) = listed(tmp_path)
-    assert found["serial"] == expected.serial
-    assert set(found["names"]) == expected.sans
-    assert found["key"] == expected.public_key
-    assert found["not_before"] == expected.not_before.timestamp()
-    assert found["not_after"] == expected.not_after.timestamp()
+    certificate = leaf("a.test", "b.test", "10.1.2.3", key=key)
+    (tmp_path / "000000.vlog").write_bytes(log(certificate))
+    expected = describe(certificate)
+    (issued_one,) = listed(tmp_path)
+    assert issued_one["serial"] == expected.serial
+    assert set(issued_one["names"]) == expected.sans
+    assert issued_one["key"] == expected.public_key
+    assert issued_one["not_before"] == expected.not_before.timestamp()
+    assert issued_one["not_after"] == expected.not_after.timestamp()
 
 
 def test_what_has_ended_is_told_on_request_alone(tmp_path: Path) -> None:
     old, new = leaf("old.test", ends=timedelta(seconds=-1)), leaf("new.test")
     (tmp_path / "000001.vlog").write_bytes(log(new))
     (tmp_path / "000000.vlog").write_bytes(log(old))
-    assert [one["names"] for one in listed(tmp_path)] == [["new.test"]]
-    assert [one["names"] for one in listed(tmp_path, "all")] == [["old.test"], ["new.test"]]
+    assert [issued_one["names"] for issued_one in listed(tmp_path)] == [["new.test"]]
+    assert [issued_one["names"] for issued_one in listed(tmp_path, "all")] == [
+        ["old.test"],
+        ["new.test"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -126,10 +129,10 @@ def test_whether_all_names_were_declared(tmp_path: Path, lines: str, was_declare
     database.mkdir()
     names.parent.mkdir()
     (database / "000000.vlog").write_bytes(log(certificate))
-    told = lines.format(later=issued_at, earlier=issued_at - 1)
-    names.write_text(told, errors="surrogateescape")
-    (one,) = listed(database)
-    assert one["was_declared"] is was_declared
+    record = lines.format(later=issued_at, earlier=issued_at - 1)
+    names.write_text(record, errors="surrogateescape")
+    (issued_one,) = listed(database)
+    assert issued_one["was_declared"] is was_declared
 
 
 def test_names_are_remembered_for_the_life_of_a_certificate() -> None:
@@ -147,7 +150,7 @@ def test_names_are_remembered_for_the_life_of_a_certificate() -> None:
 @pytest.mark.parametrize("end", [b"", b"\0" * 5000, b"\x40", b"\x40\0\x20\xff\xff\x03\0half"])
 def test_end_of_a_log_that_is_being_written(tmp_path: Path, end: bytes) -> None:
     (tmp_path / "000000.vlog").write_bytes(log(leaf("a.test")) + end)
-    assert [one["names"] for one in listed(tmp_path)] == [["a.test"]]
+    assert [issued_one["names"] for issued_one in listed(tmp_path)] == [["a.test"]]
 
 
 def test_no_database_has_issued_nothing(tmp_path: Path) -> None:
@@ -178,15 +181,15 @@ def asked(site: Site, *, since: datetime | None) -> dict[str, list[AskedKeys]]:
 
 def test_what_guests_asked_for_is_well_whatever_is_declared_now(site: Site) -> None:
     names = certificates(site)[0].sans
-    told = [one_issued(*names, key="own"), one_issued("gone.test", *names, key="own")]
-    outcome = issued.outcome(site, told, asked(site, since=NOW - timedelta(days=1)))
+    listed_now = [one_issued(*names, key="own"), one_issued("gone.test", *names, key="own")]
+    outcome = issued.outcome(site, listed_now, asked(site, since=NOW - timedelta(days=1)))
     assert (outcome.fault, outcome.warning) == ("", "")
 
 
 def test_certificate_for_a_key_that_its_guest_never_made_is_told(site: Site) -> None:
     holder = certificates(site)[0]
-    told = [one_issued(holder.sans[0])]
-    outcome = issued.outcome(site, told, asked(site, since=NOW - timedelta(minutes=1)))
+    entries = [one_issued(holder.sans[0])]
+    outcome = issued.outcome(site, entries, asked(site, since=NOW - timedelta(minutes=1)))
     assert outcome.fault == ""
     assert outcome.warning.startswith(
         f"{holder.sans[0]} to a key that {holder.host.name} never made (until "
@@ -198,9 +201,9 @@ def test_certificate_for_a_key_that_its_guest_never_made_is_told(site: Site) -> 
 def test_what_was_issued_before_a_guest_noted_its_keys_is_not_judged(
     site: Site, since: datetime | None
 ) -> None:
-    told = [one_issued(certificates(site)[0].sans[0])]
-    assert issued.outcome(site, told, asked(site, since=since)).warning == ""
-    assert issued.outcome(site, told, {}).warning == ""
+    entries = [one_issued(certificates(site)[0].sans[0])]
+    assert issued.outcome(site, entries, asked(site, since=since)).warning == ""
+    assert issued.outcome(site, entries, {}).warning == ""
 
 
 def test_name_that_nobody_declares_is_told(site: Site) -> None:
@@ -212,17 +215,17 @@ def test_name_that_nobody_declares_is_told(site: Site) -> None:
 def test_who_may_pass_for_a_service_is_told_before_names_that_nobody_declares(site: Site) -> None:
     """A site that has lost some services said of these alone, and of "1 more"."""
     name = certificates(site)[0].sans[0]
-    told = [*[one_issued(f"gone.{site.domain}")] * 5, one_issued(name)]
-    outcome = issued.outcome(site, told, asked(site, since=NOW - timedelta(days=1)))
+    entries = [*[one_issued(f"gone.{site.domain}")] * 5, one_issued(name)]
+    outcome = issued.outcome(site, entries, asked(site, since=NOW - timedelta(days=1)))
     assert outcome.warning.startswith(f"{name} to a key that ")
 
 
 def test_what_a_removed_certificate_had_asked_for_is_no_stranger_s(site: Site) -> None:
     host = certificates(site)[0].host.name
     removed = AskedKeys(certificate="", since=NOW - timedelta(days=1), keys=frozenset({"former"}))
-    told = [one_issued(f"gone.{site.domain}", key="former")]
-    assert issued.outcome(site, told, {host: [removed]}).warning == ""
-    assert issued.outcome(site, told, {}).warning
+    entries = [one_issued(f"gone.{site.domain}", key="former")]
+    assert issued.outcome(site, entries, {host: [removed]}).warning == ""
+    assert issued.outcome(site, entries, {}).warning
 
 
 def test_what_a_guest_that_is_gone_had_asked_for_is_no_stranger_s(site: Site) -> None:

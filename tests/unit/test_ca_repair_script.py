@@ -87,7 +87,7 @@ def database(top: Path) -> Path:
     return top / "ca/db/000000.vlog"
 
 
-def kept(top: Path) -> list[str]:
+def torn_files(top: Path) -> list[str]:
     return [file.read_text() for file in sorted(top.glob("copies/torn-*/000000.vlog"))]
 
 
@@ -103,7 +103,7 @@ def test_a_torn_end_is_cut_off_and_the_whole_is_kept(top: Path) -> None:
     assert done.returncode == 0, done
     assert "the same without its last 10 bytes" in done.stdout
     assert database(top).read_text() == GOOD
-    assert kept(top) == [f"{GOOD}half a rec"]
+    assert torn_files(top) == [f"{GOOD}half a rec"]
     assert (top / "serving").exists()
 
 
@@ -120,7 +120,7 @@ def test_the_newest_copy_that_opens_takes_its_place(top: Path, content: str | No
     assert done.returncode == 0, done
     assert "/copies/20260102T000000Z" in done.stdout
     assert database(top).read_text() == f"{GOOD}older\n"
-    assert kept(top) == ([] if content is None else [content])
+    assert torn_files(top) == ([] if content is None else [content])
     assert len(list(top.glob("copies/2026*"))) == 3, "copies stay"
 
 
@@ -129,7 +129,7 @@ def test_without_a_copy_an_empty_one_is_made(top: Path) -> None:
     done = repair(top)
     assert done.returncode == 0, done
     assert "an empty one: clients register anew" in done.stdout
-    assert kept(top) == ["garbage"]
+    assert torn_files(top) == ["garbage"]
     assert (top / "serving").exists()
 
 
@@ -137,7 +137,7 @@ def test_a_database_that_opens_after_all_is_left_alone(top: Path) -> None:
     database(top).write_text(GOOD)
     (top / "journal").write_text("Error opening database of Type badgerv2: once\n")
     done = repair(top)
-    assert (done.returncode, kept(top)) == (0, [])
+    assert (done.returncode, torn_files(top)) == (0, [])
     assert "the CA opens its database" in done.stdout
     assert database(top).read_text() == GOOD
 
@@ -147,7 +147,7 @@ def test_a_ca_that_is_dead_for_another_reason_keeps_its_database(top: Path) -> N
     (top / "dead").write_text("")
     assert repair(top).returncode == 0
     assert database(top).read_text() == "garbage, but nobody read it"
-    assert kept(top) == []
+    assert torn_files(top) == []
 
 
 def test_where_nothing_opens_the_old_one_is_put_back(top: Path) -> None:
@@ -223,7 +223,7 @@ def test_three_torn_databases_are_kept(top: Path) -> None:
         copy(top, f"torn-2026010{day}T000000Z", str(day))
     database(top).write_text("garbage")
     assert repair(top).returncode == 0
-    assert kept(top) == ["3", "4", "garbage"]
+    assert torn_files(top) == ["3", "4", "garbage"]
 
 
 def backup(top: Path, when: str) -> subprocess.CompletedProcess[str]:
@@ -248,7 +248,7 @@ def test_a_running_ca_is_copied_where_its_database_has_changed(top: Path) -> Non
     with database(top).open("a") as file:
         file.write("more\n")
     assert backup(top, "idle").returncode == 0
-    assert sorted(len(one.read_text()) for one in top.glob("copies/*/000000.vlog")) == [41, 46]
+    assert sorted(len(log.read_text()) for log in top.glob("copies/*/000000.vlog")) == [41, 46]
     assert "stop" not in (top / "systemctl.log").read_text()
 
 
@@ -277,7 +277,7 @@ def test_the_timer_and_a_change_copy_one_after_the_other(top: Path) -> None:
         time.sleep(0.1)
     assert (top / "changed").exists(), (top / "change.log").read_text()
     copies = sorted((top / "copies").glob("2*"))
-    assert [(one / "000000.vlog").read_text() for one in copies] == [GOOD, GOOD]
+    assert [(folder / "000000.vlog").read_text() for folder in copies] == [GOOD, GOOD]
 
 
 def test_a_database_that_is_always_written_gives_no_copy(top: Path) -> None:

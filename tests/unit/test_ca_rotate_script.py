@@ -122,7 +122,7 @@ def test_intermediate_is_replaced_under_the_same_root(ca: Path) -> None:
         assert expected in text, text
 
 
-def taken(ca: Path) -> str:
+def take_offline(ca: Path) -> str:
     """The root's key, as it is taken offline, and no longer there."""
     key = openssl("pkey", "-in", ca / "secrets/root_ca_key",
                   "-passin", f"file:{ca / 'secrets/password'}").stdout  # fmt: skip
@@ -133,7 +133,7 @@ def taken(ca: Path) -> str:
 
 def test_offline_key_signs_the_next_intermediate_and_leaves_nothing_behind(ca: Path) -> None:
     before = state(ca)
-    result = prepare(ca, "intermediate", taken(ca))
+    result = prepare(ca, "intermediate", take_offline(ca))
     assert result.returncode == 0, result
     assert switch(ca) == 0
     after = state(ca)
@@ -145,7 +145,7 @@ def test_offline_key_signs_the_next_intermediate_and_leaves_nothing_behind(ca: P
 
 @pytest.mark.parametrize("stdin", ["\n", "other"])
 def test_without_the_offline_key_nothing_begins(ca: Path, stdin: str) -> None:
-    taken(ca)
+    take_offline(ca)
     before = state(ca)
     if stdin == "other":
         stdin = openssl("genpkey", "-algorithm", "EC", "-pkeyopt",

@@ -44,8 +44,8 @@ def test_what_the_site_has_is_told_once(tmp_path: Path) -> None:
      (f"nobody.{DOMAIN}", "no service or host")],
 )  # fmt: skip
 def test_each_name_that_no_certificate_has_is_told(tmp_path: Path, san: str, message: str) -> None:
-    told = findings(tmp_path, [entry("shop", f"shop.{DOMAIN}", san)])
-    (finding,) = told
+    warnings = findings(tmp_path, [entry("shop", f"shop.{DOMAIN}", san)])
+    (finding,) = warnings
     assert finding.path == "[0].sans[1]"
     assert message in finding.message
     assert finding.fix
@@ -54,8 +54,8 @@ def test_each_name_that_no_certificate_has_is_told(tmp_path: Path, san: str, mes
 def test_a_clients_certificate_is_the_gateways_alone(tmp_path: Path) -> None:
     gateway = {**entry("client"), "guest_id": 101, "cert_type": "client"}
     other = {**entry("other"), "cert_type": "client"}
-    told = findings(tmp_path, [gateway, other])
-    assert {one.path for one in told} == {"", "[1].cert_type"}
+    warnings = findings(tmp_path, [gateway, other])
+    assert {warning.path for warning in warnings} == {"", "[1].cert_type"}
 
 
 @pytest.mark.parametrize(
@@ -69,5 +69,5 @@ def test_a_faulty_file_is_refused_by_its_place(tmp_path: Path, content: str, pat
 
 
 def test_a_key_that_is_not_known_is_told(tmp_path: Path) -> None:
-    told = findings(tmp_path, [entry("shop", ownr="me")])
-    assert "[0].ownr" in {one.path for one in told}
+    warnings = findings(tmp_path, [entry("shop", ownr="me")])
+    assert "[0].ownr" in {warning.path for warning in warnings}

@@ -173,9 +173,9 @@ def test_who_is_silent_is_waited_for_by_one_check_alone(
     if seconds:
         guest.program("timeout", f'shift; [ "$1" = bash ] || exit {seconds}; exec "$@"')
     port = "port_answers 10.0.0.20 443"
-    found = guest.run_checks(port, port, *TLS[:2], port)
-    assert ["does not answer" in fault for fault in found] == [True, True, False, False, True]
-    assert "no TLS session" in found[2]
+    faults = guest.run_checks(port, port, *TLS[:2], port)
+    assert ["does not answer" in fault for fault in faults] == [True, True, False, False, True]
+    assert "no TLS session" in faults[2]
     asked = "openssl" if not seconds else "timeout"
     sessions = [call for call in guest.calls(asked) if "s_client" in call]
     assert (len(sessions), len(guest.calls("bash"))) == tries

@@ -38,8 +38,8 @@ def stand_in(folder: Path, name: str, script: str) -> None:
 
 def fault(folder: Path, *command: str, **environment: str) -> str:
     """What one check finds, with the programs of `folder` before those of the machine."""
-    (found,) = faults(folder, command, **environment)
-    return found
+    (said,) = faults(folder, command, **environment)
+    return said
 
 
 def faults(folder: Path, *commands: tuple[str, ...], **environment: str) -> list[str]:
@@ -96,8 +96,8 @@ def test_units_of_a_host_are_asked_for_at_once_and_told_apart(tmp_path: Path) ->
     )
     stand_in(tmp_path, "journalctl", "echo its last words")
     units = ("up@a.timer", "down.service", "up.service")
-    found = faults(tmp_path, *(("unit_runs", unit) for unit in units))
-    assert found == ["", "is inactive: its last words", ""]
+    texts = faults(tmp_path, *(("unit_runs", unit) for unit in units))
+    assert texts == ["", "is inactive: its last words", ""]
     assert log.read_text().split() == ["x", "x"], "all at once, and the failed one again"
 
 
@@ -372,7 +372,7 @@ def test_a_read_only_disk_is_a_fault(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "words"),
     [
         ("worker", ""),
         ("Worker", ""),
@@ -382,11 +382,11 @@ def test_a_read_only_disk_is_a_fault(tmp_path: Path) -> None:
         ("", "uname gives no answer"),
     ],
 )
-def test_a_name_that_was_changed_by_hand_is_told(tmp_path: Path, name: str, told: str) -> None:
+def test_a_name_that_was_changed_by_hand_is_told(tmp_path: Path, name: str, words: str) -> None:
     stand_in(tmp_path, "uname", f'[ "$1" = -n ] && echo "{name}"')
     fault_text = fault(tmp_path, "is_called", "worker")
-    assert fault_text.startswith(told)
-    assert bool(fault_text) == bool(told)
+    assert fault_text.startswith(words)
+    assert bool(fault_text) == bool(words)
 
 
 @pytest.mark.parametrize("locale", ["tr_TR.UTF-8", "de_DE.UTF-8", "no_SUCH.locale", "C"])
@@ -407,15 +407,15 @@ def test_a_host_s_language_changes_nothing(tmp_path: Path, locale: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "words"),
     [(0, ""), (58, ""), (-58, ""), (63, "ahead of"), (-63, "behind"), (86400 * 365, "ahead of")],
 )
-def test_a_clock_may_be_a_minute_off(tmp_path: Path, seconds: int, told: str) -> None:
+def test_a_clock_may_be_a_minute_off(tmp_path: Path, seconds: int, words: str) -> None:
     """step-ca dates a leaf a minute back, so that a host within it takes each certificate."""
     stand_in(tmp_path, "curl", f'echo "date: $(/bin/date -uR -d "{-seconds} seconds")"')
     fault_text = fault(tmp_path, "clock_agrees", "https://10.0.0.10/health")
-    assert bool(fault_text) == bool(told), fault_text
-    assert told in fault_text
+    assert bool(fault_text) == bool(words), fault_text
+    assert words in fault_text
 
 
 DIRECTORY = '{"newNonce":"https://ca/acme/new-nonce","newOrder":"https://ca/acme/new-order"}'
@@ -456,7 +456,7 @@ def test_a_ca_takes_orders_whatever_its_own_resolver_says(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "words"),
     [
         (None, "is missing"),
         ("", "holds no certificate"),
@@ -465,11 +465,11 @@ def test_a_ca_takes_orders_whatever_its_own_resolver_says(tmp_path: Path) -> Non
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", ""),
     ],
 )
-def test_a_host_without_roots_says_so(tmp_path: Path, text: str | None, found: str) -> None:
+def test_a_host_without_roots_says_so(tmp_path: Path, text: str | None, words: str) -> None:
     roots = tmp_path / "roots.pem"
     if text is not None:
         roots.write_text(text)
-    expected = f"{roots} {found}" if found else ""
+    expected = f"{roots} {words}" if words else ""
     assert fault(tmp_path, "roots_are_there", str(roots)) == expected
 
 
@@ -611,12 +611,12 @@ def test_a_port_that_answers_late_is_open(tmp_path: Path, silent: socket.socket,
 
     with ThreadPoolExecutor() as pool:
         answering = pool.submit(answer)
-        found = fault(tmp_path, "ports_are_shut", "127.0.0.1", str(port))
+        answer_of_check = fault(tmp_path, "ports_are_shut", "127.0.0.1", str(port))
         silent.shutdown(socket.SHUT_RDWR)
         with pytest.raises(OSError, match="Invalid argument"):
             answering.result()
     words = f"127.0.0.1 answers at port {port}, which the site's flows do not open"
-    assert found == words
+    assert answer_of_check == words
 
 
 @pytest.mark.parametrize("network", ["host", "none", ""])  # "": that of another container
@@ -647,9 +647,9 @@ def test_a_guard_that_does_not_hold_is_told_in_its_words(
     assert words in fault_text, fault_text
     assert bool(fault_text) == bool(words)
 
-    found = fault(tmp_path, "guard_holds", str(tmp_path / "guard"))
-    assert words in found, found
-    assert bool(found) == bool(words)
+    said = fault(tmp_path, "guard_holds", str(tmp_path / "guard"))
+    assert words in said, said
+    assert bool(said) == bool(words)
 
 
 def test_updates_that_failed_and_a_reboot_that_is_due_are_warned_of(tmp_path: Path) -> None:
@@ -659,18 +659,20 @@ def test_updates_that_failed_and_a_reboot_that_is_due_are_warned_of(tmp_path: Pa
         tmp_path, "systemctl", 'case "$*" in *"$FAILED"*) echo exit-code;; *) echo success;; esac'
     )
 
-    def found(failed: str = "none") -> str:
+    def warning(failed: str = "none") -> str:
         return fault(tmp_path, "updates_are_done", FAILED=failed, PHOENIX_REBOOT_REQUIRED=str(due))
 
-    assert found() == ""
-    assert found("apt-daily-upgrade.service") == "~apt-daily-upgrade.service has failed (exit-code)"
+    assert warning() == ""
+    assert (
+        warning("apt-daily-upgrade.service") == "~apt-daily-upgrade.service has failed (exit-code)"
+    )
     due.touch()
     os.utime(due, (1_800_000_000, 1_800_000_000))
-    assert found() == "~a reboot is due since 2027-01-15 08:00 UTC"
+    assert warning() == "~a reboot is due since 2027-01-15 08:00 UTC"
     due.with_name("reboot-required.pkgs").write_text("linux-image\nlibc6\nlinux-image\n")
-    assert found() == "~a reboot is due since 2027-01-15 08:00 UTC, for libc6 linux-image"
+    assert warning() == "~a reboot is due since 2027-01-15 08:00 UTC, for libc6 linux-image"
     stand_in(tmp_path, "systemctl", "echo no bus; exit 1")
-    assert found() == "systemd does not answer: no bus"
+    assert warning() == "systemd does not answer: no bus"
 
 
 @pytest.mark.parametrize(

@@ -87,10 +87,10 @@ def test_a_route_to_a_stack_s_service(project: Path) -> None:
 def test_hosts_have_free_ids_and_agents_of_their_own(project: Path) -> None:
     added(project, "host", "docker02", "--ip", "10.0.0.31", "--role", "docker")
     added(project, "host", "NAS", "--ip", "10.0.0.40")
-    found = site(project)
-    assert (found.host("docker02").vmid, found.host("docker02").kind) == (1003, "vm")
-    assert (found.host("nas").vmid, found.host("nas").kind) == (104, "lxc")
-    assert len({host.name for host in found.agents}) == 2
+    loaded = site(project)
+    assert (loaded.host("docker02").vmid, loaded.host("docker02").kind) == (1003, "vm")
+    assert (loaded.host("nas").vmid, loaded.host("nas").kind) == (104, "lxc")
+    assert len({host.name for host in loaded.agents}) == 2
     assert phoenix("validate", "--strict", "--site", project).exit_code == 0
 
 
@@ -227,7 +227,7 @@ def test_a_stack_of_the_stacks_file_is_named_on_a_host(project: Path) -> None:
     message = refused(project, "service", "x", "--stack", "listed", "--port", "6333")
     assert "listed stands in phoenix_stacks_config.json" in message
     added(project, "stack", "listed", "--host", "drphoenix")
-    projects_there = {one.project for one in site(project).host("1002").docker_stacks}
+    projects_there = {stack.project for stack in site(project).host("1002").docker_stacks}
     assert "listed-production" in projects_there
 
 
@@ -255,7 +255,7 @@ def test_places_of_the_copy_are_not_told(project: Path) -> None:
     (project / "inventories/phoenix_stacks_config.json").write_text(
         json.dumps({"docker_stacks": {"listed": stack}})
     )
-    assert any(str(project) in told.message for told in site(project).warnings)
+    assert any(str(project) in warning.message for warning in site(project).warnings)
     report = added(project, "host", "h", "--ip", "10.0.0.77", "--dry")
     assert report["warnings"] == [], "what was told before is not told anew"
     message = refused(project, "stack", "listed", "--host", "drphoenix")
@@ -331,7 +331,7 @@ def test_what_was_added_is_taken_out(project: Path, words: tuple[str, ...], name
     assert {file: json.loads(text) for file, text in texts(project).items() if "json" in file} == {
         file: json.loads(text) for file, text in before.items() if "json" in file
     } or name == "qdrant_service-testing"
-    assert not [one for one in site(project).services if one.name == name]
+    assert not [service for service in site(project).services if service.name == name]
     assert name not in {host.name for host in site(project).hosts}
     assert name not in {
         stack.project for host in site(project).guests for stack in host.docker_stacks
@@ -358,7 +358,7 @@ def test_the_entry_is_cut_where_portainer_s_own_stack_stands_before_it(project: 
     (own / "docker-compose.yml").write_text(json.dumps(compose))
     file = project / "inventories" / VM
     declared = json.loads(file.read_text())
-    (guest,) = [one for one in declared["vms"] if one.get("role") == "portainer"]
+    (guest,) = [candidate for candidate in declared["vms"] if candidate.get("role") == "portainer"]
     guest["docker_stacks"] = [
         "portainer_service", {"name": "qdrant_service", "environment": "testing"},
     ]  # fmt: skip
@@ -366,7 +366,11 @@ def test_the_entry_is_cut_where_portainer_s_own_stack_stands_before_it(project: 
     said = phoenix("explain", "qdrant_service-testing", "--site", project).output
     assert "docker_stacks[1]" in said
     undeclared(project, "qdrant_service-testing")
-    (guest,) = [one for one in json.loads(file.read_text())["vms"] if one["name"] == guest["name"]]
+    (guest,) = [
+        candidate
+        for candidate in json.loads(file.read_text())["vms"]
+        if candidate["name"] == guest["name"]
+    ]
     assert guest["docker_stacks"] == ["portainer_service"]
 
 

@@ -195,13 +195,13 @@ def test_completion_knows_the_names_of_the_site(project: Path, verb: str) -> Non
 
 
 def test_completion_knows_secrets_and_stacks(project: Path) -> None:
-    one, every, stack = completed(
+    of_secrets, every, stack = completed(
         project,
         "phoenix secrets rotate portainer_ad",
         "phoenix secrets rotate portainer_admin_password ",
         "phoenix add service x --stack qd",
     )
-    assert one == (["portainer_admin_password"], "")
+    assert of_secrets == (["portainer_admin_password"], "")
     assert {"traefik_dashboard_password", "qdrant_service_api_key"} <= set(every[0])
     assert "qdrant_service" in stack[0]
 

@@ -35,7 +35,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PHOENIX_ENVIRONMENT", raising=False)
 
 
-def made(site: Path, *words: str, code: int = 0) -> dict[str, Any]:
+def new_site(site: Path, *words: str, code: int = 0) -> dict[str, Any]:
     result = phoenix("init", site, "--defaults", "--json", *words)
     assert result.exit_code == code, result.output
     report: dict[str, Any] = json.loads(result.stdout)
@@ -88,7 +88,7 @@ def test_the_next_commands_work_as_they_stand(
 ) -> None:
     """In the folder, where the README goes next: a relative --site would miss it from there."""
     monkeypatch.chdir(tmp_path)
-    commands = [step["command"] for step in made(Path("my site"))["next"]]
+    commands = [step["command"] for step in new_site(Path("my site"))["next"]]
     assert commands[:2] == ["cd 'my site'", "phoenix validate --strict"]
     monkeypatch.chdir(tmp_path / "my site")
     for command in ("phoenix validate --strict", "phoenix graph"):
@@ -96,12 +96,12 @@ def test_the_next_commands_work_as_they_stand(
         assert phoenix(*command.split()[1:]).exit_code == 0
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path / "other")
-    assert made(Path())["next"][0]["command"] == "phoenix validate --strict"
+    assert new_site(Path())["next"][0]["command"] == "phoenix validate --strict"
 
 
 def test_a_site_without_questions_is_sound(tmp_path: Path) -> None:
     site = tmp_path / "site"
-    report = made(site, "--domain", "home.example.com", "--network", "10.20.0.0/24")
+    report = new_site(site, "--domain", "home.example.com", "--network", "10.20.0.0/24")
     assert report["domain"] == "home.example.com"
     assert report["hosts"]["pve"] == "10.20.0.2"
     assert report["secrets"] is None
@@ -120,7 +120,7 @@ def test_a_site_without_questions_is_sound(tmp_path: Path) -> None:
 
 def test_every_answer_has_an_option(tmp_path: Path) -> None:
     site = tmp_path / "site"
-    report = made(
+    report = new_site(
         site, "--network", "172.20.5.0/24", "--gateway", "172.20.5.254", "--hypervisor", "node1",
         "--address", "172.20.5.200", "--guest", "ca:step_ca", "--guest", "front:nginx@172.20.5.80",
         "--guest", "traefik", "--guest", "nas", "--guest", "box:docker",
@@ -174,7 +174,7 @@ def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
 
 def test_a_new_repository_is_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "site" / ".git").mkdir(parents=True)
-    made(tmp_path / "site")
+    new_site(tmp_path / "site")
 
 
 def test_a_folder_inside_the_code_is_refused() -> None:
@@ -186,7 +186,7 @@ def test_an_interrupted_one_is_finished_with_its_own_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, site = tmp_path / "whole", tmp_path / "site"
-    made(whole, "--domain", "one.example.com")
+    new_site(whole, "--domain", "one.example.com")
     put = folder.put
 
     def dies(file: Path, text: str) -> None:
@@ -201,7 +201,7 @@ def test_an_interrupted_one_is_finished_with_its_own_answers(
     assert (site / folder.JOURNAL).exists()
     assert not (site / contents.INVENTORY).exists()
     (site / contents.SETTINGS).write_text('timezone = "Europe/Vienna"\n')  # edited since
-    report = made(site, "--domain", "other.example.com")
+    report = new_site(site, "--domain", "other.example.com")
     assert report["finished"] is True
     assert report["domain"] == "one.example.com"
     expected = tree(whole) | {contents.SETTINGS: 'timezone = "Europe/Vienna"\n'}
@@ -231,12 +231,12 @@ def test_questions_have_the_defaults_of_the_answers_before(
     monkeypatch.setattr(sys, "stdin", Terminal)
     answers = iter(typed)
     monkeypatch.setattr(typer, "prompt", lambda _text, default: next(answers) or default)
-    found = questions.answers(questions.Given(), defaults=False, source=None)
+    answered = questions.answers(questions.Given(), defaults=False, source=None)
     assert next(answers, None) is None
-    assert (found.domain, str(found.network), str(found.gateway)) == (
+    assert (answered.domain, str(answered.network), str(answered.gateway)) == (
         "lab.example.com", "10.9.8.0/24", "10.9.8.1",
     )  # fmt: skip
-    assert [(guest.name, guest.role, str(guest.address.ip)) for guest in found.guests] == [
+    assert [(guest.name, guest.role, str(guest.address.ip)) for guest in answered.guests] == [
         ("front", "traefik", "10.9.8.10"), ("step-ca", "step_ca", "10.9.8.12"),
         ("d1", "docker", "10.9.8.77"), ("d2", "docker", "10.9.8.11"),
     ]  # fmt: skip
@@ -264,12 +264,16 @@ def test_each_answer_is_looked_at_before_the_next_question(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     answers = iter(typed)
     monkeypatch.setattr(typer, "prompt", lambda _text, default: next(answers) or default)
-    found = questions.answers(questions.Given(), defaults=False, source=None)
+    answered = questions.answers(questions.Given(), defaults=False, source=None)
     assert next(answers, None) is None
-    told = capsys.readouterr().out
-    assert [fault for fault in typed.values() if fault not in told] == []
-    assert (found.domain, found.hypervisor, found.timezone) == ("home.lan", "pve1", "Europe/Vienna")
-    assert [(guest.name, guest.role) for guest in found.guests] == [
+    output = capsys.readouterr().out
+    assert [fault for fault in typed.values() if fault not in output] == []
+    assert (answered.domain, answered.hypervisor, answered.timezone) == (
+        "home.lan",
+        "pve1",
+        "Europe/Vienna",
+    )
+    assert [(guest.name, guest.role) for guest in answered.guests] == [
         ("web", "nginx"), ("proxy", "traefik"), ("pki", "step_ca"), ("d1", "docker"),
         ("d2", "docker"),
     ]  # fmt: skip
@@ -277,7 +281,7 @@ def test_each_answer_is_looked_at_before_the_next_question(
 
 def test_plain_pyinfra_reads_the_site_and_its_settings(tmp_path: Path) -> None:
     site = tmp_path / "site"
-    made(site, "--domain", "home.example.com", "--timezone", "Europe/Vienna")
+    new_site(site, "--domain", "home.example.com", "--timezone", "Europe/Vienna")
     done = subprocess.run(
         [Path(sys.executable).with_name("pyinfra"), site / contents.INVENTORY, "debug-inventory",
          "--group-data", site / "group_data"],
@@ -363,16 +367,16 @@ LISTEN 0 4096 127.0.0.1:9090 0.0.0.0:*
 
 
 def test_a_hypervisor_s_guests_have_the_roles_that_their_names_speak_of() -> None:
-    found = hypervisor.answers(SAID)
-    assert (found.hypervisor, str(found.address), str(found.gateway)) == (
+    answers = hypervisor.answers(SAID)
+    assert (answers.hypervisor, str(answers.address), str(answers.gateway)) == (
         "pve7", "10.50.0.7/24", "10.50.0.1",
     )  # fmt: skip
-    assert (found.domain, found.timezone) == ("internal.example.net", "Europe/Lisbon")
-    told = [
+    assert (answers.domain, answers.timezone) == ("internal.example.net", "Europe/Lisbon")
+    guests = [
         (guest.vmid, guest.name, guest.kind, guest.role, str(guest.address.ip))
-        for guest in found.guests
+        for guest in answers.guests
     ]
-    assert told == [
+    assert guests == [
         (101, "step-ca", "lxc", "step_ca", "10.50.0.10"),
         (102, "traefik", "lxc", "traefik", "10.50.0.11"),
         (120, "proxy", "lxc", "nginx", "10.50.0.20"),
@@ -395,7 +399,7 @@ def test_what_is_not_taken_in_is_told_with_the_command_that_does_it() -> None:
 
 def test_a_site_of_a_hypervisor_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hypervisor, "ask", lambda target: SAID)
-    report = made(tmp_path / "site", "--from", "root@pve7")
+    report = new_site(tmp_path / "site", "--from", "root@pve7")
     assert report["hosts"]["proxy"] == "10.50.0.20"
     result = phoenix("validate", "--strict", "--site", tmp_path / "site")
     assert result.exit_code == 0, result.output
@@ -435,10 +439,10 @@ def test_the_script_reads_a_host_with_proxmox_programs(tmp_path: Path) -> None:
         ["/bin/sh", "-s"], input=script, capture_output=True, text=True, check=True,
         env={"PATH": f"{folder_of}:/usr/bin:/bin"},
     )  # fmt: skip
-    found = hypervisor.parts(done.stdout)
-    assert [name for name in found if name.startswith("config")] == [
+    parts = hypervisor.parts(done.stdout)
+    assert [name for name in parts if name.startswith("config")] == [
         "config lxc 120", "config lxc 121",
     ]  # fmt: skip
-    assert found["ports lxc 120"] == "ran ss -Hltn"
-    assert "ports lxc 121" not in found
+    assert parts["ports lxc 120"] == "ran ss -Hltn"
+    assert "ports lxc 121" not in parts
     assert done.stderr == ""

@@ -94,7 +94,7 @@ def test_what_fails_alike_everywhere_is_told_once(monkeypatch: pytest.MonkeyPatc
 def test_files_of_another_hand_are_told_in_one_line_for_all_hosts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told = summary().model_copy(
+    report = summary().model_copy(
         update={
             "taken_over": [
                 TakenOver(host="a", path="/etc/resolv.conf", kept="/var/kept/etc/resolv.conf"),
@@ -103,7 +103,7 @@ def test_files_of_another_hand_are_told_in_one_line_for_all_hosts(
             ]
         }
     )
-    text = piped(lambda console: converge.print_summary(console, told), monkeypatch)
+    text = piped(lambda console: converge.print_summary(console, report), monkeypatch)
     on_one_line = " ".join(text.split())
     said = "/etc/resolv.conf was not of Phoenix: kept as /var/kept/etc/resolv.conf on a, b"
     assert said in on_one_line, text
@@ -142,11 +142,11 @@ def test_numbers_have_the_right_noun(
 
 
 def test_a_plan_shows_what_hosts_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = plan.Plan(
+    planned = plan.Plan(
         site="s", targets=[], changes=[], looked_at=["a"], first_cause=None,
         notes=["a: vmbr9 has another address"],
     )  # fmt: skip
-    text = piped(lambda console: plan.print_plan(console, told), monkeypatch)
+    text = piped(lambda console: plan.print_plan(console, planned), monkeypatch)
     assert text.splitlines() == ["note: a: vmbr9 has another address", "nothing to do on 1 host"]
 
 

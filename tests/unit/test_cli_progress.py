@@ -84,8 +84,8 @@ def test_a_long_step_tells_how_far_it_is() -> None:
         event = {"event": "progress", "host": "gateway", "text": f"{second} of 20 MiB copied"}
         table(event)
         lines(event)
-    told = out.getvalue().splitlines()[before:]
-    assert told == [
+    shown = out.getvalue().splitlines()[before:]
+    assert shown == [
         "[   5.0s] 4/9 gateway: 5 of 20 MiB copied",
         "[  10.0s] 4/9 gateway: 10 of 20 MiB copied",
         "[  15.0s] 4/9 gateway: 15 of 20 MiB copied",

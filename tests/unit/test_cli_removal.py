@@ -81,9 +81,9 @@ def asked(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[Work]:
 
 
 def setting(work: Work) -> dict[str, Any]:
-    given = work.data["remove"]
-    assert isinstance(given, dict)
-    return given
+    removal = work.data["remove"]
+    assert isinstance(removal, dict)
+    return removal
 
 
 def test_a_stack_is_shown_and_removed_by_the_hosts_that_it_concerns(asked: list[Work]) -> None:
@@ -93,9 +93,9 @@ def test_a_stack_is_shown_and_removed_by_the_hosts_that_it_concerns(asked: list[
     assert "Volumes stay; later: phoenix remove gone-production --volumes" in done.output
     (work,) = asked
     assert work.limit == ("phoenix", "portainer", AGENT)
-    given = setting(work)
-    assert (given["target"], given["environment"], given["volumes"]) == (AGENT, AGENT, False)
-    assert given["lines"] == [], "by the register its volumes are told from a person's"
+    removal = setting(work)
+    assert (removal["target"], removal["environment"], removal["volumes"]) == (AGENT, AGENT, False)
+    assert removal["lines"] == [], "by the register its volumes are told from a person's"
     phoenix("remove", f"stack:{GONE}@{AGENT}", "--volumes", "-y")
     assert setting(asked[1])["lines"] == [f"stack\t{GONE}\t{AGENT}\t10.0.0.102\t1002"]
 

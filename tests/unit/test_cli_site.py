@@ -21,7 +21,7 @@ project_folder = project_copy
 def verbs() -> Iterator[tuple[str, Command]]:
     for name, command in LazyCommands().items():
         inner = getattr(command, "commands", None)
-        yield from ((f"{name} {word}", one) for word, one in (inner or {}).items())
+        yield from ((f"{name} {word}", entry) for word, entry in (inner or {}).items())
         if inner is None:
             yield name, command
 
@@ -40,10 +40,10 @@ def test_the_site_in_a_folder_is_read_from_anywhere(
     (project_folder / "group_data" / "all.py").write_text("dns_upstreams = []\n")
     result = phoenix("validate", "--json", "--site", project_folder)
     assert result.exit_code == 1, result.output
-    found = [
+    findings = [
         (finding["file"], finding["path"]) for finding in json.loads(result.stdout)["findings"]
     ]
-    assert found == [("group_data/all.py", "dns_upstreams")]
+    assert findings == [("group_data/all.py", "dns_upstreams")]
     again = phoenix("validate", "--json", environment={"PHOENIX_SITE": str(project_folder)})
     assert json.loads(again.stdout) == json.loads(result.stdout)
 

@@ -86,10 +86,12 @@ def test_completion_of_verbs_imports_no_verb(tmp_path: Path) -> None:
 
 
 def test_completion_of_options_imports_no_site(tmp_path: Path) -> None:
-    found = added(*(((), completing(f"phoenix {verb} --")) for verb in VERBS), cwd=tmp_path)
-    for verb, modules in zip(VERBS, found, strict=True):
+    modules_added = added(*(((), completing(f"phoenix {verb} --")) for verb in VERBS), cwd=tmp_path)
+    for verb, modules in zip(VERBS, modules_added, strict=True):
         assert of(modules, *SLOW, *SITE, "rich") == [], verb
-    assert all(of(set[str]().union(*found), f"phoenix.cli.{VERBS[verb].module}") for verb in VERBS)
+    assert all(
+        of(set[str]().union(*modules_added), f"phoenix.cli.{VERBS[verb].module}") for verb in VERBS
+    )
 
 
 @pytest.mark.fast_cases(1)

@@ -148,7 +148,7 @@ def test_setting_that_is_unwise_or_that_nothing_reads(
     (project / "group_data" / "phoenix.py").write_text(text + "\n")
     reads_nothing = "boddy" in text or "usr" in text
     findings = verdict(project, "--strict", code=1 if reads_nothing else 2).findings
-    assert [one.severity for one in findings] == ["error" if reads_nothing else "warning"]
+    assert [finding.severity for finding in findings] == ["error" if reads_nothing else "warning"]
     findings = verdict(project, code=0).findings
     assert [(finding.path, finding.severity) for finding in findings] == [(path, "warning")], (
         findings
@@ -166,16 +166,16 @@ def test_a_log_in_in_group_data_is_told_where_it_belongs(project: Path) -> None:
     (project / "group_data" / "nginx.py").write_text('ssh_port = 2222\nssh_user = "admin"\n')
     (project / "group_data" / "all.py").open("a").write('ssh_key = "~/k"\n')
     findings = verdict(project, "--strict", code=2).findings
-    told = {(f.file, f.path): (f.message, f.fix) for f in findings}
-    assert "inventory's own goes before it" in told["group_data/nginx.py", "ssh_user"][0]
-    assert "pyinfra alone reads it" in told["group_data/nginx.py", "ssh_port"][0]
+    by_place = {(f.file, f.path): (f.message, f.fix) for f in findings}
+    assert "inventory's own goes before it" in by_place["group_data/nginx.py", "ssh_user"][0]
+    assert "pyinfra alone reads it" in by_place["group_data/nginx.py", "ssh_port"][0]
     assert (
         'site.logins.nginx in phoenix_lxc_configs.json: {"port"'
-        in (told["group_data/nginx.py", "ssh_port"][1])
+        in (by_place["group_data/nginx.py", "ssh_port"][1])
     )
     assert (
         'site.login in phoenix_lxc_configs.json: {"identity_file"'
-        in (told["group_data/all.py", "ssh_key"][1])
+        in (by_place["group_data/all.py", "ssh_key"][1])
     )
 
 
@@ -281,8 +281,8 @@ def test_settings_in_the_folder_of_the_json_files_are_told(project: Path) -> Non
     folder = project / "inventories"
     (folder / "group_data").mkdir()
     (folder / "group_data" / "all.py").write_text('timezone = "Europe/Berlin"\n')
-    told = phoenix("validate", "-i", folder)
-    assert told.exit_code == 0
-    assert "inventories/group_data" in told.stdout
-    assert "Phoenix reads no settings here" in told.stdout
+    result = phoenix("validate", "-i", folder)
+    assert result.exit_code == 0
+    assert "inventories/group_data" in result.stdout
+    assert "Phoenix reads no settings here" in result.stdout
     assert phoenix("validate", "-i", folder, "--strict").exit_code != 0

@@ -34,11 +34,11 @@ def test_openssl_takes_it_for_a_client_that_never_expires_and_for_no_ca(tmp_path
 
 
 def test_each_is_another_and_the_certificate_is_without_its_key() -> None:
-    one, other = client_certificate.generate(), client_certificate.generate()
-    certificates = [client_certificate.certificate_in(pem) for pem in (one, other)]
+    first, other = client_certificate.generate(), client_certificate.generate()
+    certificates = [client_certificate.certificate_in(pem) for pem in (first, other)]
     assert len({client_certificate.fingerprint(pem) for pem in certificates}) == 2
     assert " KEY-----" not in "".join(certificates)
-    assert one.startswith(certificates[0])
+    assert first.startswith(certificates[0])
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_what_is_something_else_is_refused_without_telling_it(pem: str, message:
 
 
 def test_key_of_another_certificate_is_refused() -> None:
-    one, other = client_certificate.generate(), client_certificate.generate()
+    first, other = client_certificate.generate(), client_certificate.generate()
     end = "-----END CERTIFICATE-----\n"
-    mixed = one.partition(end)[0] + end + other.partition(end)[2]
+    mixed = first.partition(end)[0] + end + other.partition(end)[2]
     with pytest.raises(SecretError, match="its key is not the certificate's"):
         client_certificate.certificate_in(mixed)

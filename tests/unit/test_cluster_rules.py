@@ -24,21 +24,21 @@ def rule(**more: Any) -> dict[str, Any]:
 
 
 def site(folder: Path, **hypervisor: Any) -> Site:
-    made = minimal()
-    made.hypervisor = hypervisor
-    return made.load(folder)
+    declaration = minimal()
+    declaration.hypervisor = hypervisor
+    return declaration.load(folder)
 
 
 def ruled(folder: Path, *rules: dict[str, Any], **more: Any) -> Site:
     return site(folder, firewall={"global_firewall_rules": list(rules), **more})
 
 
-def told(made: Site) -> list[Finding]:
-    return [warning for warning in made.warnings if warning.file == HYPERVISOR]
+def warnings_of(site: Site) -> list[Finding]:
+    return [warning for warning in site.warnings if warning.file == HYPERVISOR]
 
 
-def holders(made: Site) -> list[str]:
-    return [host.name for host in made.hosts if host.firewall_rules]
+def holders(site: Site) -> list[str]:
+    return [host.name for host in site.hosts if host.firewall_rules]
 
 
 @pytest.mark.parametrize(
@@ -50,51 +50,58 @@ def test_a_rule_holds_on_the_hosts_that_its_own_end_names(
     tmp_path: Path, own: dict[str, Any], names: list[str] | None
 ) -> None:
     other = {"dest" if own.get("type") == "out" else "source": "10.0.0.21"}
-    made = ruled(tmp_path, rule(**other, **own))
+    loaded = ruled(tmp_path, rule(**other, **own))
     network = IPv4Network("10.0.0.22/31")
-    assert holders(made) == (names or [one.name for one in made.hosts if one.address in network])
-    (held,) = {firewall_rule for host in made.hosts for firewall_rule in host.firewall_rules}
+    assert holders(loaded) == (
+        names or [host.name for host in loaded.hosts if host.address in network]
+    )
+    (held,) = {firewall_rule for host in loaded.hosts for firewall_rule in host.firewall_rules}
     peer = IPv4Network("10.0.0.21")
     assert (held.source, held.destination) in ((peer, None), (None, peer))
-    assert told(made) == []
+    assert warnings_of(loaded) == []
 
 
 def test_it_lets_in_as_a_rule_of_the_guest_s_own_does(tmp_path: Path) -> None:
-    made = ruled(tmp_path, rule(source="10.0.0.21", dest="10.0.0.24", comment="metrics"))
-    (flow,) = (one for one in flows(made) if one.port == 9100)
-    assert (flow.source, flow.destination) == (made.traefik, made.host("worker"))
+    loaded = ruled(tmp_path, rule(source="10.0.0.21", dest="10.0.0.24", comment="metrics"))
+    (flow,) = (candidate for candidate in flows(loaded) if candidate.port == 9100)
+    assert (flow.source, flow.destination) == (loaded.traefik, loaded.host("worker"))
     assert flow.why == "metrics"
 
 
 def test_what_is_wrong_with_a_rule_is_told_where_it_stands(tmp_path: Path) -> None:
-    made = minimal()
-    made.vm["vms"][1]["firewall"] = {"rules": [rule(source="10.0.0.21")]}
+    declaration = minimal()
+    declaration.vm["vms"][1]["firewall"] = {"rules": [rule(source="10.0.0.21")]}
     again = rule(source="10.0.0.21", dest="10.0.0.24")
-    made.hypervisor = {
+    declaration.hypervisor = {
         "firewall": {"global_firewall_rules": [again, rule(), rule(dest="10.0.0.99")]}
     }
-    found = made.load(tmp_path).warnings
-    assert f"same rule as {VM}" in problem(found, HYPERVISOR, f"{RULES}[0]").message
-    assert "admits anyone to phoenix" in problem(found, HYPERVISOR, f"{RULES}[1]").message
-    assert "holds nowhere" in problem(found, HYPERVISOR, f"{RULES}[2].dest").message
-    made.hypervisor["firewall"]["global_firewall_rules"] = [rule(proto="icmp")]
+    warnings = declaration.load(tmp_path).warnings
+    assert f"same rule as {VM}" in problem(warnings, HYPERVISOR, f"{RULES}[0]").message
+    assert "admits anyone to phoenix" in problem(warnings, HYPERVISOR, f"{RULES}[1]").message
+    assert "holds nowhere" in problem(warnings, HYPERVISOR, f"{RULES}[2].dest").message
+    declaration.hypervisor["firewall"]["global_firewall_rules"] = [rule(proto="icmp")]
     assert (
         "no protocol with ports"
-        in problem(made.refused(tmp_path), HYPERVISOR, f"{RULES}[0]").message
+        in problem(declaration.refused(tmp_path), HYPERVISOR, f"{RULES}[0]").message
     )
 
 
 def test_a_guest_whose_firewall_is_off_is_told_once_and_its_rules_are_not_judged(
     tmp_path: Path,
 ) -> None:
-    made = minimal()
-    made.vm["vms"][1]["firewall"] = {"enabled": False, "rules": [rule(), rule(), rule(port="1")]}
-    made.hypervisor = {"firewall": {"global_firewall_rules": [rule(dest="10.0.0.24")]}}
-    found = [warning for warning in made.load(tmp_path).warnings if "firewall" in warning.path]
-    assert {one.message for one in found} == {
+    declaration = minimal()
+    declaration.vm["vms"][1]["firewall"] = {
+        "enabled": False,
+        "rules": [rule(), rule(), rule(port="1")],
+    }
+    declaration.hypervisor = {"firewall": {"global_firewall_rules": [rule(dest="10.0.0.24")]}}
+    warnings = [
+        warning for warning in declaration.load(tmp_path).warnings if "firewall" in warning.path
+    ]
+    assert {warning.message for warning in warnings} == {
         "the guest's firewall is off, so this holds nowhere on it"
     }
-    assert [one.path for one in found] == ["vms[1].firewall.rules", f"{RULES}[0]"]
+    assert [warning.path for warning in warnings] == ["vms[1].firewall.rules", f"{RULES}[0]"]
 
 
 @pytest.mark.parametrize(
@@ -110,13 +117,13 @@ def test_another_policy_than_ours_is_told(
         fix in problem(ruled(tmp_path, **{key: value}).warnings, HYPERVISOR, f"firewall.{key}").fix
     )
     ours = {"enabled": True, "default_input_policy": "DROP", "default_output_policy": "ACCEPT"}
-    assert told(ruled(tmp_path / "ours", **ours)) == []
+    assert warnings_of(ruled(tmp_path / "ours", **ours)) == []
 
 
 def test_the_file_names_resolvers_where_no_setting_does(tmp_path: Path) -> None:
     own_site = site(tmp_path, dns_server={"enabled": True, "upstream_servers": ["192.0.2.1"]})
     assert upstreams(own_site, Settings()) == ("192.0.2.1",)
-    assert [*upstream_findings(own_site, Settings()), *told(own_site)] == []
+    assert [*upstream_findings(own_site, Settings()), *warnings_of(own_site)] == []
     written = Settings(dns_upstreams=("192.0.2.9",))
     assert upstreams(own_site, written) == ("192.0.2.9",)
     (finding,) = upstream_findings(own_site, written)
@@ -126,20 +133,20 @@ def test_the_file_names_resolvers_where_no_setting_does(tmp_path: Path) -> None:
     assert "runs all the same" in problem(off.warnings, HYPERVISOR, "dns_server.enabled").message
 
 
-@pytest.mark.parametrize(("server", "taken"), [("10.0.0.99", "10.0.0.99"),
+@pytest.mark.parametrize(("server", "expected"), [("10.0.0.99", "10.0.0.99"),
                                                ("10.0.0.13", "10.0.0.13"),
                                                (None, "10.0.0.13")])  # fmt: skip
 def test_volumes_without_a_server_are_the_nfs_server_s(
-    tmp_path: Path, server: str | None, taken: str
+    tmp_path: Path, server: str | None, expected: str
 ) -> None:
-    made = minimal()
-    made.vm["vms"][1]["volumes"] = [
+    declaration = minimal()
+    declaration.vm["vms"][1]["volumes"] = [
         {"type": "nfs", "path": "/tank/a", "mount_point": "/mnt/a"},
         {"type": "nfs", "path": "/tank/b", "mount_point": "/mnt/b", "server": "10.0.0.98"},
     ]
-    made.hypervisor = {"network": {"nfs_server": server} if server else {}}
-    found = [mount.server for mount in made.load(tmp_path).host("worker").mounts]
-    assert found == [IPv4Address(taken), IPv4Address("10.0.0.98")]
+    declaration.hypervisor = {"network": {"nfs_server": server} if server else {}}
+    servers = [mount.server for mount in declaration.load(tmp_path).host("worker").mounts]
+    assert servers == [IPv4Address(expected), IPv4Address("10.0.0.98")]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +160,7 @@ def test_volumes_without_a_server_are_the_nfs_server_s(
 def test_what_the_guests_say_is_compared_and_told_where_it_differs(
     tmp_path: Path, part: str, key: str, value: object, other: object
 ) -> None:
-    assert told(site(tmp_path, **{part: {key: value}})) == []
+    assert warnings_of(site(tmp_path, **{part: {key: value}})) == []
     finding = problem(
         site(tmp_path / "other", **{part: {key: other}}).warnings, HYPERVISOR, f"{part}.{key}"
     )
@@ -168,13 +175,15 @@ def test_a_password_in_the_file_is_told_and_not_shown(tmp_path: Path) -> None:
 
 
 def test_a_moved_site_moves_its_rules_and_servers(tmp_path: Path) -> None:
-    made = minimal()
-    made.vm["vms"][1]["volumes"] = [{"type": "nfs", "path": "/tank/a", "mount_point": "/mnt/a"}]
-    made.hypervisor = {
+    declaration = minimal()
+    declaration.vm["vms"][1]["volumes"] = [
+        {"type": "nfs", "path": "/tank/a", "mount_point": "/mnt/a"}
+    ]
+    declaration.hypervisor = {
         "network": {"nfs_server": "10.0.0.99", "portainer_server_ip": "10.0.0.23"},
         "firewall": {"global_firewall_rules": [rule(source="10.0.0.21", dest="10.0.0.24")]},
     }
-    moved = made.load(tmp_path, subnet=IPv4Network("198.19.9.0/24"))
+    moved = declaration.load(tmp_path, subnet=IPv4Network("198.19.9.0/24"))
     assert holders(moved) == ["worker"]
     assert moved.host("worker").firewall_rules[0].source == IPv4Network("198.19.9.21")
     assert str(moved.host("worker").mounts[0].server) == "198.19.9.99"

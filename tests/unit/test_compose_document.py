@@ -62,13 +62,13 @@ def test_tags_for_another_file_are_told_with_their_fix(
     file.write_text(f"services:\n  web:\n    image: example.com/web:1.0\n    ports: {ports}\n")
     with pytest.raises(ConfigError) if ports == "!reset" else nullcontext() as caught:
         site = load_site(tmp_path)
-    told = caught.value.warnings if caught else site.warnings
+    warnings = caught.value.warnings if caught else site.warnings
     for error in caught.value.findings if caught else ():  # a service without its ports
         assert error.message.startswith("compose service 'web' publishes no port 8000")
-    found = problem(told, "stacks/shop/docker-compose.yml", place)
-    assert words in found.message
-    assert fix in found.fix
-    assert found.unread
+    finding = problem(warnings, "stacks/shop/docker-compose.yml", place)
+    assert words in finding.message
+    assert fix in finding.fix
+    assert finding.unread
 
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

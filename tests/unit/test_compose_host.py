@@ -60,7 +60,7 @@ class Machine:
 
     directory: Path
     now: float = 0.0
-    seen: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         (self.directory / "bin").mkdir()
@@ -98,7 +98,7 @@ class Machine:
         done = subprocess.run(
             script.argv(*words), input=stdin, env=env, capture_output=True, text=True, check=False
         )
-        self.seen += list(map(str, words))
+        self.commands += list(map(str, words))
         return Answer(done.returncode, done.stdout.rstrip("\n"), done.stderr)
 
     def sleep(self, seconds: float) -> None:
@@ -156,7 +156,7 @@ def test_no_value_is_a_word_of_a_command_and_none_of_the_log_in_reaches_compose(
 ) -> None:
     monkeypatch.setenv("OUTER", "of the log-in")
     machine.converge(machine.desired(env={"SECRET": "a-very-secret-value"}))
-    assert not [word for word in [*machine.seen, *machine.calls()] if "very-secret" in word]
+    assert not [word for word in [*machine.commands, *machine.calls()] if "very-secret" in word]
     environment = machine.bin("environment").read_text()
     assert "OUTER" not in environment
     assert "very-secret" not in environment

@@ -102,7 +102,7 @@ needs_compose = pytest.mark.skipif(
 
 @needs_compose
 @pytest.mark.parametrize(
-    ("declared", "path", "words"), [one for one in REFUSED if one[2] != "host port"]
+    ("declared", "path", "words"), [case for case in REFUSED if case[2] != "host port"]
 )
 def test_compose_itself_refuses_it(
     tmp_path: Path, declared: Declaration, path: str, words: str
@@ -147,8 +147,8 @@ WORKS = [
 
 @pytest.mark.parametrize("declared", WORKS)
 def test_what_works_is_left_alone(tmp_path: Path, declared: Declaration) -> None:
-    told = [warning for warning in declared.load(tmp_path).warnings if warning.file == COMPOSE]
-    assert [one for one in told if "volumes" not in one.path] == []
+    warnings = [warning for warning in declared.load(tmp_path).warnings if warning.file == COMPOSE]
+    assert [warning for warning in warnings if "volumes" not in warning.path] == []
 
 
 @needs_compose

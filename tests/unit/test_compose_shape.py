@@ -49,8 +49,8 @@ TYPES = {
 @pytest.mark.parametrize(("key", "value"), TYPES.items())
 def test_a_value_of_a_kind_that_compose_refuses(tmp_path: Path, key: str, value: Any) -> None:
     refused = written({key.strip(): value}).refused(tmp_path)
-    assert any(found.path.startswith(f"{WEB}.{key.strip()}") for found in refused)
-    assert all("write " in found.fix or "begin" in found.fix for found in refused)
+    assert any(finding.path.startswith(f"{WEB}.{key.strip()}") for finding in refused)
+    assert all("write " in finding.fix or "begin" in finding.fix for finding in refused)
 
 
 UNKNOWN: list[tuple[dict[str, Any], Top, str, str]] = [
@@ -76,9 +76,9 @@ UNKNOWN: list[tuple[dict[str, Any], Top, str, str]] = [
 def test_a_key_that_no_place_has(
     tmp_path: Path, own: dict[str, Any], top: dict[str, Any] | None, path: str, meant: str
 ) -> None:
-    found = problem(written(own, top).load(tmp_path).warnings, COMPOSE, path)
-    assert found.unread
-    assert repr(meant) in found.fix
+    finding = problem(written(own, top).load(tmp_path).warnings, COMPOSE, path)
+    assert finding.unread
+    assert repr(meant) in finding.fix
 
 
 REFUSED: list[tuple[dict[str, Any], Top, str]] = [
@@ -117,16 +117,16 @@ REFUSED: list[tuple[dict[str, Any], Top, str]] = [
 def test_what_docker_refuses_is_refused_offline(
     tmp_path: Path, own: dict[str, Any], top: dict[str, Any] | None, path: str
 ) -> None:
-    found = of_compose(written(own, top).refused(tmp_path))
-    assert {one.path for one in found} == {path}
-    assert all(one.fix for one in found)
+    findings = of_compose(written(own, top).refused(tmp_path))
+    assert {finding.path for finding in findings} == {path}
+    assert all(finding.fix for finding in findings)
 
 
 def test_two_containers_at_one_address(tmp_path: Path) -> None:
     declared = written({"networks": AT}, POOL)
     declared.stacks["shop"][1]["services"]["b"] = {"image": "example/b:1.0", "networks": AT}
-    found = problem(declared.refused(tmp_path), COMPOSE, "services.b.networks.n.ipv4_address")
-    assert f"is the address of {WEB}.networks.n.ipv4_address too" in found.message
+    finding = problem(declared.refused(tmp_path), COMPOSE, "services.b.networks.n.ipv4_address")
+    assert f"is the address of {WEB}.networks.n.ipv4_address too" in finding.message
 
 
 def test_a_wait_for_the_end_of_what_never_ends(tmp_path: Path) -> None:
@@ -184,9 +184,9 @@ SILENT_BEFORE: list[tuple[dict[str, Any], Top, str, str]] = [
 def test_what_nobody_carries_out_is_told(
     tmp_path: Path, own: dict[str, Any], top: dict[str, Any] | None, path: str, words: str
 ) -> None:
-    found = problem(written(own, top).load(tmp_path).warnings, COMPOSE, path)
-    assert words in found.message
-    assert found.unread, "an error under --strict"
+    finding = problem(written(own, top).load(tmp_path).warnings, COMPOSE, path)
+    assert words in finding.message
+    assert finding.unread, "an error under --strict"
 
 
 SOUND: list[tuple[dict[str, Any], Top]] = [
@@ -212,9 +212,11 @@ SOUND: list[tuple[dict[str, Any], Top]] = [
 def test_what_compose_carries_out_is_left_alone(
     tmp_path: Path, own: dict[str, Any], top: dict[str, Any] | None
 ) -> None:
-    told = of_compose(written(own, top).load(tmp_path).warnings)
-    assert [str(one) for one in told if "has no value" not in one.message
-            and "root on its" not in one.message and "pid" not in one.path] == []  # fmt: skip
+    warnings = of_compose(written(own, top).load(tmp_path).warnings)
+    others = [warning for warning in warnings
+              if "has no value" not in warning.message and "root on its" not in warning.message
+              and "pid" not in warning.path]  # fmt: skip
+    assert list(map(str, others)) == []
 
 
 JUNK: tuple[Any, ...] = (

@@ -26,12 +26,12 @@ def with_web(**more: Any) -> Declaration:
     return declared
 
 
-def with_two(one: dict[str, Any], two: dict[str, Any], **tops: Any) -> Declaration:
+def with_two(shop: dict[str, Any], two: dict[str, Any], **tops: Any) -> Declaration:
     """Two stacks on one host; `tops` are keys of both compose files beside services."""
     declared = minimal()
     declared.stacks["wiki"] = stack("wiki", 8100)
     declared.vm["vms"][1]["docker_stacks"] = ["shop", "wiki"]
-    for name, more in (("shop", one), ("wiki", two)):
+    for name, more in (("shop", shop), ("wiki", two)):
         declared.stacks[name][1]["services"]["web"].update(more)
         declared.stacks[name][1].update(tops)
     return declared
@@ -185,8 +185,8 @@ def test_a_long_row_of_extends_is_read() -> None:
 def test_a_range_that_is_published_twice_is_one_finding(tmp_path: Path) -> None:
     """One cause, and not one for each of its ports, each looked for among all before it."""
     twice = ["10000-13999:10000-13999"] * 2
-    (found,) = with_web(ports=["8000:8000", *twice]).refused(tmp_path)
-    assert "port 10000/tcp of worker and 3999 more of it are taken by" in found.message
+    (finding,) = with_web(ports=["8000:8000", *twice]).refused(tmp_path)
+    assert "port 10000/tcp of worker and 3999 more of it are taken by" in finding.message
 
 
 def test_a_network_by_a_variable_is_named(tmp_path: Path) -> None:
@@ -197,8 +197,8 @@ def test_a_network_by_a_variable_is_named(tmp_path: Path) -> None:
 
 def test_port_of_which_docker_chooses_the_hosts_side_is_told(tmp_path: Path) -> None:
     declared = with_web(ports=["8000:8000", "127.0.0.1::9000"])
-    found = problem(declared.load(tmp_path).warnings, COMPOSE, "services.web.ports[1]")
-    assert "Docker chooses one" in found.message
+    finding = problem(declared.load(tmp_path).warnings, COMPOSE, "services.web.ports[1]")
+    assert "Docker chooses one" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -239,13 +239,13 @@ def test_port_that_traefik_does_not_reach_is_told_as_it_is(
 ) -> None:
     findings = with_web(ports=ports).refused(tmp_path)
     assert words in problem(findings, MANIFEST, ROUTE).message
-    assert "environments.production.services" not in {one.path for one in findings}
+    assert "environments.production.services" not in {finding.path for finding in findings}
 
 
 def test_image_of_a_variable_without_a_value_is_told_where_it_stands(tmp_path: Path) -> None:
-    found = problem(with_web(image="example/web:${NONE}").refused(tmp_path), COMPOSE,
+    finding = problem(with_web(image="example/web:${NONE}").refused(tmp_path), COMPOSE,
                     "services.web.image")  # fmt: skip
-    assert "variable NONE has no value" in found.message
+    assert "variable NONE has no value" in finding.message
 
 
 def test_file_where_a_volume_is_mounted_is_refused(tmp_path: Path) -> None:
@@ -262,10 +262,10 @@ def test_file_where_a_volume_is_mounted_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("second", ["x", "${N:-x}"])
 def test_two_stacks_cannot_have_one_container(tmp_path: Path, second: str) -> None:
     declared = with_two({"container_name": "x"}, {"container_name": second})
-    found = problem(
+    finding = problem(
         declared.refused(tmp_path), "stacks/wiki/docker-compose.yml", "services.web.container_name"
     )
-    assert "container x is that of shop-production too" in found.message
+    assert "container x is that of shop-production too" in finding.message
 
 
 def test_name_that_compose_makes_for_another_stack_is_taken(tmp_path: Path) -> None:
@@ -291,20 +291,22 @@ def test_stacks_on_two_hosts_may_have_one_name(tmp_path: Path) -> None:
 def test_what_two_stacks_share_is_told(tmp_path: Path, tops: dict[str, Any], path: str) -> None:
     used = {"volumes": ["d:/d"]} if "volumes" in tops else {"networks": ["n"]}
     site = with_two(used, used, **tops).load(tmp_path)
-    found = problem(site.warnings, "stacks/wiki/docker-compose.yml", path)
-    assert "is that of shop-production too" in found.message
+    finding = problem(site.warnings, "stacks/wiki/docker-compose.yml", path)
+    assert "is that of shop-production too" in finding.message
 
 
 def test_volume_of_another_stack_is_told(tmp_path: Path) -> None:
     declared = with_two({}, {})
     declared.stacks["shop"][1]["volumes"] = {"d": {}}
     declared.stacks["wiki"][1]["volumes"] = {"e": {"external": True, "name": "shop-production_d"}}
-    found = declared.load(tmp_path).warnings
-    assert any("is that of shop-production too" in one.message for one in found)
+    warnings = declared.load(tmp_path).warnings
+    assert any("is that of shop-production too" in warning.message for warning in warnings)
 
 
 def pools(*subnets: str) -> dict[str, Any]:
-    return {f"n{at}": {"ipam": {"config": [{"subnet": one}]}} for at, one in enumerate(subnets)}
+    return {
+        f"n{at}": {"ipam": {"config": [{"subnet": subnet}]}} for at, subnet in enumerate(subnets)
+    }
 
 
 @pytest.mark.parametrize(
@@ -332,15 +334,15 @@ def test_subnets_apart_are_taken_and_those_of_two_stacks_compared(tmp_path: Path
     declared.stacks["wiki"][1]["networks"] = pools("172.30.1.0/24", "fd01::/64")
     declared.load(tmp_path / "apart")
     declared.stacks["wiki"][1]["networks"] = pools("172.30.0.0/16")
-    found = declared.refused(tmp_path / "over")
-    problem(found, "stacks/wiki/docker-compose.yml", "networks.n0.ipam.config[0].subnet")
+    findings = declared.refused(tmp_path / "over")
+    problem(findings, "stacks/wiki/docker-compose.yml", "networks.n0.ipam.config[0].subnet")
 
 
 ACCEPT = {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "8100", "source": "10.0.0.50"}
 
 
 @pytest.mark.parametrize(
-    ("refusal", "told"),
+    ("refusal", "is_told"),
     [
         ({"port": "8100", "proto": "tcp", "source": "10.0.0.50"}, True),
         ({"port": "80,8000:8200", "proto": "tcp", "source": "site"}, True),
@@ -352,16 +354,16 @@ ACCEPT = {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "8100", "sou
     ],
 )
 def test_permission_that_a_refusal_shuts_is_told(
-    tmp_path: Path, refusal: dict[str, Any], *, told: bool
+    tmp_path: Path, refusal: dict[str, Any], *, is_told: bool
 ) -> None:
     declared = minimal()
     rules = [ACCEPT, {"type": "in", "action": "DROP", **refusal}]
     declared.vm["vms"][1]["firewall"] = {"rules": rules}
-    found = [
-        one for one in declared.load(tmp_path).warnings
-        if (one.file, one.path) == (VM, "vms[1].firewall.rules[0]")
+    warnings = [
+        warning for warning in declared.load(tmp_path).warnings
+        if (warning.file, warning.path) == (VM, "vms[1].firewall.rules[0]")
     ]  # fmt: skip
-    assert [("rules[1]" in one.message) for one in found] == ([True] if told else [])
+    assert [("rules[1]" in warning.message) for warning in warnings] == ([True] if is_told else [])
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
@@ -379,7 +381,7 @@ def test_compose_file_to_add_is_read_with_bounds(tmp_path: Path, content: bytes 
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "is_told"),
     [
         ({"MODE": "$MODE"}, False),
         ({"MODE": "${MODE:-fast}"}, False),
@@ -393,7 +395,7 @@ def test_compose_file_to_add_is_read_with_bounds(tmp_path: Path, content: bytes 
     ],
 )
 def test_a_variable_that_nothing_names_is_told(
-    environment: Any, told: bool, tmp_path: Path
+    environment: Any, is_told: bool, tmp_path: Path
 ) -> None:
     declaration = minimal()
     manifest, content = stack("cart", 8001)
@@ -403,7 +405,7 @@ def test_a_variable_that_nothing_names_is_told(
     declaration.vm["vms"][1]["docker_stacks"] = ["shop", "cart"]
     warnings = declaration.load(tmp_path).warnings
     paths = [warning.path for warning in warnings if "never names" in warning.message]
-    assert paths == (["environments.production.variables[0]"] if told else [])
+    assert paths == (["environments.production.variables[0]"] if is_told else [])
 
 
 def test_a_compose_file_is_walked_once_however_many_variables_there_are(

@@ -77,7 +77,7 @@ def test_a_mount_that_a_later_one_hides_is_told(
         mount_points=[{"host_path": f"/tank{at}", "container_path": at} for at in folders],
         zfs_volumes=[{"pool": "tank", "size_gb": 1, "mount_point": at} for at in volumes],
     )
-    hidden = [one.path for one in site.warnings if "is hidden by" in one.message]
+    hidden = [warning.path for warning in site.warnings if "is hidden by" in warning.message]
     assert hidden == ([f"{PLACE}.{place}"] if place else [])
 
 
@@ -120,8 +120,8 @@ def test_ids_that_are_mapped_twice_or_lie_outside_are_refused(
 def test_more_id_maps_than_linux_takes_are_refused(tmp_path: Path, number: int, apart: int) -> None:
     each = [{"type": "uid", "host_id": 1000 + n, "container_id": 1000 + apart * n}
             for n in range(number)]  # fmt: skip
-    found = problem(declared(id_maps=each).refused(tmp_path), LXC, f"{PLACE}.id_maps")
-    assert "Linux takes 340" in found.message
+    finding = problem(declared(id_maps=each).refused(tmp_path), LXC, f"{PLACE}.id_maps")
+    assert "Linux takes 340" in finding.message
 
 
 def test_a_privileged_container_has_no_id_map(tmp_path: Path) -> None:

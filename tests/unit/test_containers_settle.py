@@ -23,67 +23,73 @@ __all__ = ["guest"]
 
 
 @dataclass(frozen=True)
-class Seen:
+class Listed:
     """What Docker tells of a container: seconds ago it was made, how long its run is."""
 
     status: str
     state: str = "running"
     restarts: int = 0
-    made: int = 0
+    created: int = 0
     up: int = 0
 
 
 AGAIN = "ends again and again"
-CASES: dict[str, tuple[Seen, bool, str]] = {
-    "runs": (Seen("Up 2 hours"), False, ""),
-    "has just begun": (Seen("Up 3 seconds", made=3, up=3), False, ""),
-    "ended well": (Seen("Exited (0) 2 hours ago", "exited"), True, ""),
-    "ended well, is to run": (Seen("Exited (0) 2 hours ago", "exited"), False, "exited"),
-    "ended badly": (Seen("Exited (1) 2 hours ago", "exited"), True, "exited"),
-    "killed": (Seen("Exited (137) 5 minutes ago", "exited"), True, "exited"),
-    "waits for a restart": (Seen("Restarting (1) 2 s ago", "restarting"), False, "restarting"),
-    "unhealthy": (Seen("Up 2 hours (unhealthy)"), False, "unhealthy"),
-    "loop of three seconds": (Seen("Up 2 seconds", restarts=9, made=90, up=2), False, AGAIN),
-    "loop, its second second": (Seen("Up 1 second", restarts=1, made=5, up=1), False, AGAIN),
-    "loop of a quarter": (Seen("Up 14 seconds", restarts=4, made=80, up=14), False, AGAIN),
-    "loop of a minute": (Seen("Up About a minute", restarts=3, made=250, up=61), False, AGAIN),
-    "loop of five minutes": (Seen("Up 4 minutes", restarts=12, made=3900, up=250), False, AGAIN),
-    "loop, healthy for a moment": (
-        Seen("Up 4 seconds (healthy)", restarts=7, made=60, up=4), False, AGAIN,
+CASES: dict[str, tuple[Listed, bool, str]] = {
+    "runs": (Listed("Up 2 hours"), False, ""),
+    "has just begun": (Listed("Up 3 seconds", created=3, up=3), False, ""),
+    "ended well": (Listed("Exited (0) 2 hours ago", "exited"), True, ""),
+    "ended well, is to run": (Listed("Exited (0) 2 hours ago", "exited"), False, "exited"),
+    "ended badly": (Listed("Exited (1) 2 hours ago", "exited"), True, "exited"),
+    "killed": (Listed("Exited (137) 5 minutes ago", "exited"), True, "exited"),
+    "waits for a restart": (Listed("Restarting (1) 2 s ago", "restarting"), False, "restarting"),
+    "unhealthy": (Listed("Up 2 hours (unhealthy)"), False, "unhealthy"),
+    "loop of three seconds": (Listed("Up 2 seconds", restarts=9, created=90, up=2), False, AGAIN),
+    "loop, its second second": (Listed("Up 1 second", restarts=1, created=5, up=1), False, AGAIN),
+    "loop of a quarter": (Listed("Up 14 seconds", restarts=4, created=80, up=14), False, AGAIN),
+    "loop of a minute": (Listed("Up About a minute", restarts=3, created=250, up=61), False, AGAIN),
+    "loop of five minutes": (
+        Listed("Up 4 minutes", restarts=12, created=3900, up=250), False, AGAIN,
     ),
-    "waited for its database": (Seen("Up 30 seconds", restarts=3, made=36, up=30), False, ""),
-    "ended once, months ago": (Seen("Up 2 weeks", restarts=1, made=9_000_000, up=1), False, ""),
+    "loop, healthy for a moment": (
+        Listed("Up 4 seconds (healthy)", restarts=7, created=60, up=4), False, AGAIN,
+    ),
+    "waited for its database": (Listed("Up 30 seconds", restarts=3, created=36, up=30), False, ""),
+    "ended once, months ago": (
+        Listed("Up 2 weeks", restarts=1, created=9_000_000, up=1), False, "",
+    ),
     "ended once, a minute ago": (
-        Seen("Up About a minute", restarts=1, made=9_000_000, up=65), False, "",
+        Listed("Up About a minute", restarts=1, created=9_000_000, up=65), False, "",
     ),
 }  # fmt: skip
 
 
-def summary(seen: Seen, now: datetime) -> ContainerSummary:
+def summary(listed: Listed, now: datetime) -> ContainerSummary:
     details = {
-        "RestartCount": seen.restarts,
-        "Created": (now - timedelta(seconds=seen.made)).isoformat(),
-        "State": {"StartedAt": (now - timedelta(seconds=seen.up)).isoformat()},
+        "RestartCount": listed.restarts,
+        "Created": (now - timedelta(seconds=listed.created)).isoformat(),
+        "State": {"StartedAt": (now - timedelta(seconds=listed.up)).isoformat()},
     }
     return ContainerSummary.model_validate({
-        "Id": "c", "Names": ["/shop-web-1"], "State": seen.state, "Status": seen.status,
+        "Id": "c", "Names": ["/shop-web-1"], "State": listed.state, "Status": listed.status,
         "Labels": {"com.docker.compose.service": "web"}, "details": details,
     })  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_plan_and_check_agree(guest: Guest, case: str) -> None:
-    seen, completes, word = CASES[case]
+    listed, completes, word = CASES[case]
     now = datetime.fromtimestamp(int(time.time()), UTC)
-    trouble = container_trouble(summary(seen, now), completes=completes) or ""
+    trouble = container_trouble(summary(listed, now), completes=completes) or ""
     assert (word in trouble) if word else trouble == "", trouble
     at = [
-        (now - timedelta(seconds=ago)).strftime("%FT%T.123456789Z") for ago in (seen.made, seen.up)
+        (now - timedelta(seconds=ago)).strftime("%FT%T.123456789Z")
+        for ago in (listed.created, listed.up)
     ]
     guest.program(
         "docker",
-        f'case "$1" in ps) echo "c bridge\tshop\tweb shop-web-1 {seen.state} {seen.status}" ;;\n'
-        f'inspect) echo "/shop-web-1 {seen.restarts} {at[0]} {at[1]}" ;; esac',
+        'case "$1" in ps) '
+        f'echo "c bridge\tshop\tweb shop-web-1 {listed.state} {listed.status}" ;;\n'
+        f'inspect) echo "/shop-web-1 {listed.restarts} {at[0]} {at[1]}" ;; esac',
     )
     guest.program(
         "date", f'case "$*" in +%s) echo {int(now.timestamp())} ;; *) exec /bin/date "$@" ;; esac'

@@ -85,7 +85,7 @@ def test_a_network_that_nothing_uses_is_told(tmp_path: Path) -> None:
     declaration.lxc["lxc_configs"]["101"]["secondary_network_config"] = {
         "ip": "dhcp", "bridge": "vmbr0.30"
     }  # fmt: skip
-    paths = [one.path for one in declaration.load(tmp_path / "used").warnings]
+    paths = [warning.path for warning in declaration.load(tmp_path / "used").warnings]
     assert "networks.iot" not in paths
 
 
@@ -160,9 +160,9 @@ def test_roots_own_id_in_a_container_is_told(tmp_path: Path) -> None:
 def test_an_image_that_a_clone_does_not_use_is_told(tmp_path: Path) -> None:
     declaration = container(template="a.tar.zst", clone_from_ctid=102)
     declaration.vm["vms"][1].update(template_image="a.img", clone_from_vmid=1001)
-    told = [(warning.file, warning.path) for warning in declaration.load(tmp_path).warnings]
-    assert (LXC, f"{CONTAINER}.template") in told
-    assert (VM, f"{MACHINE}.template_image") in told
+    places = [(warning.file, warning.path) for warning in declaration.load(tmp_path).warnings]
+    assert (LXC, f"{CONTAINER}.template") in places
+    assert (VM, f"{MACHINE}.template_image") in places
 
 
 def folder(**keys: Any) -> dict[str, Any]:
@@ -245,13 +245,13 @@ def test_a_rule_that_shuts_what_the_site_needs_is_told(
     tmp_path: Path, rule: dict[str, Any], shut: str
 ) -> None:
     site = container(firewall={"rules": [{"action": "DROP", **rule}]}).load(tmp_path)
-    told = [
+    messages = [
         warning.message
         for warning in site.warnings
         if "shuts what the site needs" in warning.message
     ]
-    assert len(told) == bool(shut)
-    assert all(shut in one for one in told)
+    assert len(messages) == bool(shut)
+    assert all(shut in message for message in messages)
 
 
 def test_a_stack_on_two_guests_is_told_as_such(tmp_path: Path) -> None:
@@ -274,11 +274,11 @@ def test_the_list_of_certificates_is_told_in_words(tmp_path: Path) -> None:
     file = "certificate-manifest.json"
     entry = {"common_name": 5, "sans": "shop", "guest_id": "x"}
     findings = manifest(tmp_path, json.dumps([entry, 7]))
-    told = {finding.path: finding.message for finding in findings if finding.file == file}
-    assert told["[0].common_name"] == "should be text"
-    assert told["[0].sans"] == "should be a list"
-    assert told["[1]"] == "should be an object"
-    assert "[0].guest_id" in told
+    messages = {finding.path: finding.message for finding in findings if finding.file == file}
+    assert messages["[0].common_name"] == "should be text"
+    assert messages["[0].sans"] == "should be a list"
+    assert messages["[1]"] == "should be an object"
+    assert "[0].guest_id" in messages
     assert "nested too deeply" in problem(manifest(tmp_path, "[" * 5000), file, "").message
 
 
@@ -319,18 +319,18 @@ def test_a_wrong_value_is_told_in_plain_words(
     assert fix in finding.fix
 
 
-@pytest.mark.parametrize(("name", "told"), [
+@pytest.mark.parametrize(("name", "is_told"), [
     ("wiki.thinkheads.ai", True), ("wiki.example.com", True), ("wiki.lan", True),
     ("wiki.internal.thinkheads.ai", False), ("docs.team", False), ("lan", False), ("ai", False),
 ])  # fmt: skip
-def test_a_whole_name_of_another_domain_is_told(tmp_path: Path, name: str, told: bool) -> None:
+def test_a_whole_name_of_another_domain_is_told(tmp_path: Path, name: str, is_told: bool) -> None:
     by_name = {"name": name, "port": 1, "scheme": "https"}
     by_alias = {"name": "other", "port": 2, "scheme": "https", "aliases": [name]}
     for key, service in (("name", by_name), ("aliases", by_alias)):
         declaration = minimal()
         declaration.vm["vms"].append(vm(1003, "extra", None, 30, traefik_service=service))
         warnings = declaration.load(tmp_path / key).warnings
-        paths = [f"vms[2].traefik_service.{key}"] if told else []
+        paths = [f"vms[2].traefik_service.{key}"] if is_told else []
         assert [warning.path for warning in warnings] == paths
 
 
@@ -346,15 +346,15 @@ def test_an_option_that_no_nfs_server_knows_is_refused(tmp_path: Path) -> None:
 def test_a_key_of_the_other_kind_of_guest_is_told_as_such(tmp_path: Path) -> None:
     declaration = container(disk_size_gb=9)
     declaration.vm["vms"][1].update(mount_points=[], ports=["1:2"], port=5)
-    told = {
+    advice = {
         warning.path: (warning.message, warning.fix)
         for warning in declaration.load(tmp_path).warnings
     }
-    assert told[f"{MACHINE}.mount_points"][0] == "a key of containers, ignored"
-    assert "write volumes" in told[f"{MACHINE}.mount_points"][1]
-    assert "cores" not in told[f"{MACHINE}.ports"][1]
-    assert told[f"{CONTAINER}.disk_size_gb"] == ("a key of VMs, ignored", "write storage_size_gb")
-    assert told[f"{MACHINE}.port"][0] == "unknown key, ignored"
+    assert advice[f"{MACHINE}.mount_points"][0] == "a key of containers, ignored"
+    assert "write volumes" in advice[f"{MACHINE}.mount_points"][1]
+    assert "cores" not in advice[f"{MACHINE}.ports"][1]
+    assert advice[f"{CONTAINER}.disk_size_gb"] == ("a key of VMs, ignored", "write storage_size_gb")
+    assert advice[f"{MACHINE}.port"][0] == "unknown key, ignored"
 
 
 def test_a_rule_for_every_address_admits_anyone(tmp_path: Path) -> None:
@@ -387,8 +387,8 @@ def test_what_a_template_would_serve_is_told(tmp_path: Path) -> None:
         "name": "base", "is_template": True, "network_config": {"ip": "dhcp"},
         "traefik_service": service, "dns_records": records,
     }  # fmt: skip
-    told = [warning.path for warning in declaration.load(tmp_path).warnings]
-    assert told == ["lxc_configs.900.traefik_service", "lxc_configs.900.dns_records"]
+    paths = [warning.path for warning in declaration.load(tmp_path).warnings]
+    assert paths == ["lxc_configs.900.traefik_service", "lxc_configs.900.dns_records"]
 
 
 def test_a_user_that_no_container_gets_is_told(tmp_path: Path) -> None:

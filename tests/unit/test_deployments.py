@@ -94,14 +94,14 @@ def test_every_stack_is_checked_on_its_host_and_where_portainer_holds_it(
     tmp_path: Path, name: str
 ) -> None:
     site = built(name, tmp_path)
-    for host, one, way in deployments.placed(site):
-        mine = [check for check in checks(site) if check.stack == one.project]
-        by_function = {check.function: check.host for check in mine}
+    for host, deployed, way in deployments.placed(site):
+        own = [check for check in checks(site) if check.stack == deployed.project]
+        by_function = {check.function: check.host for check in own}
         assert by_function.get("containers_are_well") == host.name
         asked = way != "compose" and site.portainer is not None  # one elsewhere asks no guest
         assert ("stack_is_active" in by_function) is asked
-        path = stack_paths(site)[host.name, one.project]
-        assert set(mine) <= set(path.checks)
+        path = stack_paths(site)[host.name, deployed.project]
+        assert set(own) <= set(path.checks)
     environments = {host.name for host in deployments.environments(site)}
     assert agent_paths(site).keys() == environments
     up = {check.target for check in checks(site) if check.function == "endpoint_is_up"}
@@ -129,7 +129,7 @@ def published(declared: Declaration, *mappings: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "clash"),
+    ("first", "other", "clash"),
     [
         ("7000:80", "7000:80", True),
         ("7000:80", "127.0.0.1:7000:80", True),
@@ -148,15 +148,15 @@ def published(declared: Declaration, *mappings: str) -> None:
     ],
 )
 def test_ports_clash_where_their_addresses_do(
-    tmp_path: Path, one: str, other: str, clash: bool
+    tmp_path: Path, first: str, other: str, clash: bool
 ) -> None:
     declared = minimal()
-    published(declared, one, other)
+    published(declared, first, other)
     if not clash:
         assert declared.load(tmp_path)
         return
-    found = [str(finding) for finding in declared.refused(tmp_path)]
-    assert any("/tcp of worker is taken by" in finding for finding in found), found
+    findings = [str(finding) for finding in declared.refused(tmp_path)]
+    assert any("/tcp of worker is taken by" in finding for finding in findings), findings
 
 
 @pytest.mark.parametrize(
@@ -235,8 +235,10 @@ def test_docker_in_a_container_that_nobody_sees_to_is_told(
     site = declared.load(tmp_path)
     assert deployments.way(site, site.host("worker")) == "compose"
     settings, _ = read({})
-    found = check(site, settings, wrong=(), ssh_key=None, home=tmp_path)
-    (finding,) = (one for one in found if "run Docker in a container" in one.message)
+    findings = check(site, settings, wrong=(), ssh_key=None, home=tmp_path)
+    (finding,) = (
+        candidate for candidate in findings if "run Docker in a container" in candidate.message
+    )
     assert needed in finding.fix
     assert finding.path == "lxc_configs.104.role"
 
@@ -253,12 +255,12 @@ def test_an_agent_role_that_is_overridden_is_refused(tmp_path: Path) -> None:
 def test_every_view_knows_the_site(tmp_path: Path, name: str) -> None:
     """explain, graph, status, DNS, firewall, secrets, logs: none asks for what is not there."""
     site = built(name, tmp_path)
-    for host, one, way in deployments.placed(site):
-        explanation = explain(site, f"stack:{one.project}")
+    for host, deployed, way in deployments.placed(site):
+        explanation = explain(site, f"stack:{deployed.project}")
         assert isinstance(explanation, Explanation)
         assert deployments.WORDS[way] in explanation.facts[0]
         assert explanation.checks
-        (log,) = logs(site, f"stack:{one.project}", lines=5, follow=False)
+        (log,) = logs(site, f"stack:{deployed.project}", lines=5, follow=False)
         assert log.host == host
     pictured = html(topology(site)) + mermaid(topology(site))
     for host in site.hosts:
@@ -274,9 +276,11 @@ def test_every_view_knows_the_site(tmp_path: Path, name: str) -> None:
     assert {service.fqdn for service in site.services} <= names
     observed = Observed({}, {host.name: "off" for host in site.hosts})
     diagnosis = diagnose(site, paths(site), Findings((), observed.silent))
-    told = status.build(site, "x", observed, (), diagnosis, status.Drift(), datetime.now(UTC))
-    assert {(one.guest, one.way) for one in told.stacks} == set(SITES[name][1].items())
-    assert {one.name for one in told.endpoints} == {
+    report = status.build(site, "x", observed, (), diagnosis, status.Drift(), datetime.now(UTC))
+    assert {(deployed.guest, deployed.way) for deployed in report.stacks} == set(
+        SITES[name][1].items()
+    )
+    assert {endpoint.name for endpoint in report.endpoints} == {
         host.portainer_environment for host in deployments.environments(site)
     }
 
@@ -337,7 +341,9 @@ def test_a_stack_has_one_name_everywhere_the_one_that_docker_has(tmp_path: Path)
     (deployed,) = worker.docker_stacks
     assert deployed.project == "shopv1-production"
     assert find(site, "Shop.V1-production") == find(site, "shopv1-production") != ()
-    (check_of_stack,) = (one for one in checks(site) if one.command[0] == "containers_are_well")
+    (check_of_stack,) = (
+        candidate for candidate in checks(site) if candidate.command[0] == "containers_are_well"
+    )
     assert check_of_stack.command[1] == deployed.project
     with pytest.raises(DeploymentError, match="stacks_prune"):
         check_prune("Shop.V1-Production", worker)
@@ -422,9 +428,9 @@ def test_two_files_of_a_stack_at_one_place_are_refused(tmp_path: Path) -> None:
     assert "at /run/key already" in finding.message
 
 
-@pytest.mark.parametrize(("declared", "told"), [({}, True), ({"services": {}}, False)])
+@pytest.mark.parametrize(("declared", "is_told"), [({}, True), ({"services": {}}, False)])
 def test_a_stack_that_needs_no_route_says_so(
-    declared: dict[str, Any], told: bool, tmp_path: Path
+    declared: dict[str, Any], is_told: bool, tmp_path: Path
 ) -> None:
     """A job or a database ends `validate --strict` with no warning."""
     declaration = minimal()
@@ -432,4 +438,4 @@ def test_a_stack_that_needs_no_route_says_so(
     declaration.stacks["job"] = {"environments": {"production": declared}}, compose
     declaration.vm["vms"][1]["docker_stacks"].append("job")
     warnings = [warning.message for warning in declaration.load(tmp_path).warnings]
-    assert any("declares no service" in message for message in warnings) is told, warnings
+    assert any("declares no service" in message for message in warnings) is is_told, warnings

@@ -107,8 +107,8 @@ def test_a_docker_that_is_stopped_is_one_cause_of_all_that_runs_by_it(site: Site
                 return "Docker does not list its containers"
             return "is inactive" if check.unit in UNITS_OF_DOCKER else ""
 
-        found = [one for one in diagnosed(site, stopped).causes if one.host == host.name]
-        assert [one.hop for one in found] == ["Docker (docker.service)"]
+        causes = [cause for cause in diagnosed(site, stopped).causes if cause.host == host.name]
+        assert [cause.hop for cause in causes] == ["Docker (docker.service)"]
 
 
 def test_a_tunnel_that_is_stopped_is_one_cause_of_its_endpoint(site: Site) -> None:

@@ -109,13 +109,13 @@ def test_no_limit_of_paramiko_ends_a_key_exchange_before_ours(
 
 
 def test_a_key_exchange_may_take_longer_than_the_dialling(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[float | None] = []
+    timeouts: list[float | None] = []
     monkeypatch.setattr(
-        paramiko.Transport, "start_client", lambda _self, _event, timeout: given.append(timeout)
+        paramiko.Transport, "start_client", lambda _self, _event, timeout: timeouts.append(timeout)
     )
     session = dialling.PatientTransport.__new__(dialling.PatientTransport)
     session.start_client(timeout=dialling.DIAL_SECONDS)
-    assert given == [dialling.KEY_EXCHANGE_SECONDS]
+    assert timeouts == [dialling.KEY_EXCHANGE_SECONDS]
     assert dialling.KEY_EXCHANGE_SECONDS > dialling.DIAL_SECONDS
 
 

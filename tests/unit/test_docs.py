@@ -61,15 +61,19 @@ def refused(words: list[str]) -> str:
             break
         option = word.partition("=")[0]
         if option.startswith("-"):
-            taken = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
-            if option not in taken | {"--help", "-h"}:
+            options = {
+                name
+                for parameter in command.params
+                for name in (*parameter.opts, *parameter.secondary_opts)
+            }
+            if option not in options | {"--help", "-h"}:
                 return f"{word} of phoenix {' '.join(words[:position])}"
         elif verbs := getattr(command, "commands", None):
-            found = verbs.get(word)
-            if found is None:
+            subcommand = verbs.get(word)
+            if subcommand is None:
                 # A group with a meaning of its own, as `backup` and `restore`, has arguments too.
                 return "" if command.invoke_without_command else f"{word} of {words}"
-            command = found
+            command = subcommand
     return ""
 
 
@@ -93,7 +97,7 @@ def test_commands_of_pages_and_examples_are_taken_word_for_word(page: Path | str
 def examples(command: Any) -> list[str]:
     """The texts of help, of a command and of all below it."""
     below = getattr(command, "commands", {}).values()
-    return [command.help or "", *(text for one in below for text in examples(one))]
+    return [command.help or "", *(text for inner in below for text in examples(inner))]
 
 
 def test_the_table_of_changes_names_real_settings() -> None:
@@ -103,10 +107,10 @@ def test_the_table_of_changes_names_real_settings() -> None:
     settings = Settings.model_fields.keys() | {
         f"proxmox_{name}" for name in ProxmoxSettings.model_fields
     }
-    kept = set(get_args(LeftAlone))
-    assert names <= settings | kept | {"leave_alone"}, names - settings
+    words = set(get_args(LeftAlone))
+    assert names <= settings | words | {"leave_alone"}, names - settings
     rows = set(re.findall(r"`leave_alone`: `(\w+)`", table))
-    assert rows == kept, "each thing that is on by default says how it is left alone"
+    assert rows == words, "each thing that is on by default says how it is left alone"
     assert len(names) >= 10
 
 

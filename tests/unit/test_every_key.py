@@ -137,7 +137,7 @@ def put(folder: Path, content: dict[str, Any]) -> None:
         (folder / name).write_text(json.dumps(data))
 
 
-def told(folder: Path, content: dict[str, Any]) -> tuple[Finding, ...]:
+def findings_of(folder: Path, content: dict[str, Any]) -> tuple[Finding, ...]:
     put(folder, content)
     try:
         return load_site(folder).warnings
@@ -192,14 +192,14 @@ def unread(name: str, path: tuple[str | int, ...]) -> bool:
 
 @pytest.fixture(scope="module", autouse=True)
 def _sound(tmp_path_factory: pytest.TempPathFactory) -> None:
-    _SOUND.extend(told(tmp_path_factory.mktemp("sound"), files()))
+    _SOUND.extend(findings_of(tmp_path_factory.mktemp("sound"), files()))
 
 
 _SOUND: list[Finding] = []
 
 
 def test_files_of_this_form_are_accepted(tmp_path: Path) -> None:
-    findings = told(tmp_path, files())
+    findings = findings_of(tmp_path, files())
     assert [finding for finding in findings if finding.severity == "error"] == []
     assert not [finding for finding in findings if finding.unread], "a key that nothing reads"
 
@@ -212,7 +212,7 @@ def test_a_key_that_nothing_reads_is_named_wherever_it_stands(
         return  # the part is named as a whole
     content = copy.deepcopy(ALL)
     at(content[name], path)["zz_nobody_reads_this"] = {"a": 1}
-    named = {finding.path for finding in told(tmp_path, content) if finding.file == name}
+    named = {finding.path for finding in findings_of(tmp_path, content) if finding.file == name}
     assert written((*path, "zz_nobody_reads_this")) in named, sorted(named)
 
 
@@ -225,7 +225,7 @@ def test_each_key_is_read_or_named(tmp_path: Path, name: str, path: tuple[str | 
         content = copy.deepcopy(ALL)
         at(content[name], path)[key] = [[{"a": [None]}]]
         place = written((*path, key))
-        findings = told(tmp_path / str(key), content)
+        findings = findings_of(tmp_path / str(key), content)
         named = [f.path for f in findings if f.file == name and f.path.startswith(place)]
         assert named, (place, sorted({f.path for f in findings if f.file == name}))
 
@@ -250,9 +250,9 @@ COMPARED = {
 def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """The place of each value that holds no other."""
     inner = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, one in inner:
-        if isinstance(one, dict | list) and one:
-            yield from leaves(one, (*path, key))
+    for key, item in inner:
+        if isinstance(item, dict | list) and item:
+            yield from leaves(item, (*path, key))
         else:
             yield (*path, key)
 

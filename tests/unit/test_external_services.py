@@ -73,12 +73,12 @@ def test_it_is_routed_by_the_gateway_and_traefik(tmp_path: Path) -> None:
 
 def test_its_way_out_is_opened_and_checked_where_it_is_made(tmp_path: Path) -> None:
     site = far().load(tmp_path)
-    (flow,) = [one for one in firewall.flows(site) if one.port == 5001]
+    (flow,) = [candidate for candidate in firewall.flows(site) if candidate.port == 5001]
     assert (flow.source, str(firewall.network_of(flow.destination))) == (
         site.traefik, "192.168.1.20/32",
     )  # fmt: skip
-    mine = [c for c in checks(site) if c.service == "nas"]
-    assert {(c.host, c.function) for c in mine if "192.168.1.20" in c.command} == {
+    own = [c for c in checks(site) if c.service == "nas"]
+    assert {(c.host, c.function) for c in own if "192.168.1.20" in c.command} == {
         ("proxy", "port_answers"), ("proxy", "external_proves"),
     }  # fmt: skip
     assert set(checks(site)) == {check for path in paths(site) for check in path.checks}
@@ -94,7 +94,7 @@ def test_its_way_out_is_opened_and_checked_where_it_is_made(tmp_path: Path) -> N
 
 def test_a_name_may_lead_anywhere_so_the_port_is_open_to_all(tmp_path: Path) -> None:
     site = far(address="nas.example.com").load(tmp_path)
-    (flow,) = [one for one in firewall.flows(site) if one.port == 5001]
+    (flow,) = [candidate for candidate in firewall.flows(site) if candidate.port == 5001]
     assert flow.destination == "any"
 
 
@@ -116,7 +116,7 @@ def test_a_fingerprint_is_the_one_certificate_that_is_trusted(
     digest = fingerprint(load_chain(leaf)[0])
     written = ":".join(digest[i : i + 2] for i in range(0, 64, 2)).upper() if colons else digest
     site = far(fingerprint=written).load(tmp_path)
-    assert [one.name for one in traefik.pinned(site)] == ["nas"]
+    assert [service.name for service in traefik.pinned(site)] == ["nas"]
     transport = http(site, {digest: leaf})["serversTransports"]["nas"]
     assert (transport["rootCAs"], transport["serverName"]) == ([leaf], "192.168.1.20")
     renamed = far(fingerprint=digest, address="192.168.1.21").load(tmp_path / "b")
@@ -194,10 +194,10 @@ def test_the_check_tells_right_from_wrong(tmp_path: Path, leaf: str) -> None:
     )
     program.chmod(0o755)
     digest = fingerprint(load_chain(leaf)[0])
-    kept = str(tmp_path / "leaf.pem")
+    copy = str(tmp_path / "leaf.pem")
     end = ("external_proves", "192.168.1.20", "5001", "192.168.1.20")
-    assert fault(tmp_path, *end, digest, kept) == ""
+    assert fault(tmp_path, *end, digest, copy) == ""
     assert "phoenix sync traefik" in fault(tmp_path, *end, digest, str(tmp_path / "absent"))
-    assert f"its SHA-256 is {digest}" in fault(tmp_path, *end, "ab" * 32, kept)
-    assert "self-signed certificate" in fault(tmp_path, *end, "ca", kept)
-    assert "self-signed certificate" in fault(tmp_path, *end, "public", kept)
+    assert f"its SHA-256 is {digest}" in fault(tmp_path, *end, "ab" * 32, copy)
+    assert "self-signed certificate" in fault(tmp_path, *end, "ca", copy)
+    assert "self-signed certificate" in fault(tmp_path, *end, "public", copy)

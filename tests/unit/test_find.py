@@ -260,8 +260,8 @@ def test_a_port_of_the_gateway_tells_which_service_is_meant(
     declaration.lxc["external_services"] = [
         {"name": "nas", "address": "nas.example.com", "port": 443}
     ]
-    (found,) = find(declaration.load(tmp_path), asked)
-    assert getattr(found, "name", "") == meant
+    (target,) = find(declaration.load(tmp_path), asked)
+    assert getattr(target, "name", "") == meant
 
 
 def test_each_address_of_a_guest_means_it(tmp_path: Path) -> None:

@@ -109,10 +109,10 @@ def test_faulty_declaration_hides_no_faulty_setting(project: Path) -> None:
     (project / "group_data/lxc.py").write_text("raise SystemExit\n")
     result = phoenix("validate", "--json", "-i", project / INVENTORY)
     assert result.exit_code == 1, result.output
-    found = {
+    findings = {
         (finding["file"], finding["path"]) for finding in json.loads(result.stdout)["findings"]
     }
-    assert found >= {
+    assert findings >= {
         (LXC, "site"), ("group_data/all.py", "timezone"),
         ("group_data/all.py", "portainer_image"), ("group_data/lxc.py", ""),
     }  # fmt: skip
@@ -128,8 +128,8 @@ def test_the_same_finding_is_told_once_with_all_its_places(project: Path) -> Non
     assert text.count("unknown key, ignored") == 1, text
     assert "  warning  in 44 places\n" in text
     assert all(f", vms[0].zzz{number}" in " ".join(text.split()) for number in range(44)), text
-    told = json.loads(phoenix("validate", "--json", "-i", project / INVENTORY).stdout)
-    assert len(told["findings"]) == told["warnings"] == 44
+    report = json.loads(phoenix("validate", "--json", "-i", project / INVENTORY).stdout)
+    assert len(report["findings"]) == report["warnings"] == 44
 
 
 FILES: list[tuple[dict[str, Any], str, str]] = [
@@ -170,8 +170,8 @@ def test_key_that_compose_refuses_is_told(tmp_path: Path) -> None:
     content = declared.stacks["shop"][1]
     content["services"]["web"] |= {"enviroment": {}, "healthcheck": {"tests": []}}
     content["volume"] = {}
-    told = {warning.path: warning.fix for warning in declared.load(tmp_path).warnings}
-    assert told == {
+    fixes = {warning.path: warning.fix for warning in declared.load(tmp_path).warnings}
+    assert fixes == {
         "volume": "did you mean 'volumes'?",
         "services.web.enviroment": "did you mean 'environment'?",
         "services.web.healthcheck.tests": "did you mean 'test'?",
@@ -191,7 +191,7 @@ def test_service_called_like_traefik_s_router_has_one_of_its_own(tmp_path: Path)
     declared.vm["vms"][0]["traefik_service"]["name"] = "local-api"
     routers = yaml.safe_load(dynamic_config(declared.load(tmp_path))[0])["http"]["routers"]
     assert routers["local-api"]["service"] == "local-api"
-    assert [name for name, one in routers.items() if one["entryPoints"] == ["local"]] == [
+    assert [name for name, router in routers.items() if router["entryPoints"] == ["local"]] == [
         "local_api"
     ]
 

@@ -162,7 +162,7 @@ def test_what_a_host_carries_for_others_is_left_alone() -> None:
 def declared(tmp_path: Path, guest: str, *rules: dict[str, Any], **site: Any) -> Site:
     declaration = minimal()
     declaration.lxc["site"] = {**declaration.lxc.get("site", {}), **site}
-    (entry,) = (one for one in declaration.vm["vms"] if one["name"] == guest)
+    (entry,) = (candidate for candidate in declaration.vm["vms"] if candidate["name"] == guest)
     entry["firewall"] = {"rules": list(rules)}
     return declaration.load(tmp_path)
 
@@ -197,9 +197,9 @@ def test_ways_out_are_free_but_for_what_the_site_refuses(tmp_path: Path) -> None
         }  # fmt: skip
     rule = {"type": "out", "action": "REJECT", "proto": "tcp", "port": "25", "dest": "192.0.2.0/24"}
     site = declared(tmp_path, "worker", rule)
-    found = chains(ruleset(site, site.host("worker")))
+    by_chain = chains(ruleset(site, site.host("worker")))
     for chain in ("output", "containers_out"):
-        assert found[chain][-1] == "ip daddr 192.0.2.0/24 tcp dport { 25 } counter reject"
+        assert by_chain[chain][-1] == "ip daddr 192.0.2.0/24 tcp dport { 25 } counter reject"
 
 
 def test_operators_elsewhere_reach_ssh_and_the_hypervisor_s_api_alone() -> None:
@@ -249,7 +249,7 @@ def test_the_hypervisor_has_rules_and_a_switch_of_its_own(tmp_path: Path) -> Non
     assert not site.hypervisor.guarded
     assert all(guest.guarded for guest in site.guests)
     assert passes(ruleset(site, site.hypervisor), Packet(IPv4Address("10.0.0.7"), "tcp", 9100))
-    assert any(one.ports == "9100" for one in firewall.rules(site)[site.hypervisor.name])
+    assert any(rule.ports == "9100" for rule in firewall.rules(site)[site.hypervisor.name])
 
 
 def test_ports_that_are_shut_are_those_that_something_is_behind() -> None:
@@ -281,7 +281,7 @@ def test_operators_come_by_ipv6_as_well() -> None:
         lines = chains(ruleset(SITE, host, (*OPERATORS, OFFICE)))["own"]
         ports = "{ 22, 8006 }" if host == SITE.hypervisor else "22"
         line = f'ip6 saddr {OFFICE} tcp dport {ports} accept comment "operator, by IPv6"'
-        assert [one for one in lines if "ip6 saddr 2001" in one] == [line]
+        assert [line for line in lines if "ip6 saddr 2001" in line] == [line]
         assert ssh_from(SITE, host, (*OPERATORS, OFFICE))[-1] == OFFICE
 
 

@@ -169,7 +169,7 @@ def said_back(client: subprocess.Popen[str], line: str) -> str:
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    made = Network(tmp_path_factory.mktemp("guard"))
+    namespaces = Network(tmp_path_factory.mktemp("guard"))
     try:
         others = {str(host.address) for host in SITE.hosts} - {str(HOST.address)}
         sources = {
@@ -177,11 +177,14 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
             for flow in admitted(SITE, HOST)
             if (network := firewall.network_of(flow.source)) is not None
         }
-        lan = [f"ip addr add {one}/24 dev eth0" for one in sorted(others | sources | {STRANGER})]
+        lan = [
+            f"ip addr add {address}/24 dev eth0"
+            for address in sorted(others | sources | {STRANGER})
+        ]
         script = {
             "host": [
                 "ip link set lo up", "ip link add eth0 type veth peer name lan0",
-                f"ip link set lan0 netns {made.pids['lan']} name eth0",
+                f"ip link set lan0 netns {namespaces.pids['lan']} name eth0",
                 f"ip addr add {HOST.address}/24 dev eth0",
                 f"ip addr add {HOST6}/64 dev eth0 nodad", "ip link set eth0 up",
                 "ip link add br-0123456789ab type bridge",
@@ -189,7 +192,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
                 *(line for name in ("box", "peer") for line in (
                     f"ip link add {name} type veth peer name in_{name}",
                     f"ip link set {name} master br-0123456789ab", f"ip link set {name} up",
-                    f"ip link set in_{name} netns {made.pids[name]} name eth0",
+                    f"ip link set in_{name} netns {namespaces.pids[name]} name eth0",
                 )),
                 "sysctl -qw net.ipv4.ip_forward=1",
             ],
@@ -204,13 +207,13 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
             },
         }  # fmt: skip
         for name, lines in script.items():
-            made.run(name, "sh", "-ec", "\n".join(lines))
-        made.run("host", "nft", "-f", "-", stdin=DOCKERS_TABLE)
-        made.serve("box", PUBLISHED)
-        made.serve("host", UNDECLARED)
-        yield made
+            namespaces.run(name, "sh", "-ec", "\n".join(lines))
+        namespaces.run("host", "nft", "-f", "-", stdin=DOCKERS_TABLE)
+        namespaces.serve("box", PUBLISHED)
+        namespaces.serve("host", UNDECLARED)
+        yield namespaces
     finally:
-        made.end()
+        namespaces.end()
 
 
 @pytest.fixture

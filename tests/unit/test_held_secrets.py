@@ -27,8 +27,8 @@ def test_every_generated_secret_has_its_places(tmp_path: Path) -> None:
     entry = {"secret": "SHOP_KEY", "destination_in_container": "/key"}
     production["files"] = [entry]
     declared.stacks["shop"][1]["services"]["web"]["environment"] = {"D": "${DB}", "A": "${A}"}
-    found = held_secrets.traces(declared.load(tmp_path))
-    assert {(one.secret, one.guest) for one in found} == {
+    traces = held_secrets.traces(declared.load(tmp_path))
+    assert {(trace.secret, trace.guest) for trace in traces} == {
         ("traefik_dashboard_password", "proxy"),
         ("step_ca_issuance_key", "authority"),
         ("gateway_client_certificate", "gateway"),
@@ -38,17 +38,18 @@ def test_every_generated_secret_has_its_places(tmp_path: Path) -> None:
         ("db_pass", "worker"),
         ("shop_key", "worker"),
     }
-    assert VARIABLE in found
-    assert {one.path for one in found if one.secret == "shop_key"} == {
+    assert VARIABLE in traces
+    assert {trace.path for trace in traces if trace.secret == "shop_key"} == {
         "/etc/phoenix/stacks/shop-production/0"
     }
-    assert {one.secret for one in found if one.secret in PLATFORM} | {"db_pass", "shop_key"} == {
-        one.secret for one in found
-    }
+    assert {trace.secret for trace in traces if trace.secret in PLATFORM} | {
+        "db_pass",
+        "shop_key",
+    } == {trace.secret for trace in traces}
 
 
 @pytest.mark.parametrize(
-    ("found", "variables", "held"),
+    ("state", "variables", "held"),
     [
         (NOTHING, {}, False),
         (RUNS, {}, True),
@@ -64,15 +65,15 @@ def test_every_generated_secret_has_its_places(tmp_path: Path) -> None:
     ],
 )
 def test_variable_of_a_stack(
-    found: Found, variables: held_secrets.Variables, *, held: bool
+    state: Found, variables: held_secrets.Variables, *, held: bool
 ) -> None:
-    assert held_secrets.shown([VARIABLE], {"worker": found}, variables) == (VARIABLE,) * held
+    assert held_secrets.shown([VARIABLE], {"worker": state}, variables) == (VARIABLE,) * held
 
 
 def test_file_is_held_where_it_is() -> None:
-    one = Trace("a", "worker", path="/x")
-    assert held_secrets.shown([one], {"worker": Found(("/x",), ())}, {}) == (one,)
-    assert held_secrets.shown([one], {"worker": RUNS}, {}) == ()
+    trace = Trace("a", "worker", path="/x")
+    assert held_secrets.shown([trace], {"worker": Found(("/x",), ())}, {}) == (trace,)
+    assert held_secrets.shown([trace], {"worker": RUNS}, {}) == ()
 
 
 def test_refusal_names_each_secret_once_with_its_places() -> None:
@@ -89,9 +90,9 @@ def test_a_secret_file_of_a_stack_is_told_by_its_name(tmp_path: Path) -> None:
     files = [{"secret": name, "destination_in_container": f"/run/{name.lower()}"}
              for name in ("SHOP_KEY", "SHOP_TOKEN")]  # fmt: skip
     declared.stacks["shop"][0]["environments"]["production"]["files"] = files
-    wanted = held_secrets.traces(declared.load(tmp_path))
-    told = {one.secret: str(one) for one in wanted if one.project}
-    assert told == {
+    traces = held_secrets.traces(declared.load(tmp_path))
+    texts = {trace.secret: str(trace) for trace in traces if trace.project}
+    assert texts == {
         "shop_key": "worker: stack shop-production, file /run/shop_key",
         "shop_token": "worker: stack shop-production, file /run/shop_token",
     }

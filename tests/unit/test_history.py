@@ -30,8 +30,8 @@ def entry(run: str = "1", *, commit: str | None = None, dirty: bool = False,
 
 def test_calls_of_one_command_are_one_run_with_the_worst_result() -> None:
     lines = [
-        one.model_dump_json()
-        for one in (entry("1"), entry("1", result="failed"), entry("2"), entry("1"))
+        run.model_dump_json()
+        for run in (entry("1"), entry("1", result="failed"), entry("2"), entry("1"))
     ]
     first, second = parse(lines)
     assert (first.start.run, first.end.result, first.end.changed) == ("1", "failed", 3)
@@ -46,8 +46,8 @@ def test_torn_lines_hide_no_others() -> None:
 
 def test_a_run_without_an_end_is_lost() -> None:
     raw = json.loads(entry().model_dump_json()) | {"end": None}
-    (found,) = parse([json.dumps(raw)])
-    assert found.end == history.LOST
+    (run,) = parse([json.dumps(raw)])
+    assert run.end == history.LOST
 
 
 def test_the_mark_of_a_deployment_is_what_the_model_writes() -> None:

@@ -25,8 +25,8 @@ CORPUS = sorted((ROOT / "tests/data/hostile").glob("*.json"))
 
 @pytest.mark.parametrize("file", CORPUS, ids=[file.stem for file in CORPUS])
 def test_case_that_once_did_harm(file: Path) -> None:
-    kept = json.loads(file.read_text())
-    run_case(kept["target"], kept["case"])
+    stored = json.loads(file.read_text())
+    run_case(stored["target"], stored["case"])
 
 
 def test_generated_files_give_findings_within_time_and_memory() -> None:

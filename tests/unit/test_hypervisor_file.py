@@ -55,17 +55,17 @@ def test_the_file_fills_in_what_the_site_leaves_out(tmp_path: Path) -> None:
 def test_two_places_that_disagree_are_refused_and_one_value_twice_is_fine(
     path: str, value: str, site: dict[str, Any], tmp_path: Path
 ) -> None:
-    made = of_another_network()
-    made.lxc["site"] = {"hypervisor": {"name": "rack", **site.get("hypervisor", {})}} | {
+    declaration = of_another_network()
+    declaration.lxc["site"] = {"hypervisor": {"name": "rack", **site.get("hypervisor", {})}} | {
         key: item for key, item in site.items() if key != "hypervisor"
     }
-    made.load(tmp_path)
-    inner = made.hypervisor or {}
+    declaration.load(tmp_path)
+    inner = declaration.hypervisor or {}
     *way, last = path.split(".")
     for step in way:
         inner = inner[step]
     inner[last] = value
-    finding = problem(made.refused(tmp_path), HYPERVISOR, path)
+    finding = problem(declaration.refused(tmp_path), HYPERVISOR, path)
     assert "phoenix_lxc_configs.json: site" in finding.message
     assert "leave it out here" in finding.fix
 
@@ -76,10 +76,10 @@ def test_a_setting_is_the_owner_of_the_time_zone(tmp_path: Path) -> None:
     assert hypervisor_file.time_zone_findings(site, Settings()) == ()
     other = Settings(timezone="Asia/Tokyo")
     assert hypervisor_file.time_zone(site, other) == "Asia/Tokyo"
-    found = [f for f in check(site, other, wrong=(), ssh_key=None, home=tmp_path)
+    findings = [f for f in check(site, other, wrong=(), ssh_key=None, home=tmp_path)
              if f.file == HYPERVISOR]  # fmt: skip
-    assert [(f.path, f.severity) for f in found] == [("timezone", "warning")]
-    assert "Asia/Tokyo" in found[0].message
+    assert [(f.path, f.severity) for f in findings] == [("timezone", "warning")]
+    assert "Asia/Tokyo" in findings[0].message
     assert hypervisor_file.time_zone(minimal().load(tmp_path / "none"), Settings()) == "Etc/UTC"
 
 
@@ -88,20 +88,22 @@ def test_a_time_zone_that_there_is_not_is_refused(tmp_path: Path) -> None:
     assert declared.hypervisor is not None
     declared.hypervisor["timezone"] = "Europe/Berln"
     site = declared.load(tmp_path)
-    found = [f for f in check(site, Settings(), wrong=(), ssh_key=None, home=tmp_path)
+    findings = [f for f in check(site, Settings(), wrong=(), ssh_key=None, home=tmp_path)
              if f.file == HYPERVISOR]  # fmt: skip
-    assert [(f.path, f.severity, "Berlin" in f.fix) for f in found] == [("timezone", "error", True)]
+    assert [(f.path, f.severity, "Berlin" in f.fix) for f in findings] == [
+        ("timezone", "error", True)
+    ]
 
 
 def test_a_subnet_that_is_not_the_sites_is_told(tmp_path: Path) -> None:
     site = minimal()
     site.hypervisor = {"network": {"default_subnet": "10.0.1.0/24"}}
-    found = problem(site.load(tmp_path).warnings, HYPERVISOR, "network.default_subnet")
-    assert "10.0.0.0/24, by phoenix_lxc_configs.json: site.hypervisor.ip" in found.message
+    finding = problem(site.load(tmp_path).warnings, HYPERVISOR, "network.default_subnet")
+    assert "10.0.0.0/24, by phoenix_lxc_configs.json: site.hypervisor.ip" in finding.message
 
 
 @pytest.mark.parametrize(
-    ("subnet", "pools", "found"),
+    ("subnet", "pools", "expected"),
     [
         ("172.20.5.0/24", (), {(HYPERVISOR, "networks.inner.subnet", "warning")}),
         ("172.16.100.0/24", (), set()),
@@ -113,7 +115,7 @@ def test_a_subnet_that_is_not_the_sites_is_told(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_bridges_of_docker_leave_the_site_s_networks_alone(
-    tmp_path: Path, subnet: str, pools: tuple[str, ...], found: set[tuple[str, str, str]]
+    tmp_path: Path, subnet: str, pools: tuple[str, ...], expected: set[tuple[str, str, str]]
 ) -> None:
     """The Docker hosts are in lan alone: they know no route to the other network."""
     declared = minimal()
@@ -122,8 +124,8 @@ def test_bridges_of_docker_leave_the_site_s_networks_alone(
     site = declared.load(tmp_path)
     settings = Settings(docker_address_pools=[{"base": base, "size": 24} for base in pools])
     findings = check(site, settings, wrong=(), ssh_key=None, home=tmp_path)
-    assert {(one.file, one.path, one.severity) for one in findings
-            if "containers of control, worker" in one.message} == found  # fmt: skip
+    assert {(finding.file, finding.path, finding.severity) for finding in findings
+            if "containers of control, worker" in finding.message} == expected  # fmt: skip
 
 
 def test_rules_that_nothing_carries_out_are_told(tmp_path: Path) -> None:
@@ -137,11 +139,15 @@ def test_rules_that_nothing_carries_out_are_told(tmp_path: Path) -> None:
     environment["firewall_rules"] = [{**rule, "port": "8000"}]
     site = declared.load(tmp_path)
 
-    def told(settings: Settings) -> list[tuple[str, str]]:
-        found = check(site, settings, wrong=(), ssh_key=None, home=tmp_path)
-        return [(one.file, one.path) for one in found if "holds nowhere" in one.message]
+    def places_of(settings: Settings) -> list[tuple[str, str]]:
+        findings = check(site, settings, wrong=(), ssh_key=None, home=tmp_path)
+        return [
+            (finding.file, finding.path)
+            for finding in findings
+            if "holds nowhere" in finding.message
+        ]
 
-    assert told(Settings()) == [
+    assert places_of(Settings()) == [
         ("phoenix_lxc_configs.json", "lxc_configs.101.firewall.rules"),
         ("stacks/shop/phoenix.json", "environments.production.firewall_rules"),
     ]

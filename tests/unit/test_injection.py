@@ -81,7 +81,7 @@ def _of_hypervisor(place: Place, data: Any) -> Iterator[tuple[type[BaseModel], A
         yield hypervisor_file.RawNamedNetwork, data["networks"][place.steps[1]]
 
 
-def taken(place: Place, text: Any) -> tuple[Site, setting_model.Settings] | tuple[Finding, ...]:
+def load(place: Place, text: Any) -> tuple[Site, setting_model.Settings] | tuple[Finding, ...]:
     """The site and its settings with `text` at a place, or why they are refused."""
     if place.kind == "settings":
         chosen, findings = setting_model.read(put(SETTINGS, place, text))
@@ -105,23 +105,23 @@ def taken(place: Place, text: Any) -> tuple[Site, setting_model.Settings] | tupl
             write(folder(), name, json.dumps(site_files()[name]))
 
 
-def made(place: Place, text: str) -> Mapping[str, str] | None:
+def rendered(place: Place, text: str) -> Mapping[str, str] | None:
     """Every output with `text` at a place; None where it is refused."""
-    given = taken(place, text)
-    if isinstance(given[0], Finding):
-        readable(given)
+    loaded = load(place, text)
+    if isinstance(loaded[0], Finding):
+        readable(loaded)
         return None
     try:
-        return outputs(*given)
+        return outputs(*loaded)
     except (SettingError, ConfigError):
         return None  # said by validate, too
 
 
 def is_of_stacks(place: Place) -> bool:
     """Whether the text there may decide on stacks that no guest deploys."""
-    told = {"domain", "environment", "docker_stacks", "stack"}
+    names = {"domain", "environment", "docker_stacks", "stack"}
     return place.kind in {"stack", "stacks"} or any(
-        word in str(step) for step in place.steps for word in told
+        word in str(step) for step in place.steps for word in names
     )
 
 
@@ -135,12 +135,14 @@ def test_hostile_text_is_refused_or_stays_in_its_place(
         monkeypatch.setattr(StackCatalog, "check_others", lambda _catalog: None)
     own = sound(place)
     words = ("Plainword", "plainword", f"{own}plainword", own)
-    plain = next((word, given) for word in words if (given := made(place, word)))
-    number = made(place, "0plainword")  # it is sorted where a number is
+    plain = next(
+        (word, plain_outputs) for word in words if (plain_outputs := rendered(place, word))
+    )
+    number = rendered(place, "0plainword")  # it is sorted where a number is
     for text in (*HOSTILE, *WHOLE, *(own + tail for tail in HOSTILE)):
         if "features." in str(place) and text.startswith(f"{own};"):
             continue  # the one value that is a list (pct.conf(5): mount=fstype;fstype)
-        hostile = made(place, text)
+        hostile = rendered(place, text)
         if hostile is not None:
             word, harmless = ("0plainword", number) if number and text[0].isdigit() else plain
             assert differences(harmless, word, hostile, text) == [], (text, word)
@@ -150,9 +152,9 @@ def test_hostile_text_is_refused_or_stays_in_its_place(
 @pytest.mark.parametrize("place", PLACES, ids=map(str, PLACES))
 def test_each_place_is_read(place: Place) -> None:
     """So that what the test above refuses is refused for the text, and not for anything else."""
-    assert made(place, sound(place)) is not None, taken(place, sound(place))
+    assert rendered(place, sound(place)) is not None, load(place, sound(place))
     wrong = "\0" if place.steps[-1] == KEY else {"no": "text"}
-    assert isinstance(taken(place, wrong)[0], Finding), f"{place} is not read"
+    assert isinstance(load(place, wrong)[0], Finding), f"{place} is not read"
 
 
 def test_every_text_field_of_every_model_is_a_place() -> None:
@@ -190,7 +192,7 @@ def test_an_injected_part_would_be_seen(name: str) -> None:
         text = f"{mark}{MARK}"
         hostile = {name: form.format(f"x{text}")}
         try:
-            seen = differences(plain, "plainword", hostile, f"x{text}")
+            differing = differences(plain, "plainword", hostile, f"x{text}")
         except (AssertionError, ValueError, yaml.YAMLError):
             continue  # no such file at all
-        assert seen == [name], (name, mark)
+        assert differing == [name], (name, mark)

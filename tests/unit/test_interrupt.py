@@ -80,8 +80,8 @@ def press() -> None:
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
-def press_at(wanted: str) -> Callable[[Any], None]:
-    return lambda event: press() if event["event"] == wanted else None
+def press_at(moment: str) -> Callable[[Any], None]:
+    return lambda event: press() if event["event"] == moment else None
 
 
 @pytest.mark.parametrize("moment", ["step_done", "waits"])
@@ -115,21 +115,21 @@ def test_it_is_when_the_interrupt_comes_while_it_begins(
 def test_it_is_when_the_interrupt_comes_with_its_start(
     played: Request, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    made: list[subprocess.Popen[str]] = []
+    processes: list[subprocess.Popen[str]] = []
 
     def popen(*words: Any, **options: Any) -> subprocess.Popen[str]:
         if when == "before":
             signal.raise_signal(signal.SIGINT)
-        made.append(real(*words, **options))
+        processes.append(real(*words, **options))
         if when == "after":
             signal.raise_signal(signal.SIGINT)
-        return made[0]
+        return processes[0]
 
     real = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", popen)
     with pytest.raises(StoppedError):
         process.run(played)
-    assert made[0].returncode is not None, "it runs on, and nobody knows"
+    assert processes[0].returncode is not None, "it runs on, and nobody knows"
 
 
 def test_a_second_interrupt_kills_what_does_not_end(

@@ -33,9 +33,9 @@ FILE = (
 def test_a_member_is_added(
     text: str, path: str, key: str | None, value: Any, expected: str
 ) -> None:
-    found = insert(text, path, value, key)
-    assert found == expected
-    json.loads(found)
+    result = insert(text, path, value, key)
+    assert result == expected
+    json.loads(result)
 
 
 def test_a_list_that_is_absent_is_made() -> None:
@@ -70,9 +70,9 @@ def test_what_takes_no_such_member_is_refused(path: str, key: str | None, error:
     ],
 )  # fmt: skip
 def test_a_member_is_cut_with_its_comma(text: str, path: str, expected: str) -> None:
-    found = cut(text, path)
-    assert found == expected
-    json.loads(found)
+    result = cut(text, path)
+    assert result == expected
+    json.loads(result)
 
 
 @pytest.mark.parametrize(

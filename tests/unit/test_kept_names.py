@@ -34,8 +34,8 @@ class Loader:
 def settle(folder: Path) -> None:
     """Files and folders that nobody has changed for an hour."""
     for path in (folder, *folder.rglob("*")):
-        seen = path.stat()
-        os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns - HOUR * 10**9))
+        status = path.stat()
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - HOUR * 10**9))
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def test_names_are_read_once(load: Loader, tmp_path: Path) -> None:
     assert load.count == 1
     assert names(Path("other.py"), load) == first, "another inventory"
     assert load.count == 2
-    (kept, _) = sorted((tmp_path / "cache" / "phoenix").iterdir())
-    kept.write_text("{")
+    (file, _) = sorted((tmp_path / "cache" / "phoenix").iterdir())
+    file.write_text("{")
     names(Path("site.py"), load)
     names(Path("other.py"), load)
     assert load.count == 3, "a damaged file is read no further, and written anew"

@@ -19,9 +19,9 @@ def test_new_guest_gets_no_volume_that_outlived_its_container(left: bool, tmp_pa
     """`lab down` that was cut leaves volumes; a Portainer's with another password stopped CI."""
     settings = Settings("demo", IPv4Network("198.19.0.0/24"), tmp_path)
     name = f"{settings.container('portainer')}-docker"
-    made = Mock()
+    container = Mock()
     client = MagicMock()
-    client.containers.get.side_effect = [NotFound("no container"), made]
+    client.containers.get.side_effect = [NotFound("no container"), container]
     client.images.get.return_value.id = "sha256:0123456789abcdef"
     client.volumes.get.side_effect = None if left else NotFound("no volume")
     config = {"Binds": [f"{name}:/var/lib/docker", "/sys/fs/cgroup:/sys/fs/cgroup"]}
@@ -29,9 +29,9 @@ def test_new_guest_gets_no_volume_that_outlived_its_container(left: bool, tmp_pa
 
     assert containers.ensure(client, plan, settings, "network") == "created"
     assert client.volumes.get.call_args_list == [call(name)]
-    calls = [str(one) for one in client.mock_calls]
-    removed = [position for position, one in enumerate(calls) if ".remove(force=True)" in one]
-    created = next(position for position, one in enumerate(calls) if "volumes.create" in one)
+    calls = [str(asked) for asked in client.mock_calls]
+    removed = [position for position, asked in enumerate(calls) if ".remove(force=True)" in asked]
+    created = next(position for position, asked in enumerate(calls) if "volumes.create" in asked)
     assert len(removed) == left
     assert all(position < created for position in removed)
-    made.start.assert_called_once_with()
+    container.start.assert_called_once_with()

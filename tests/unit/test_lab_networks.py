@@ -19,15 +19,15 @@ from tests.unit.site_builder import Declaration, minimal
 LAB = IPv4Network("198.19.77.0/24")
 
 
-def settings(folder: Path, made: Declaration, **internal: Any) -> Settings:
+def settings(folder: Path, declaration: Declaration, **internal: Any) -> Settings:
     """A lab of a declaration with an internal network."""
     network = {"subnet": "198.18.77.0/24", "bridge": "vmbr9", "nat": True, **internal}
-    made.hypervisor = {"networks": {"internal": network}}
-    return written(folder, made)
+    declaration.hypervisor = {"networks": {"internal": network}}
+    return written(folder, declaration)
 
 
-def written(folder: Path, made: Declaration) -> Settings:
-    made.load(folder / "inventories")
+def written(folder: Path, declaration: Declaration) -> Settings:
+    declaration.load(folder / "inventories")
     (folder / "inventories/stacks").rename(folder / "stacks")
     return Settings("demo", LAB, site=folder)
 
@@ -58,7 +58,7 @@ def test_a_site_of_one_network_is_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_hypervisor_s_card_waits_for_its_bridge(tmp_path: Path) -> None:
-    (node,) = [one for one in from_site(settings(tmp_path, two())) if one.serves_dns]
+    (node,) = [node for node in from_site(settings(tmp_path, two())) if node.serves_dns]
     files = networks.files(node.place)
     program = files["/usr/local/lib/phoenix-lab/network"][0].decode()
     assert "ip route replace default via 198.19.77.254\n" in program
@@ -75,9 +75,9 @@ def test_a_network_that_may_be_a_real_one_is_refused(tmp_path: Path) -> None:
 
 def test_the_further_network_has_the_number_of_the_lab(tmp_path: Path) -> None:
     (tmp_path / "inventories").mkdir()
-    given = from_environment({"PHOENIX_LAB_SUBNET": str(LAB), "PHOENIX_LAB_SITE": str(tmp_path)})
-    assert given.further_subnet == IPv4Network("198.18.77.0/24")
-    assert given.declared == tmp_path.resolve()
+    settings = from_environment({"PHOENIX_LAB_SUBNET": str(LAB), "PHOENIX_LAB_SITE": str(tmp_path)})
+    assert settings.further_subnet == IPv4Network("198.18.77.0/24")
+    assert settings.declared == tmp_path.resolve()
     assert from_environment({}).declared == from_environment({}).root
     with pytest.raises(LabError, match="PHOENIX_LAB_SITE"):
         from_environment({"PHOENIX_LAB_SITE": str(tmp_path / "nowhere")})

@@ -116,14 +116,16 @@ def test_explain_tells_what_a_host_keeps(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "words"),
+    ("resolved", "words"),
     [
         (Resolved(("10.0.0.2",), ()), "(10.0.0.2) is left alone, and knows no such name"),
         (Resolved((), ("10.9.9.9",)), "(no server in /etc/resolv.conf) is left alone, and says"),
         (Resolved(("127.0.0.53",), (";; timed out",)), "says ';; timed out' when asked for app.z"),
     ],
 )
-def test_a_resolver_that_does_not_answer_is_told_with_the_fix(found: Resolved, words: str) -> None:
-    text = fault(found, domain="z", server="10.0.0.13", known="app.z")
+def test_a_resolver_that_does_not_answer_is_told_with_the_fix(
+    resolved: Resolved, words: str
+) -> None:
+    text = fault(resolved, domain="z", server="10.0.0.13", known="app.z")
     assert words in text
     assert "forward z to 10.0.0.13" in text

@@ -227,8 +227,8 @@ def test_the_history_is_told(run: Callable[[], Any], monkeypatch: pytest.MonkeyP
     first = run()
     assert site_lock.hold(first, OWNER)
     first.connector.disconnect()
-    told: list[Any] = []
-    monkeypatch.setattr(site_lock, "value", lambda *found: told.append(found))
-    for wanted in ("all", "last"):
-        site_lock.tell_history(run(), wanted)
-    assert [len(history.parse(lines)) for _, _, lines in told] == [1, 1]
+    values: list[Any] = []
+    monkeypatch.setattr(site_lock, "value", lambda *words: values.append(words))
+    for word in ("all", "last"):
+        site_lock.tell_history(run(), word)
+    assert [len(history.parse(lines)) for _, _, lines in values] == [1, 1]

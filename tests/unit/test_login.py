@@ -55,11 +55,11 @@ def test_two_hosts_of_one_name_are_refused(tmp_path: Path) -> None:
     """By one name of ~/.ssh/config each of them would be set up on the same machine."""
     data = minimal()
     data.lxc["site"] = {"login": {"name": "nas"}}
-    found = problem(data.refused(tmp_path / "all"), LXC, "site.login.name")
-    assert "phoenix, authority, gateway, proxy, control, worker would be one" in found.message
+    finding = problem(data.refused(tmp_path / "all"), LXC, "site.login.name")
+    assert "phoenix, authority, gateway, proxy, control, worker would be one" in finding.message
     data.lxc["site"] = {"logins": {"vm": {"name": "nas", "port": 2222}}}
-    found = problem(data.refused(tmp_path / "group"), LXC, "site.logins.vm.name")
-    assert "control, worker would be one machine" in found.message
+    finding = problem(data.refused(tmp_path / "group"), LXC, "site.logins.vm.name")
+    assert "control, worker would be one machine" in finding.message
     data.vm["vms"][0]["login"] = {"port": 2223}
     assert not data.load(tmp_path / "ports").warnings, "one address, with a port for each"
     data.lxc["site"] = {}
@@ -251,7 +251,7 @@ def test_the_password_goes_by_standard_input_alone(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("secret", "given", "said"),
+    ("secret", "password", "said"),
     [
         (None, None, "no sudo without a password"),
         ("sudo_password", None, "the secret sudo_password is not given"),
@@ -259,11 +259,11 @@ def test_the_password_goes_by_standard_input_alone(monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_a_log_in_without_rights_is_one_clear_error(
-    monkeypatch: pytest.MonkeyPatch, secret: str | None, given: str | None, said: str
+    monkeypatch: pytest.MonkeyPatch, secret: str | None, password: str | None, said: str
 ) -> None:
     monkeypatch.delenv("PHOENIX_SECRET_SUDO_PASSWORD", raising=False)
-    if given:
-        monkeypatch.setenv("PHOENIX_SECRET_SUDO_PASSWORD", given)
+    if password:
+        monkeypatch.setenv("PHOENIX_SECRET_SUDO_PASSWORD", password)
     host: Any = Transport(free=False)
     with pytest.raises(SudoError, match=said):
         arrange(Host(site_sudo=True, site_sudo_secret=secret), host, send_all)  # type: ignore[arg-type]
@@ -279,11 +279,11 @@ def test_a_sudo_that_hangs_costs_its_own_host_alone(monkeypatch: pytest.MonkeyPa
     hangs.open_session = lambda **_: (_ for _ in ()).throw(TimeoutError("timed out"))
 
     def of(name: str, transport: Any) -> Any:
-        one: Any = Host(site_sudo=True)
-        one.name = name
+        host: Any = Host(site_sudo=True)
+        host.name = name
         client = SimpleNamespace(get_transport=lambda: transport)
-        one.connector = SimpleNamespace(client=client, run_shell_command=None)
-        return one
+        host.connector = SimpleNamespace(client=client, run_shell_command=None)
+        return host
 
     class Run:
         inventory = SimpleNamespace(get_active_hosts=lambda: [of("a", hangs)])
@@ -291,7 +291,7 @@ def test_a_sudo_that_hangs_costs_its_own_host_alone(monkeypatch: pytest.MonkeyPa
 
     connection.watch_all(Run())  # type: ignore[arg-type]
     assert said == ["a: sudo does not answer there: timed out"]
-    assert [one.name for one in left] == ["a"]
+    assert [host.name for host in left] == ["a"]
     assert hangs.commands == []
 
 

@@ -56,15 +56,15 @@ def test_every_name_has_a_log_or_says_why_not(site: Site) -> None:
         assert shown(site, f"service:{service.fqdn}").keys() == {service.owner.name}
     for host in site.guests:
         assert shown(site, f"guest:{host.name}") == {host.name: "journalctl --no-pager -n 9"}
-    for one in COMPONENTS:
-        if one.name in UNITS and not one.hosts(site):
+    for component in COMPONENTS:
+        if component.name in UNITS and not component.hosts(site):
             with pytest.raises(NameLookupError, match="no host of this site has"):
-                shown(site, f"component:{one.name}")
-        elif one.name in UNITS:
-            assert shown(site, f"component:{one.name}")
+                shown(site, f"component:{component.name}")
+        elif component.name in UNITS:
+            assert shown(site, f"component:{component.name}")
         else:
             with pytest.raises(NameLookupError, match="no unit"):
-                shown(site, f"component:{one.name}")
+                shown(site, f"component:{component.name}")
 
 
 def test_a_service_of_the_platform_has_the_log_of_what_runs_it(site: Site) -> None:
@@ -198,5 +198,5 @@ def test_without_ssh_it_says_so(phoenix: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 def _address(name: str) -> str:
-    found = load_site(ROOT / "inventories", ROOT / "stacks", environment="production")
-    return str(found.host(name).address)
+    loaded = load_site(ROOT / "inventories", ROOT / "stacks", environment="production")
+    return str(loaded.host(name).address)

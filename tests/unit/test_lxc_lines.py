@@ -34,7 +34,9 @@ def test_apparmor_has_keys_of_its_own_and_says_each_thing_once(tmp_path: Path) -
     assert lines(tmp_path, **more) == [(PROFILE, "lxc-media"), (NESTING, "1")]
     site, _ = container(tmp_path, **more)
     assert not [warning for warning in site.warnings if "apparmor" in warning.path]
-    (guest,) = (one for one in desired_guests(site, ProxmoxSettings()) if one.vmid == 150)
+    (guest,) = (
+        candidate for candidate in desired_guests(site, ProxmoxSettings()) if candidate.vmid == 150
+    )
     assert guest.root.low_level == ((PROFILE, "lxc-media"), (NESTING, "1"))
     assert {PROFILE, NESTING} <= guest.declared
 
@@ -59,8 +61,8 @@ def test_what_proxmox_does_not_take_is_refused(tmp_path: Path, text: str) -> Non
      ("lxc.uts.name=a", "name"), ("lxc.rootfs.path=/a", "storage_pool")],
 )  # fmt: skip
 def test_what_another_key_says_is_left_out_and_named(tmp_path: Path, text: str, owner: str) -> None:
-    site, made = container(tmp_path, lxc_options=[text])
-    assert made.low_level == ()
+    site, guest = container(tmp_path, lxc_options=[text])
+    assert guest.low_level == ()
     assert owner in problem(site.warnings, LXC, f"{PLACE}.lxc_options[0]").message
 
 
@@ -70,18 +72,18 @@ def test_a_privileged_container_without_apparmor_is_told(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("own", "setting", "taken"),
+    ("own", "setting", "expected"),
     [(None, False, False), (None, True, True), (True, False, True), (False, True, False)],
 )
 def test_a_guest_s_own_word_on_its_first_snapshot_goes_before_the_setting(
-    tmp_path: Path, own: bool | None, setting: bool, taken: bool
+    tmp_path: Path, own: bool | None, setting: bool, expected: bool
 ) -> None:
     more = {} if own is None else {"enable_lifecycle_snapshots": own}
     site, _ = container(tmp_path, **more)
     assert not [warning for warning in site.warnings if "snapshot" in warning.path]
     settings = ProxmoxSettings(lifecycle_snapshots=setting)
-    (guest,) = (one for one in desired_guests(site, settings) if one.vmid == 150)
-    assert guest.first_snapshot is taken
+    (guest,) = (candidate for candidate in desired_guests(site, settings) if candidate.vmid == 150)
+    assert guest.first_snapshot is expected
 
 
 @pytest.mark.parametrize(
@@ -98,5 +100,5 @@ def test_a_template_s_key_that_says_what_a_guest_does_while_it_runs_is_told(
     site = declared(is_template=True, **{key: value}).load(tmp_path)
     place = f"{PLACE}.{key}" + (".rules" if key == "firewall" else "")
     assert "a template never runs" in problem(site.warnings, LXC, place).message
-    (template,) = (one for one in site.templates if one.vmid == 150)
+    (template,) = (candidate for candidate in site.templates if candidate.vmid == 150)
     assert (template.container.low_level, template.first_snapshot) == ((), None)

@@ -70,7 +70,7 @@ def test_each_server_of_nginx_has_the_certificate_with_its_names(site: Site) -> 
     text, _ = nginx_config(
         site, client_certificate="ab" * 32, hsts_seconds=60, max_body="1m", read_timeout="9s"
     )
-    found: dict[str, str] = {}
+    directories: dict[str, str] = {}
     (usual,) = re.findall(r"^    ssl_certificate (\S+)/fullchain.pem;", text, re.M)
     for server in text.split("    server {\n")[1:]:
         names = re.search(r"server_name ([^;]+);", server)
@@ -79,22 +79,22 @@ def test_each_server_of_nginx_has_the_certificate_with_its_names(site: Site) -> 
         own = re.search(r"^        ssl_certificate (\S+)/fullchain.pem;", server, re.M)
         key = re.search(r"^        ssl_certificate_key (\S+)/privkey.pem;", server, re.M)
         assert (own and own[1]) == (key and key[1])
-        found |= dict.fromkeys(names[1].split(), own[1] if own else usual)
-    assert found == {
+        directories |= dict.fromkeys(names[1].split(), own[1] if own else usual)
+    assert directories == {
         name: issued.directory for issued in of_the_gateway(site) for name in issued.sans
     }
-    assert {*found} == {*gateway_names(site)}
-    assert len({*found.values()}) > 2
+    assert {*directories} == {*gateway_names(site)}
+    assert len({*directories.values()}) > 2
 
 
 def test_all_that_is_known_of_a_certificate_is_known_of_each(site: Site) -> None:
     issued: tuple[HostCertificate, ...] = of_the_gateway(site)
     assert site.gateway is not None
-    assert {f"acme-{one.name}" for one in issued} <= trees_of(site, site.gateway)
-    for one in issued:
-        timer = f"phoenix-acme@{one.name}.timer"
+    assert {f"acme-{certificate.name}" for certificate in issued} <= trees_of(site, site.gateway)
+    for certificate in issued:
+        timer = f"phoenix-acme@{certificate.name}.timer"
         assert component_of(timer) == "nginx"
-        own = [check for check in checks(site) if check.certificate == one.name]
+        own = [check for check in checks(site) if check.certificate == certificate.name]
         assert {check.function for check in own} >= {"pair_fits", "pair_is_served"}
         assert any(timer in check.command for check in checks(site)), timer
     assert component_of(CA_UNIT) == "step_ca"

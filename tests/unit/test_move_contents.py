@@ -51,8 +51,8 @@ def test_anonymous_volumes_are_told() -> None:
         ["container", "/shop-web-1", [mount]], ["volume", name, "local", None, {}, DATA]
     )
     assert output_lines.places == ()
-    told = "the anonymous volume abababababab (/cache of shop-web-1) is not copied"
-    assert output_lines.notes[0].startswith(told)
+    sentence = "the anonymous volume abababababab (/cache of shop-web-1) is not copied"
+    assert output_lines.notes[0].startswith(sentence)
     alone = lines(["volume", name, "local", None, {}, DATA])
     assert "is not copied" in alone.notes[0]
 

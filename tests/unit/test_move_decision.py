@@ -114,65 +114,65 @@ def test_a_silent_host_elsewhere_does_not_hide_where_it_runs() -> None:
 
 @pytest.mark.parametrize("there", [NOTHING, LEFT, STOPPED])
 def test_a_silent_host_may_have_it(there: HostState) -> None:
-    found = outcome(NOTHING, a=there, c="no route")
-    assert isinstance(found, Refused)
-    assert "c does not answer (no route)" in found.refusal
-    assert f"phoenix sync --new {NAME}" in found.refusal
-    assert "PHOENIX_NEW=" in found.refusal
+    decision = outcome(NOTHING, a=there, c="no route")
+    assert isinstance(decision, Refused)
+    assert "c does not answer (no route)" in decision.refusal
+    assert f"phoenix sync --new {NAME}" in decision.refusal
+    assert "PHOENIX_NEW=" in decision.refusal
 
 
 @pytest.mark.parametrize("there", [RUNS, STOPPED, LEFT])
 def test_of_two_hosts_that_have_it_none_is_chosen(there: HostState) -> None:
-    found = outcome(NOTHING, a=there, c=there)
-    assert isinstance(found, Refused)
-    assert "a and c have it" in found.refusal
+    decision = outcome(NOTHING, a=there, c=there)
+    assert isinstance(decision, Refused)
+    assert "a and c have it" in decision.refusal
 
 
 @pytest.mark.parametrize("phase", ["copying", "copied", "started"])
 def test_a_move_that_was_killed_is_gone_on_with(phase: Phase) -> None:
-    found = outcome(arriving(phase), a=STOPPED)
-    assert isinstance(found, Moves)
-    assert found.phase == phase
-    assert found.sentence.startswith(f"stack {NAME} has not finished its move from a to b")
+    decision = outcome(arriving(phase), a=STOPPED)
+    assert isinstance(decision, Moves)
+    assert decision.phase == phase
+    assert decision.sentence.startswith(f"stack {NAME} has not finished its move from a to b")
 
 
 def test_a_copy_is_old_when_the_old_stack_runs_again() -> None:
-    found = outcome(arriving("copied"), a=RUNS)
-    assert isinstance(found, Moves)
-    assert found.phase == "copying"
+    decision = outcome(arriving("copied"), a=RUNS)
+    assert isinstance(decision, Moves)
+    assert decision.phase == "copying"
 
 
 @pytest.mark.parametrize("state", ["no route", None])
 def test_a_partial_copy_never_starts_without_its_old_host(state: str | None) -> None:
     others: dict[str, HostState | str] = {} if state is None else {"a": state}
-    found = outcome(arriving("copying"), **others)
-    assert isinstance(found, Refused)
-    assert "its move from a has not ended" in found.refusal
+    decision = outcome(arriving("copying"), **others)
+    assert isinstance(decision, Refused)
+    assert "its move from a has not ended" in decision.refusal
 
 
 def test_started_and_killed_it_is_not_taken_for_proven() -> None:
-    found = outcome(arriving("started", RUNS), a=STOPPED)
-    assert isinstance(found, Moves)
-    assert found.phase == "started"
+    decision = outcome(arriving("started", RUNS), a=STOPPED)
+    assert isinstance(decision, Moves)
+    assert decision.phase == "started"
 
 
 def test_the_sentence_names_hosts_volumes_and_size() -> None:
     second = Volume("shop-production_logs", "/v/logs", own=True, size_kib=100)
     both = has("running", volumes=(VOLUME, second))
-    found = outcome(NOTHING, a=both)
-    assert isinstance(found, Moves)
-    assert found.sentence == (
+    decision = outcome(NOTHING, a=both)
+    assert isinstance(decision, Moves)
+    assert decision.sentence == (
         f"stack {NAME} moves from a to b "
         "(volumes: shop-production_data, shop-production_logs, 3 MiB)"
     )
-    assert found.refusal.startswith(found.sentence)
-    assert "phoenix sync --move" in found.refusal
+    assert decision.refusal.startswith(decision.sentence)
+    assert "phoenix sync --move" in decision.refusal
 
 
 def test_without_volumes_it_moves_by_the_same_rule() -> None:
-    found = outcome(NOTHING, a=has("running", volumes=()))
-    assert isinstance(found, Moves)
-    assert found.sentence.endswith("(no volumes)")
+    decision = outcome(NOTHING, a=has("running", volumes=()))
+    assert isinstance(decision, Moves)
+    assert decision.sentence.endswith("(no volumes)")
 
 
 UNNAMED = Anonymous("ab" * 32, "shop-web-1", "/cache")
@@ -186,18 +186,18 @@ def test_what_no_name_leads_to_is_said_to_stay_behind(
     phase: Phase | None, volumes: tuple[Volume, ...], said: str
 ) -> None:
     there = HostState({NAME: replace(project("exited", volumes=volumes), anonymous=(UNNAMED,))})
-    found = outcome(arriving(phase) if phase else NOTHING, a=there)
-    assert isinstance(found, Moves)
+    decision = outcome(arriving(phase) if phase else NOTHING, a=there)
+    assert isinstance(decision, Moves)
     left = "not copied: the anonymous volume abababababab (/cache of shop-web-1))"
-    assert f"{said}{left}" in found.sentence
-    assert f"{said}{left}" in found.refusal
+    assert f"{said}{left}" in decision.sentence
+    assert f"{said}{left}" in decision.refusal
 
 
 def test_a_size_that_nobody_measured_is_not_told() -> None:
     unknown = Volume("v", "/v", own=False)
-    found = outcome(NOTHING, a=has("running", volumes=(VOLUME, unknown)))
-    assert isinstance(found, Moves)
-    assert "MiB" not in found.sentence
+    decision = outcome(NOTHING, a=has("running", volumes=(VOLUME, unknown)))
+    assert isinstance(decision, Moves)
+    assert "MiB" not in decision.sentence
 
 
 def test_a_host_that_left_the_declaration_may_have_it() -> None:
@@ -216,7 +216,7 @@ SHAPE = shape(["web"], ["i:2"])
 
 
 @pytest.mark.parametrize(
-    ("wanted", "state", "ours", "told"),
+    ("declared", "state", "ours", "is_refused"),
     [
         (SHAPE, RUNS, {NAME}, True),
         (SHAPE, RUNS, set(), False),  # a person's
@@ -229,10 +229,10 @@ SHAPE = shape(["web"], ["i:2"])
     ],
 )
 def test_a_new_name_of_a_stack_with_data_does_not_start_empty_beside_it(
-    wanted: Shape, state: HostState, ours: set[str], told: bool
+    declared: Shape, state: HostState, ours: set[str], is_refused: bool
 ) -> None:
-    decision = renamed("store-production", "b", wanted, {"b": state}, {"b": ours})
-    assert isinstance(decision, Refused if told else Stays)
+    decision = renamed("store-production", "b", declared, {"b": state}, {"b": ours})
+    assert isinstance(decision, Refused if is_refused else Stays)
     if isinstance(decision, Refused):
         assert "would start without its data (shop-production_data)" in decision.refusal
         assert "`phoenix sync --new store-production`" in decision.refusal
@@ -256,7 +256,7 @@ def ports(**numbers: tuple[int, ...]) -> dict[str, Ports]:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "has_now", "circle"),
+    ("desired", "has_now", "circle"),
     [
         (ports(a=(1,), b=(2,)), ports(a=(2,), b=(1,)), ("a", "b")),
         (ports(a=(1,), b=(2,), c=(3,)), ports(a=(2,), b=(3,), c=(1,)), ("a", "b", "c")),
@@ -270,11 +270,11 @@ def ports(**numbers: tuple[int, ...]) -> dict[str, Ports]:
     ],
 )
 def test_ports_that_go_round_in_a_circle(
-    wanted: dict[str, Ports],
+    desired: dict[str, Ports],
     has_now: dict[str, Ports],
     circle: tuple[str, ...],
 ) -> None:
-    assert exchange(wanted, has_now) == circle
+    assert exchange(desired, has_now) == circle
 
 
 def test_who_gives_up_a_port_comes_first() -> None:
@@ -305,8 +305,8 @@ DATAGRAMS = HostPort(1, "udp")
 def test_a_port_is_given_up_on_its_address_and_protocol_alone(
     a_wants: HostPort, b_wants: HostPort, b_has: HostPort, *, first: bool
 ) -> None:
-    wanted = {"a": frozenset({a_wants}), "b": frozenset({b_wants})}
-    before = givers(wanted, {"b": frozenset({b_has})})
+    desired = {"a": frozenset({a_wants}), "b": frozenset({b_wants})}
+    before = givers(desired, {"b": frozenset({b_has})})
     assert before["a"] == (frozenset({"b"}) if first else frozenset())
 
 
@@ -316,8 +316,8 @@ def test_a_port_is_given_up_on_its_address_and_protocol_alone(
 def test_a_port_of_a_stack_beside_the_run_is_taken_where_the_addresses_meet(
     wants: HostPort, has: HostPort, *, is_taken: bool
 ) -> None:
-    found = taken_ports({"a": frozenset({wants})}, {"b": frozenset({has})})
-    assert bool(list(found)) is is_taken
+    clashes = taken_ports({"a": frozenset({wants})}, {"b": frozenset({has})})
+    assert bool(list(clashes)) is is_taken
 
 
 def test_what_a_stack_has_on_every_address_it_has_on_each() -> None:

@@ -44,8 +44,8 @@ class End:
 
     @property
     def state(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.top / "state.json").read_text())
-        return found
+        content: dict[str, Any] = json.loads((self.top / "state.json").read_text())
+        return content
 
     def write(self, state: dict[str, Any]) -> None:
         (self.top / "state.json").write_text(json.dumps(state))
@@ -284,12 +284,12 @@ def test_its_contents_are_told(old: End) -> None:
     old.volume("unused")
     old.container("web", "data", running=False)
     old.container("other", "data", project="other")
-    found = read(old.run("contents", PROJECT).stdout.decode().splitlines())
-    assert [place.name for place in found.places] == ["data", "unused"]
-    assert found.places[0] == Place(
+    contents = read(old.run("contents", PROJECT).stdout.decode().splitlines())
+    assert [place.name for place in contents.places] == ["data", "unused"]
+    assert contents.places[0] == Place(
         "volume", "data", str(old.place("data")), (f"{LABEL}={PROJECT}",)
     )
-    assert found.faults == ("other runs and uses the volume data as well: stop it first",)
+    assert contents.faults == ("other runs and uses the volume data as well: stop it first",)
 
 
 def test_sizes_and_room_are_told(old: End, tmp_path: Path) -> None:
@@ -305,23 +305,23 @@ def test_sizes_and_room_are_told(old: End, tmp_path: Path) -> None:
 # -- the new host ----------------------------------------------------------------------------------
 
 
-def told(end: End) -> Any:
+def moves_of(end: End) -> Any:
     argv = Moves().command().get_raw_value().replace("/var/lib/phoenix/moves", str(end.moves))
     done = subprocess.run(["sh", "-c", argv], capture_output=True, text=True, check=True)
     return Moves().process(done.stdout.splitlines())
 
 
 def test_a_move_is_known_from_its_beginning_to_its_end(new: End, old: End) -> None:
-    assert told(new).arriving == {}
+    assert moves_of(new).arriving == {}
     new.run("target", "begin", PROJECT, "a")
-    assert told(new).arriving == {PROJECT: Unfinished("a", "copying")}
+    assert moves_of(new).arriving == {PROJECT: Unfinished("a", "copying")}
     new.run("target", "phase", PROJECT, "started")
-    assert told(new).arriving == {PROJECT: Unfinished("a", "started")}
+    assert moves_of(new).arriving == {PROJECT: Unfinished("a", "started")}
     new.run("target", "end", PROJECT)
-    assert told(new).arriving == {}
+    assert moves_of(new).arriving == {}
     old.container("web")
     old.run("source", "stop", PROJECT)
-    assert told(old).left == {PROJECT}
+    assert moves_of(old).left == {PROJECT}
 
 
 def test_a_volume_is_made_empty_with_its_labels(new: End) -> None:
@@ -396,7 +396,7 @@ def test_a_copy_is_taken_away_whole_and_nothing_else(new: End) -> None:
     assert list(new.running()) == ["other"]
     assert list(new.state["networks"]) == ["other_default"]
     assert list(new.state["volumes"]) == ["foreign"]
-    assert told(new).arriving == {}
+    assert moves_of(new).arriving == {}
     new.run("target", "undo", PROJECT)  # it may be asked twice
 
 
@@ -408,5 +408,5 @@ def test_docker_that_is_down_fails_every_verb(new: End, old: End) -> None:
         old.run("source", verb, PROJECT, ok=False)
     for words in (("begin", PROJECT, "a"), ("volume", PROJECT, "data"), ("undo", PROJECT)):
         new.run("target", *words, ok=False)
-    assert told(new).arriving == {PROJECT: Unfinished("a", "copying")}
+    assert moves_of(new).arriving == {PROJECT: Unfinished("a", "copying")}
     old.run("contents", PROJECT, ok=False)

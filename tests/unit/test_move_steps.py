@@ -101,7 +101,7 @@ def test_the_order() -> None:
     assert world.place == "new"
 
 
-@pytest.mark.parametrize("step", [one for one in ORDER if one != "prepare"])
+@pytest.mark.parametrize("step", [step for step in ORDER if step != "prepare"])
 def test_a_step_that_fails_brings_the_old_copy_back(step: str) -> None:
     world = World(fails=(step,))
     with pytest.raises(MoveFailedError, match=f"{step} failed") as failure:

@@ -28,7 +28,7 @@ from phoenix.watch.causes import Findings, Outcome, causes, walk
 from tests.unit.site_builder import LXC, Declaration, lxc, minimal, problem
 from tests.unit.test_check_faults import Guest
 from tests.unit.test_networks import two_networks
-from tests.unit.test_undeclared import seen
+from tests.unit.test_undeclared import sightings_of
 
 FIRST, SECOND = IPv4Address("10.0.0.13"), IPv4Address("10.0.0.25")
 
@@ -45,7 +45,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def asked(site: Site, host: str) -> list[tuple[str, IPv4Address]]:
-    return [(one.server.name, one.address) for one in name_servers(site, site.host(host))]
+    return [(server.server.name, server.address) for server in name_servers(site, site.host(host))]
 
 
 def test_hosts_ask_themselves_first_then_the_hypervisor(site: Site) -> None:
@@ -81,11 +81,11 @@ def test_both_have_the_same_zone_and_their_own_address(site: Site) -> None:
     with pytest.raises(dnsmasq.DnsmasqError, match=f"{SECOND} is names, a name server of this"):
         dnsmasq.config(site, dns.records(site), [str(SECOND)])
     (finding,) = [
-        found
-        for found in setting_values.check(
+        finding
+        for finding in setting_values.check(
             site, Settings(dns_upstreams=(str(SECOND),)), wrong=(), ssh_key=None, home=Path("/x")
         )
-        if found.path == "dns_upstreams"
+        if finding.path == "dns_upstreams"
     ]
     assert f"{SECOND} is names, a name server of this site as well" in finding.message
 
@@ -122,19 +122,19 @@ def test_in_two_networks_a_host_asks_what_answers_by_its_own(tmp_path: Path) -> 
     text = dnsmasq.config(site, dns.records(site), ["9.9.9.9"], on=site.host("names"))
     assert f"listen-address={SECOND},{inner}\n" in text
     assert "localise-queries\n" in text
-    assert not [one for one in site.warnings if "only name server" in one.message]
+    assert not [warning for warning in site.warnings if "only name server" in warning.message]
 
     del declaration.lxc["lxc_configs"]["104"]["secondary_network_config"]
     site = declaration.load(tmp_path / "outer")
     assert asked(site, "proxy") == [("phoenix", IPv4Address("172.16.9.1"))]
     text = dnsmasq.config(site, dns.records(site), ["9.9.9.9"], on=site.host("names"))
     assert "localise-queries\n" in text, "a name in both networks has one address in each"
-    told = problem(site.warnings, LXC, "lxc_configs.104.network_config")
-    assert told.message == (
+    finding = problem(site.warnings, LXC, "lxc_configs.104.network_config")
+    assert finding.message == (
         "in the network internal the hypervisor stays the only name server, asked by "
         "authority, gateway, proxy"
     )
-    assert "secondary_network_config" in told.fix
+    assert "secondary_network_config" in finding.fix
 
 
 def test_a_docker_host_may_be_one_unless_a_stack_has_its_port(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_docker_host_may_be_one_unless_a_stack_has_its_port(tmp_path: Path) ->
     declaration.stacks["shop"][1]["services"]["web"]["ports"] = ["8000:8000", "53:53/udp"]
     findings = declaration.refused(tmp_path / "bad")
     assert any(
-        "53/udp" in found.message and "the name server" in found.message for found in findings
+        "53/udp" in finding.message and "the name server" in finding.message for finding in findings
     )
 
 
@@ -153,13 +153,15 @@ def test_a_fourth_is_refused_and_a_fallback_that_nobody_asks_is_told(tmp_path: P
     declaration = with_second()
     declaration.lxc["lxc_configs"]["105"] = lxc("names2", "name_server", 26)
     site = declaration.load(tmp_path / "three")
-    told = setting_values.check(
+    findings = setting_values.check(
         site, Settings(resolver_fallback=("10.0.0.1",)), wrong=(), ssh_key=None, home=Path("/x")
     )
-    assert [one.path for one in told if one.path.startswith("resolver")] == ["resolver_fallback[0]"]
+    assert [finding.path for finding in findings if finding.path.startswith("resolver")] == [
+        "resolver_fallback[0]"
+    ]
     declaration.lxc["lxc_configs"]["106"] = lxc("names3", "name_server", 27)
-    found = problem(declaration.refused(tmp_path / "four"), LXC, "lxc_configs.106.role")
-    assert "a host asks 3 at most" in found.message
+    finding = problem(declaration.refused(tmp_path / "four"), LXC, "lxc_configs.106.role")
+    assert "a host asks 3 at most" in finding.message
 
 
 def test_each_host_checks_each_server_by_itself(site: Site) -> None:
@@ -186,9 +188,9 @@ def test_one_that_is_down_is_the_one_cause_and_stops_no_request(
 
     outcomes = [Outcome(check, fault(check)) for check in checks(site)]
     walked = walk(paths(site), Findings(outcomes))
-    (found,) = causes(walked, {}, {check: n for n, check in enumerate(checks(site))})
-    assert found.outcome.fault == "it is inactive"
-    assert found.breaks == (f"{killed} answers names",)
+    (cause,) = causes(walked, {}, {check: n for n, check in enumerate(checks(site))})
+    assert cause.outcome.fault == "it is inactive"
+    assert cause.breaks == (f"{killed} answers names",)
 
 
 def test_the_picture_and_the_changes_of_a_service_have_both(site: Site) -> None:
@@ -211,8 +213,8 @@ def test_one_that_leaves_the_declaration_is_told_with_its_command(
     declaration = with_second()
     del declaration.lxc["lxc_configs"]["104"]["role"]
     after = declaration.load(tmp_path / "after")
-    placed = {**seen(after).placed, "names": Placed(trees=("dns",))}
-    (item,) = undeclared(after, seen(after, site, placed=placed)).items
+    placed = {**sightings_of(after).placed, "names": Placed(trees=("dns",))}
+    (item,) = undeclared(after, sightings_of(after, site, placed=placed)).items
     assert (item.kind, item.name, item.host) == ("component", "dns", "names")
     assert item.command == "phoenix remove dns@names"
 
@@ -248,7 +250,9 @@ def test_a_server_is_asked_by_itself(tmp_path: Path, dig: str, fault: str) -> No
 
 def test_another_resolver_is_kept_on_the_hypervisor_alone(site: Site) -> None:
     for host, refused in (("phoenix", False), ("names", True)):
-        (place,) = [one for one in places(site, site.host(host)) if one.kind == "resolver"]
+        (place,) = [
+            candidate for candidate in places(site, site.host(host)) if candidate.kind == "resolver"
+        ]
         other = Listener(
             "resolver", "udp", str(site.host(host).address), 53, "named", unit="named.service"
         )

@@ -17,9 +17,9 @@ FILE = "environments.production.files[{}].destination_in_container"
 def test_a_guest_is_not_called_what_every_machine_calls_itself(name: str, tmp_path: Path) -> None:
     declaration = minimal()
     declaration.vm["vms"][1]["name"] = name
-    found = problem(declaration.refused(tmp_path), VM, "vms[1].name")
-    assert "is what every machine calls itself (RFC 6761" in found.message
-    assert "use another name" in found.fix
+    finding = problem(declaration.refused(tmp_path), VM, "vms[1].name")
+    assert "is what every machine calls itself (RFC 6761" in finding.message
+    assert "use another name" in finding.fix
 
 
 def test_the_hypervisor_is_not_either(tmp_path: Path) -> None:
@@ -32,9 +32,9 @@ def test_the_hypervisor_is_not_either(tmp_path: Path) -> None:
 def test_a_guest_whose_name_is_a_number_is_told(name: str, tmp_path: Path) -> None:
     declaration = minimal()
     declaration.vm["vms"][1]["name"] = name
-    found = problem(declaration.load(tmp_path).warnings, VM, "vms[1].name")
-    assert "take it for an IPv4 address" in found.message
-    assert found.fix == f"put a letter in it, as n{name}"
+    finding = problem(declaration.load(tmp_path).warnings, VM, "vms[1].name")
+    assert "take it for an IPv4 address" in finding.message
+    assert finding.fix == f"put a letter in it, as n{name}"
 
 
 @pytest.mark.parametrize("name", ["test", "example", "ca", "home", "n127", "0x7g", "local"])
@@ -63,16 +63,16 @@ def test_other_names_are_free(name: str, tmp_path: Path) -> None:
 def test_a_domain_that_machines_do_not_ask_for(domain: str, words: str, tmp_path: Path) -> None:
     declaration = minimal()
     declaration.lxc["site"] = {"domain": domain}
-    found = problem(declaration.refused(tmp_path), LXC, "site.domain")
-    assert words in found.message
-    assert "internal.example.com" in found.fix
+    finding = problem(declaration.refused(tmp_path), LXC, "site.domain")
+    assert words in finding.message
+    assert "internal.example.com" in finding.fix
 
 
 def test_a_domain_of_multicast_dns_is_told(tmp_path: Path) -> None:
     declaration = minimal()
     declaration.lxc["site"] = {"domain": "corp.local"}
-    found = problem(declaration.load(tmp_path).warnings, LXC, "site.domain")
-    assert "RFC 6762" in found.message
+    finding = problem(declaration.load(tmp_path).warnings, LXC, "site.domain")
+    assert "RFC 6762" in finding.message
 
 
 @pytest.mark.parametrize("domain", ["home.arpa", "corp.home.arpa", "corp.internal", "corp.test"])
@@ -113,17 +113,17 @@ def with_files(declaration: Declaration, folder: Path, *destinations: str) -> No
 def test_the_place_of_a_file_is_the_whole_path(path: str, tmp_path: Path) -> None:
     declaration = minimal()
     with_files(declaration, tmp_path, path)
-    found = problem(declaration.refused(tmp_path), STACK, FILE.format(0))
-    assert "is not an absolute path of a file in the container" in found.message
-    assert "without parts that are . or .." in found.fix
+    finding = problem(declaration.refused(tmp_path), STACK, FILE.format(0))
+    assert "is not an absolute path of a file in the container" in finding.message
+    assert "without parts that are . or .." in finding.fix
 
 
 @pytest.mark.parametrize("paths", [("/etc/app", "/etc/app/x"), ("/etc/app/x", "/etc/app")])
 def test_no_file_lies_below_another(paths: tuple[str, str], tmp_path: Path) -> None:
     declaration = minimal()
     with_files(declaration, tmp_path, *paths)
-    found = problem(declaration.refused(tmp_path), STACK, FILE.format(1))
-    assert found.message.startswith("/etc/app/x lies below /etc/app, which is a file itself")
+    finding = problem(declaration.refused(tmp_path), STACK, FILE.format(1))
+    assert finding.message.startswith("/etc/app/x lies below /etc/app, which is a file itself")
 
 
 @pytest.mark.parametrize("mount", ["d:/etc/app/data", {"type": "tmpfs", "target": "/etc/app/t"}])
@@ -133,8 +133,8 @@ def test_no_mount_lies_below_a_file(mount: Any, tmp_path: Path) -> None:
     content = declaration.stacks["shop"][1]
     content["volumes"] = {"d": {}}
     content["services"]["web"]["volumes"] = [mount]
-    found = problem(declaration.refused(tmp_path), STACK, FILE.format(0))
-    assert "below this, which is a file" in found.message
+    finding = problem(declaration.refused(tmp_path), STACK, FILE.format(0))
+    assert "below this, which is a file" in finding.message
 
 
 def test_dots_within_a_name_are_letters(tmp_path: Path) -> None:
@@ -146,11 +146,11 @@ def test_dots_within_a_name_are_letters(tmp_path: Path) -> None:
 def test_what_differs_in_case_alone_is_what_was_meant(tmp_path: Path) -> None:
     declaration = minimal()
     declaration.vm["vms"][1]["docker_stacks"] = ["Shop"]
-    found = problem(declaration.refused(tmp_path / "a"), VM, "vms[1].docker_stacks[0]")
-    assert found.fix.startswith("write 'shop'; else add stacks/Shop")
+    finding = problem(declaration.refused(tmp_path / "a"), VM, "vms[1].docker_stacks[0]")
+    assert finding.fix.startswith("write 'shop'; else add stacks/Shop")
     declaration = minimal()
     declaration.lxc["lxc_configs"]["101"]["network_config"]["IP"] = "10.0.0.99/24"
-    found = problem(
+    finding = problem(
         declaration.load(tmp_path / "b").warnings, LXC, "lxc_configs.101.network_config.IP"
     )
-    assert found.fix == "did you mean 'ip'?"
+    assert finding.fix == "did you mean 'ip'?"

@@ -36,8 +36,8 @@ LAN = IPv4Network("10.0.0.0/24")
 
 def two_networks() -> Declaration:
     """CA, Traefik and the gateway's inner side on an internal bridge, the VMs on the LAN."""
-    made = minimal()
-    guests = made.lxc["lxc_configs"]
+    declaration = minimal()
+    guests = declaration.lxc["lxc_configs"]
     for vmid, host in (("102", 12), ("103", 11)):
         guests[vmid]["network_config"] = {
             "bridge": "vmbr9", "ip": f"172.16.9.{host}/24", "gw": "172.16.9.1",
@@ -50,14 +50,14 @@ def two_networks() -> Declaration:
             "bridge": "vmbr9", "ip": "172.16.9.10/24", "hwaddr": "02:00:00:00:09:02",
         },
     }  # fmt: skip
-    made.hypervisor = {
+    declaration.hypervisor = {
         "network": {
             "interfaces": {"name": "vmbr0", "address": "10.0.0.13/24", "gateway": "10.0.0.1"},
             "public_bridge": "vmbr0", "public_vlan_tag": 20,
             "internal_bridge": {"name": "vmbr9", "subnet": str(INNER)},
         }
     }  # fmt: skip
-    return made
+    return declaration
 
 
 @pytest.fixture
@@ -89,11 +89,11 @@ def test_networks_and_interfaces(site: Site) -> None:
 
 
 def with_public(network: dict[str, Any]) -> Declaration:
-    made = two_networks()
-    assert made.hypervisor is not None
-    del made.hypervisor["network"]["public_vlan_tag"]
-    made.hypervisor["networks"] = {"public": network}
-    return made
+    declaration = two_networks()
+    assert declaration.hypervisor is not None
+    del declaration.hypervisor["network"]["public_vlan_tag"]
+    declaration.hypervisor["networks"] = {"public": network}
+    return declaration
 
 
 def test_an_outer_address_that_no_record_can_have_is_told(tmp_path: Path) -> None:
@@ -107,19 +107,21 @@ def test_an_outer_address_that_no_record_can_have_is_told(tmp_path: Path) -> Non
         "elsewhere": {**outer, "own_dns": True},
         "static": {**outer, "subnet": "192.168.20.0/24", "gateway": "192.168.20.1"},
     }.items():
-        made = with_public(settled)
+        declaration = with_public(settled)
         if name == "static":
-            made.lxc["lxc_configs"]["101"]["network_config"]["ip"] = "192.168.20.10/24"
-        site = made.load(tmp_path / name)
+            declaration.lxc["lxc_configs"]["101"]["network_config"]["ip"] = "192.168.20.10/24"
+        site = declaration.load(tmp_path / name)
         assert site.warnings == ()
 
 
 def test_a_client_in_neither_network_of_a_name_gets_all_its_addresses(tmp_path: Path) -> None:
     """So dnsmasq answers, and the checks expect it: the order is its own."""
-    made = with_public({"vlan": 20, "subnet": "192.168.20.0/24", "gateway": "192.168.20.1"})
-    made.lxc["lxc_configs"]["101"]["network_config"]["ip"] = "192.168.20.10/24"
-    site = made.load(tmp_path)
-    (record,) = [one for one in dns.records(site) if one.name == at(site, "gateway").fqdn]
+    declaration = with_public({"vlan": 20, "subnet": "192.168.20.0/24", "gateway": "192.168.20.1"})
+    declaration.lxc["lxc_configs"]["101"]["network_config"]["ip"] = "192.168.20.10/24"
+    site = declaration.load(tmp_path)
+    (record,) = [
+        candidate for candidate in dns.records(site) if candidate.name == at(site, "gateway").fqdn
+    ]
     inner, outer = IPv4Address("172.16.9.10"), IPv4Address("192.168.20.10")
     assert set(dns.answers(site, record, at(site, "worker"))) == {inner, outer}
     assert dns.answers(site, record, at(site, "proxy")) == (inner,)
@@ -170,9 +172,9 @@ def test_each_connection_has_the_addresses_of_its_network(site: Site) -> None:
 
 
 def test_a_host_in_two_networks_is_reached_in_that_of_who_asks(tmp_path: Path) -> None:
-    made = two_networks()
-    made.vm["vms"][1]["secondary_network_config"] = {"ip": "172.16.9.24/24"}
-    site = made.load(tmp_path)
+    declaration = two_networks()
+    declaration.vm["vms"][1]["secondary_network_config"] = {"ip": "172.16.9.24/24"}
+    site = declaration.load(tmp_path)
     worker, proxy, control = (at(site, name) for name in ("worker", "proxy", "control"))
     assert worker.address == IPv4Address("10.0.0.24")
     inner = IPv4Address("172.16.9.24")
@@ -180,7 +182,7 @@ def test_a_host_in_two_networks_is_reached_in_that_of_who_asks(tmp_path: Path) -
     assert way(control, worker)[:2] == (control.address, worker.address)
     shop = next(route for route in routes(site) if route.service.name == "shop")
     assert shop.url == f"https://{inner}:8000"
-    (record,) = [one for one in dns.records(site) if one.name == worker.fqdn]
+    (record,) = [candidate for candidate in dns.records(site) if candidate.name == worker.fqdn]
     assert record.addresses == (worker.address, inner)
     assert dns.answer(site, record, proxy) == inner
     assert dns.answer(site, record, control) == worker.address
@@ -190,10 +192,12 @@ def test_a_host_in_two_networks_is_reached_in_that_of_who_asks(tmp_path: Path) -
     assert f"ptr-record=24.9.16.172.in-addr.arpa,{worker.fqdn}\n" in text
     ends = tunnel.at_the_agent(control_plane.agent(site, worker), control)
     assert f"accept = {worker.address}:" in ends
-    (wanted,) = [guest for guest in desired_guests(site, Settings().proxmox) if guest.vmid == 1002]
-    assert wanted.keys["ipconfig1"].written(None) == "ip=172.16.9.24/24"
-    assert wanted.keys["ipconfig0"].written(None) == "ip=10.0.0.24/24,gw=10.0.0.1"
-    scope = next(one for one in scopes(site, Settings().proxmox) if one.vmid == 1002)
+    (desired,) = [guest for guest in desired_guests(site, Settings().proxmox) if guest.vmid == 1002]
+    assert desired.keys["ipconfig1"].written(None) == "ip=172.16.9.24/24"
+    assert desired.keys["ipconfig0"].written(None) == "ip=10.0.0.24/24,gw=10.0.0.1"
+    scope = next(
+        candidate for candidate in scopes(site, Settings().proxmox) if candidate.vmid == 1002
+    )
     assert scope.options["ipfilter"] == "0"
 
 
@@ -251,23 +255,23 @@ def test_checks_go_where_the_connection_goes(site: Site) -> None:
 
 def test_containers_ask_the_name_server_in_their_host_s_network(tmp_path: Path) -> None:
     """At another address the answers would be for another network."""
-    made = two_networks()
-    made.vm["vms"][1]["network_config"] = {"ip": "172.16.9.24/24"}
-    site = made.load(tmp_path)
+    declaration = two_networks()
+    declaration.vm["vms"][1]["network_config"] = {"ip": "172.16.9.24/24"}
+    site = declaration.load(tmp_path)
     for name, server in {"worker": "172.16.9.1", "control": "10.0.0.13"}.items():
         declared = daemon_json.declared(site, at(site, name), Settings())
         text = daemon_json.merge(declared, daemon_json.DaemonState()).daemon
         assert json.loads(text)["dns"] == [server]
 
 
-def wanted(site: Site) -> DesiredGuest:
-    (guest,) = [one for one in desired_guests(site, Settings().proxmox) if one.vmid == 101]
+def step_ca_guest(site: Site) -> DesiredGuest:
+    (guest,) = [guest for guest in desired_guests(site, Settings().proxmox) if guest.vmid == 101]
     return guest
 
 
 def test_proxmox_has_each_card_and_takes_one_that_left(tmp_path: Path) -> None:
     site = two_networks().load(tmp_path)
-    guest = wanted(site)
+    guest = step_ca_guest(site)
     net0, net1 = (guest.keys[key].written(None) for key in ("net0", "net1"))
     assert dict(part.split("=", 1) for part in net0.split(",")) == {
         "name": "eth0", "bridge": "vmbr0", "firewall": "1", "hwaddr": "02:00:00:00:09:01",
@@ -277,7 +281,9 @@ def test_proxmox_has_each_card_and_takes_one_that_left(tmp_path: Path) -> None:
         "name": "eth1", "bridge": "vmbr9", "firewall": "1", "hwaddr": "02:00:00:00:09:02",
         "ip": "172.16.9.10/24",
     }  # fmt: skip
-    scope = next(one for one in scopes(site, Settings().proxmox) if one.vmid == 101)
+    scope = next(
+        candidate for candidate in scopes(site, Settings().proxmox) if candidate.vmid == 101
+    )
     assert scope.options["ipfilter"] == "0"  # nobody here knows what the lease gives
     config = {key: want.written(None) for key, want in guest.keys.items()}
     there = Observed(vmid=101, kind="lxc", node="phoenix", name="gateway", running=True,
@@ -289,7 +295,7 @@ def test_proxmox_has_each_card_and_takes_one_that_left(tmp_path: Path) -> None:
         "ip": "172.16.9.10/24",
         "hwaddr": "02:00:00:00:09:01",
     }
-    changes = {c.key: c for c in compare(wanted(single.load(tmp_path / "b")), there).changes}
+    changes = {c.key: c for c in compare(step_ca_guest(single.load(tmp_path / "b")), there).changes}
     assert changes["net1"].after is None
     assert str(changes["net1"]).endswith(" -> (absent)")
     assert "tag=" not in (changes["net0"].after or "")
@@ -298,8 +304,12 @@ def test_proxmox_has_each_card_and_takes_one_that_left(tmp_path: Path) -> None:
     assert not compare(guest, theirs).changes
 
 
-def change(made: Declaration, path: str, value: Any) -> None:
-    inner: Any = {"lxc": made.lxc["lxc_configs"], "host": made.hypervisor, "vm": made.vm["vms"]}
+def change(declaration: Declaration, path: str, value: Any) -> None:
+    inner: Any = {
+        "lxc": declaration.lxc["lxc_configs"],
+        "host": declaration.hypervisor,
+        "vm": declaration.vm["vms"],
+    }
     *steps, last = path.split(".")
     for step in steps:
         inner = inner[int(step)] if isinstance(inner, list) else inner[step]
@@ -355,18 +365,18 @@ FIRST, SECOND = "lxc_configs.101.network_config", "lxc_configs.101.secondary_net
 def test_what_cannot_work_is_named_by_file_and_path_with_its_fix(
     changes: dict[str, Any], file: str, path: str, word: str, tmp_path: Path
 ) -> None:
-    made = two_networks()
+    declaration = two_networks()
     for key, value in changes.items():
-        change(made, key, value)
-    finding = problem(made.refused(tmp_path), file, path)
+        change(declaration, key, value)
+    finding = problem(declaration.refused(tmp_path), file, path)
     assert word in finding.message
     assert finding.fix
 
 
 def test_a_lease_and_a_gateway_beside_it_are_told(tmp_path: Path) -> None:
-    made = two_networks()
-    change(made, "lxc.101.secondary_network_config.gw", "172.16.9.1")
-    site = made.load(tmp_path)
+    declaration = two_networks()
+    change(declaration, "lxc.101.secondary_network_config.gw", "172.16.9.1")
+    site = declaration.load(tmp_path)
     finding = problem(site.warnings, LXC, f"{SECOND}.gw")
     assert "default gateway" in finding.message
     assert at(site, "gateway").gateway == IPv4Address("172.16.9.1")
@@ -376,9 +386,9 @@ def test_nameservers_are_text_or_a_list(tmp_path: Path) -> None:
     forms: tuple[Any, ...] = ("172.16.9.1, 10.0.0.13", "172.16.9.1 10.0.0.13",
                               ["172.16.9.1", "10.0.0.13"])  # fmt: skip
     for number, form in enumerate(forms):
-        made = two_networks()
-        change(made, "lxc.103.network_config.nameservers", form)
-        site = made.load(tmp_path / str(number))
+        declaration = two_networks()
+        change(declaration, "lxc.103.network_config.nameservers", form)
+        site = declaration.load(tmp_path / str(number))
         expected = (IPv4Address("172.16.9.1"), IPv4Address("10.0.0.13"))
         assert at(site, "authority").nameservers == expected
         assert [warning.path for warning in site.warnings] == [f"{FIRST}.ip"]

@@ -35,20 +35,20 @@ def test_bridges_and_guests_are_made_before_all_hosts_are_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Any, managed: bool, there: bool,
     jump: str, first: tuple[str, ...] | None, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    made = two_networks()
-    assert made.hypervisor is not None
-    del made.hypervisor["network"]["internal_bridge"]
-    made.hypervisor["networks"] = {"internal": {**INNER, "managed": managed}}
+    declaration = two_networks()
+    assert declaration.hypervisor is not None
+    del declaration.hypervisor["network"]["internal_bridge"]
+    declaration.hypervisor["networks"] = {"internal": {**INNER, "managed": managed}}
     if jump:
-        made.lxc["lxc_configs"]["103"]["login"] = {"jump": jump}
+        declaration.lxc["lxc_configs"]["103"]["login"] = {"jump": jump}
     monkeypatch.setattr(converge, "answers", lambda *_: there)
     site: Any = SimpleNamespace(
-        site=made.load(tmp_path),
+        site=declaration.load(tmp_path),
         settings=Settings.model_validate({"proxmox_api": api}),
     )
     works = converge._with_guests_first(site, [WHOLE], quiet=False)
     assert [work.deploys for work in works] == [*([first] if first else []), WHOLE.deploys]
     assert all(work.limit == ("phoenix",) for work in works[:-1])
     silent = [] if there or not first else [guest.name for guest in site.site.guests]
-    told = capsys.readouterr().err.splitlines()
-    assert [line.split(" does not answer by SSH at ")[0] for line in told] == silent
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" does not answer by SSH at ")[0] for line in lines] == silent

@@ -80,10 +80,10 @@ def test_a_site_without_folders_has_no_component_check_or_flow(tmp_path: Path) -
 
 def test_each_end_is_checked(tmp_path: Path) -> None:
     site = loaded(tmp_path)
-    found = {(check.host, check.unit): check.command for check in checks(site)}
-    own = found["worker", shares.UNIT]
+    commands = {(check.host, check.unit): check.command for check in checks(site)}
+    own = commands["worker", shares.UNIT]
     assert own == ("unit_runs", shares.UNIT, "folders_are_mounted", shares.PROGRAM)
-    assert (site.hypervisor.name, shares.SERVER_UNIT) in found
+    assert (site.hypervisor.name, shares.SERVER_UNIT) in commands
 
 
 def test_a_folder_that_is_not_shared_with_its_guest_is_told(tmp_path: Path) -> None:
@@ -122,10 +122,10 @@ def test_mounts_that_cannot_work_are_refused(tmp_path: Path, volumes: Any, path:
 def test_a_mount_that_a_later_one_hides_is_told(tmp_path: Path) -> None:
     inner, outer = {**MOUNT, "mount_point": "/mnt/kept/in"}, {**MOUNT, "path": "/tank"}
     warnings = declared([inner, outer]).load(tmp_path / "hidden").warnings
-    found = problem(warnings, VM, "vms[1].volumes[0].mount_point")
-    assert found.fix == "declare what is at /mnt/kept before it"
+    finding = problem(warnings, VM, "vms[1].volumes[0].mount_point")
+    assert finding.fix == "declare what is at /mnt/kept before it"
     warnings = declared([outer, inner]).load(tmp_path / "seen").warnings
-    assert not [one for one in warnings if "is hidden by" in one.message]
+    assert not [warning for warning in warnings if "is hidden by" in warning.message]
 
 
 def test_what_a_guest_cannot_mount_stays_with_a_person(tmp_path: Path) -> None:

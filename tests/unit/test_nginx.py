@@ -209,7 +209,7 @@ def test_http2_is_asked_for_as_every_nginx_from_debian_12_on_reads_it(
     config: Block, tls_servers: list[Block]
 ) -> None:
     """`http2 on` is unknown to nginx 1.22 (Debian 12) and 1.24 (Ubuntu 24.04)."""
-    assert [one for one in (config, *config.find("server")) if "http2" in one.directives] == []
+    assert [part for part in (config, *config.find("server")) if "http2" in part.directives] == []
     for server in tls_servers:
         (listen,) = server.directives["listen"]
         assert listen[:3] == ["443", "ssl", "http2"]
@@ -217,7 +217,7 @@ def test_http2_is_asked_for_as_every_nginx_from_debian_12_on_reads_it(
 
 def test_an_upgrade_to_http2_is_not_passed_on(config: Block) -> None:
     """A tunnel to a backend, past everything that the gateway removes and limits."""
-    maps = {one.arguments: one.directives for one in config.find("map")}
+    maps = {part.arguments: part.directives for part in config.find("map")}
     upgrade = maps["$http_upgrade", "$upgrade"]
     assert upgrade["default"] == [["$http_upgrade"]], "WebSockets"
     (pattern,) = (name for name in upgrade if name.startswith("~*"))

@@ -136,15 +136,15 @@ def test_the_verb_tells_version_reason_and_proof(tmp_path: Path) -> None:
     code, text = outdated("-i", inventory, "--json")
     answer = json.loads(text)
     assert code == 2
-    found = {pin["name"]: pin for pin in answer["pins"]}
-    portainer = found["portainer/portainer-ce"]
+    by_name = {pin["name"]: pin for pin in answer["pins"]}
+    portainer = by_name["portainer/portainer-ce"]
     assert (portainer["version"], portainer["newest"]) == ("2.39.1", "2.39.9")
     assert "CVE-2026-134804" in portainer["why"]
     assert "CVE-2026-44848" in portainer["why"]
     assert portainer["proof"] == "tag alone"
     assert portainer["places"] == ["portainer_image"]
-    assert found["app"]["proof"] == "digest"
-    assert found["app"]["places"] == ["stacks/thinkheads_ai_app (production)"]
+    assert by_name["app"]["proof"] == "digest"
+    assert by_name["app"]["places"] == ["stacks/thinkheads_ai_app (production)"]
     assert answer["outdated"] >= 1
     code, text = outdated("-i", inventory)
     assert code == 2

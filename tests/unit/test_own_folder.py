@@ -66,6 +66,6 @@ def test_pyinfra_gives_each_host_the_same(folder: Path) -> None:
         text=True,
         check=False,
     )
-    told = done.stdout + done.stderr
-    assert told.count('"timezone": "Europe/Berlin"') == 6, told
-    assert "step_ca_organisation" not in told, told
+    output = done.stdout + done.stderr
+    assert output.count('"timezone": "Europe/Berlin"') == 6, output
+    assert "step_ca_organisation" not in output, output

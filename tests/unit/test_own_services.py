@@ -393,8 +393,11 @@ def test_what_the_proxies_do_they_do_for_portainer_too(tmp_path: Path, key: str)
         minimal().load(tmp_path / "a"),
         load(tmp_path, "portainer", **{key: OF_A_PROXY[key]}),
     )
-    made = [(dynamic_config(one)[0], gateway_text(one), checks(one)) for one in (before, site)]
-    assert made[0] != made[1], f"{key} changes nothing"
+    outputs = [
+        (dynamic_config(version)[0], gateway_text(version), checks(version))
+        for version in (before, site)
+    ]
+    assert outputs[0] != outputs[1], f"{key} changes nothing"
     assert control_plane.portainer(site) == site.service("portainer")
 
 

@@ -93,16 +93,16 @@ def own(*listens: Listen, names: tuple[str, ...] = ("blog.example",), **more: ob
 def test_a_host_tells_servers_and_names_and_no_other_value(gateway: Gateway) -> None:
     (gateway.top / "sites-enabled/blog").write_text(BLOG)
     (gateway.top / "conf.d/not-read").write_text("server {}")
-    (found,) = gateway.asked()
-    assert found.path == f"{gateway.top}/sites-enabled/blog"
-    assert found.top == ("map",)
-    assert found.names == ("blog.example", "www.blog.example", "plain.example")
-    assert [server.listens for server in found.servers] == [
+    (own_site,) = gateway.asked()
+    assert own_site.path == f"{gateway.top}/sites-enabled/blog"
+    assert own_site.top == ("map",)
+    assert own_site.names == ("blog.example", "www.blog.example", "plain.example")
+    assert [server.listens for server in own_site.servers] == [
         (Listen("", 80, ()), Listen("[::]", 8080, ("ipv6only=on",))),
         (Listen("", 80, ()),),
     ]
-    assert found.ports == (8080,)
-    assert found.is_read
+    assert own_site.ports == (8080,)
+    assert own_site.is_read
 
 
 def test_what_a_package_brought_is_nobody_s(gateway: Gateway) -> None:
@@ -122,9 +122,9 @@ def test_servers_in_nginx_conf_itself_are_told(gateway: Gateway) -> None:
         " server { listen 192.0.2.7:443 ssl; server_name in.example; } }\n"
         "stream { server { listen 9; } }\n"
     )
-    (found,) = gateway.asked()
-    assert (found.path, found.names) == (str(config), ("in.example",))
-    assert found.servers[0].listens == (Listen("192.0.2.7", 443, ("ssl",)),)
+    (own_site,) = gateway.asked()
+    assert (own_site.path, own_site.names) == (str(config), ("in.example",))
+    assert own_site.servers[0].listens == (Listen("192.0.2.7", 443, ("ssl",)),)
     config.write_text("# edited by a person\nhttp { include x; }\n")
     assert gateway.asked() == ()
 
@@ -137,10 +137,13 @@ def test_after_phoenix_has_the_place_only_what_it_reads_is_in_force(gateway: Gat
     ours = gateway.top / "trees/nginx/current/nginx.conf"
     ours.write_text(f"http {{\n    include {gateway.top}/sites-enabled/blo[g];\n}}\n")
     (gateway.top / "nginx.conf").symlink_to(ours)
-    found = gateway.asked()
-    assert [(Path(one.path).name, one.is_read) for one in found] == [("blog", True), ("old", False)]
-    assert [Path(one.path).name for one in considered(found, kept=False)] == ["blog"]
-    assert considered(found, kept=True) == found
+    own_sites = gateway.asked()
+    assert [(Path(entry.path).name, entry.is_read) for entry in own_sites] == [
+        ("blog", True),
+        ("old", False),
+    ]
+    assert [Path(entry.path).name for entry in considered(own_sites, kept=False)] == ["blog"]
+    assert considered(own_sites, kept=True) == own_sites
 
 
 def test_files_without_any_server_are_nothing_to_keep() -> None:
@@ -150,7 +153,7 @@ def test_files_without_any_server_are_nothing_to_keep() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "why"),
+    ("own_site", "why"),
     [
         (own(names=NAMES), "claims app.internal.example, which the site serves"),
         (own(Listen("", 80, ("default_server",))), "is the default_server of port 80"),
@@ -164,18 +167,18 @@ def test_files_without_any_server_are_nothing_to_keep() -> None:
     ],
 )
 def test_what_would_take_the_site_s_own_requests_is_refused_with_the_fix(
-    found: OwnSite, why: str
+    own_site: OwnSite, why: str
 ) -> None:
-    reasons = tuple(faults(found, NAMES))
+    reasons = tuple(faults(own_site, NAMES))
     assert len(reasons) == 1
     assert why in reasons[0]
-    verdict = decide([NGINX], Residents(sites=(found,)), TakingOver(nginx="keep"), names=NAMES)
+    verdict = decide([NGINX], Residents(sites=(own_site,)), TakingOver(nginx="keep"), names=NAMES)
     assert verdict.refused == reasons
     assert not verdict.records
 
 
 @pytest.mark.parametrize(
-    "found",
+    "own_site",
     [
         own(),
         own(Listen("", 8080, ("default_server",)), names=NAMES),
@@ -183,18 +186,18 @@ def test_what_would_take_the_site_s_own_requests_is_refused_with_the_fix(
         own(top=("map", "upstream", "log_format")),
     ],
 )
-def test_what_stays_beside_the_site_s_own_is_kept(found: OwnSite) -> None:
-    verdict = decide([NGINX], Residents(sites=(found,)), TakingOver(nginx="keep"), names=NAMES)
+def test_what_stays_beside_the_site_s_own_is_kept(own_site: OwnSite) -> None:
+    verdict = decide([NGINX], Residents(sites=(own_site,)), TakingOver(nginx="keep"), names=NAMES)
     assert (verdict.refused, verdict.records) == ((), {})
     assert verdict.does[0].startswith("/etc/nginx/sites-enabled/blog, Nginx for ")
 
 
 def test_without_a_word_each_site_is_named_and_both_ways_are_told() -> None:
     verdict = decide([NGINX], Residents(sites=(own(),)), TakingOver(), names=NAMES)
-    told = "\n".join(verdict.refused)
-    assert "/etc/nginx/sites-enabled/blog, Nginx for blog.example" in told
+    reasons = "\n".join(verdict.refused)
+    assert "/etc/nginx/sites-enabled/blog, Nginx for blog.example" in reasons
     for choice in ("keep", "replace"):
-        assert f"taking_over = {{'nginx': '{choice}'}}" in told
+        assert f"taking_over = {{'nginx': '{choice}'}}" in reasons
     replaced = decide([NGINX], Residents(sites=(own(),)), TakingOver(nginx="replace"))
     assert (replaced.refused, replaced.records) == ((), {})
 
@@ -202,11 +205,11 @@ def test_without_a_word_each_site_is_named_and_both_ways_are_told() -> None:
 def test_a_site_on_traefik_s_guest_is_asked_about_before_its_nginx_is_masked() -> None:
     """It was masked for the start page's sake without a word, whatever it served."""
     place = Place("nginx", "home", (), shared=False)
-    told = "\n".join(decide([place], Residents(sites=(own(),)), TakingOver()).refused)
-    assert "Nginx for blog.example: the start page's Nginx takes its place" in told
-    assert "'keep'" not in told
-    kept = decide([place], Residents(sites=(own(),)), TakingOver(nginx="keep")).refused
-    assert "move it to the gateway" in kept[0]
+    reasons = "\n".join(decide([place], Residents(sites=(own(),)), TakingOver()).refused)
+    assert "Nginx for blog.example: the start page's Nginx takes its place" in reasons
+    assert "'keep'" not in reasons
+    refused = decide([place], Residents(sites=(own(),)), TakingOver(nginx="keep")).refused
+    assert "move it to the gateway" in refused[0]
     replaced = decide([place], Residents(sites=(own(),)), TakingOver(nginx="replace"))
     assert (replaced.refused, replaced.records) == ((), {})
 
@@ -220,10 +223,10 @@ def test_another_program_on_the_gateway_s_port_cannot_be_kept() -> None:
 
 def test_a_kept_site_is_read_and_its_absence_stops_nothing(site: Site, tmp_path: Path) -> None:
     long = f"{'a' * 60}.{'b' * 60}.example"
-    kept = own(path=f"{tmp_path}/blog.conf", names=(long,))
+    kept_site = own(path=f"{tmp_path}/blog.conf", names=(long,))
     config, generation = nginx_config(
         site, client_certificate="ab" * 32, hsts_seconds=60, max_body="1m",
-        read_timeout="9s", includes=[kept.include], further_names=kept.names,
+        read_timeout="9s", includes=[kept_site.include], further_names=kept_site.names,
     )  # fmt: skip
     without, other = nginx_config(
         site, client_certificate="ab" * 32, hsts_seconds=60, max_body="1m",
@@ -239,7 +242,7 @@ def test_a_kept_site_is_read_and_its_absence_stops_nothing(site: Site, tmp_path:
     assert crossplane.parse(str(tmp_path / "nginx.conf"))["status"] == "ok"
     (tmp_path / "blog.conf").write_text(f"server {{ server_name {long}; }}\n")
     parsed = crossplane.parse(str(tmp_path / "nginx.conf"))
-    assert f"{tmp_path}/blog.conf" in [one["file"] for one in parsed["config"]]
+    assert f"{tmp_path}/blog.conf" in [file["file"] for file in parsed["config"]]
 
 
 @pytest.mark.parametrize(

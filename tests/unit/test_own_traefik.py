@@ -118,8 +118,8 @@ def looked(folder: Path) -> OwnTraefik:
     return parse(line.replace(str(folder), "/etc/traefik") for line in asked(folder))
 
 
-def why_not(folder: Path, taken: frozenset[str] = frozenset()) -> str:
-    return "\n".join(faults(looked(folder), taken))
+def why_not(folder: Path, names_taken: frozenset[str] = frozenset()) -> str:
+    return "\n".join(faults(looked(folder), names_taken))
 
 
 def test_a_host_tells_what_routers_need_and_no_other_value(folder: Path) -> None:
@@ -138,9 +138,9 @@ def test_a_host_tells_what_routers_need_and_no_other_value(folder: Path) -> None
 
 def test_what_was_kept_is_read_where_phoenix_has_taken_its_place(folder: Path) -> None:
     tree = folder.parent / "trees/traefik"
-    kept = tree / f"replaced{folder}/traefik.yml"
-    kept.parent.mkdir(parents=True)
-    (folder / "traefik.yml").rename(kept)
+    former = tree / f"replaced{folder}/traefik.yml"
+    former.parent.mkdir(parents=True)
+    (folder / "traefik.yml").rename(former)
     (tree / "current").mkdir()
     (folder / "traefik.yml").symlink_to(tree / "current/root/traefik.yml")
     (folder / "dynamic/admission.yml").write_text("# edited by hand\n")
@@ -226,25 +226,25 @@ def test_what_cannot_stay_is_refused_with_its_fix(
 def test_a_word_is_asked_for_and_keep_leaves_all_of_it_in_place(folder: Path) -> None:
     own = looked(folder)
     route = OwnRoutes("/etc/traefik/dynamic/blog.yml", True, ("blog.example",))
-    found = Residents(routes=(route,), proxy=own)
-    asked_ = "\n".join(decide([PLACE], found, TakingOver()).refused)
+    residents = Residents(routes=(route,), proxy=own)
+    asked_ = "\n".join(decide([PLACE], residents, TakingOver()).refused)
     assert "traefik.yml, a Traefik with the entry points web (:8000), secure (:8443)" in asked_
     assert "and the providers file" in asked_
     for choice in ("keep", "replace"):
         assert f"taking_over = {{'traefik': '{choice}'}}" in asked_
     keep = TakingOver(traefik="keep")
-    verdict = decide([PLACE], found, keep, unkept=lambda own: faults(own, ()))
+    verdict = decide([PLACE], residents, keep, unkept=lambda own: faults(own, ()))
     assert (verdict.refused, verdict.records) == ((), {})
     assert any("blog.example: its routers stay" in line for line in verdict.does)
-    replace = decide([PLACE], found, TakingOver(traefik="replace"))
+    replace = decide([PLACE], residents, TakingOver(traefik="replace"))
     assert replace.refused == ()
     assert replace.records == {"traefik": (f"file {route.path}",)}
 
 
 def test_who_has_the_port_or_stands_elsewhere_cannot_be_kept() -> None:
     container = Listener("traefik", "tcp", "*", 443, "docker-proxy", "", "edge", "traefik:v3.1")
-    found = Residents((container,), routes=(OwnRoutes("/etc/traefik/conf/a.yml"),))
-    said = decide([PLACE], found, TakingOver(traefik="keep")).refused
+    residents = Residents((container,), routes=(OwnRoutes("/etc/traefik/conf/a.yml"),))
+    said = decide([PLACE], residents, TakingOver(traefik="keep")).refused
     assert "container edge (traefik:v3.1) on port 443 cannot be kept there" in said[0]
     assert "external_services and say 'replace'" in said[0]
     assert "a.yml" in said[1]

@@ -140,14 +140,14 @@ def test_broken_site_names_the_first_cause_and_keeps_what_was_heard_there(site: 
 
 def test_host_that_made_no_checks_is_neither_well_nor_broken(site: Site) -> None:
     page = checked_page(site, without="worker")
-    mine = len([c for c in checks(site) if c.host == "worker"])
-    assert headline(page.health) == f"{mine} of {len(checks(site))} checks were not run"
+    own_checks = len([c for c in checks(site) if c.host == "worker"])
+    assert headline(page.health) == f"{own_checks} of {len(checks(site))} checks were not run"
     states = {s.name: s.health.state for s in page.services}
     assert states == {"portainer": "ok", "shop": "ok", "traefik": "ok"}, "a request arrived"
     broken = checked_page(
         site, lambda c: "x" if c.function == "request_gives" else "", without="worker"
     )
-    assert headline(broken.health).endswith(f" checks failed, {mine} were not run")
+    assert headline(broken.health).endswith(f" checks failed, {own_checks} were not run")
     assert {s.health.state for s in broken.services} == {"broken"}
     hidden = checked_page(site, without=site.hypervisor.name)
     assert {s.health.state for s in hidden.services} == {"unknown"}, "no request was made"
@@ -171,13 +171,13 @@ def test_strangers_learn_of_services_alone_where_that_is_chosen(site: Site) -> N
     revision = Revision(commit="abcdef0123456789", dirty=True)
     whole = page_of(site, outcomes, [], revision)
     page = for_strangers(whole)
-    told = page.model_dump_json() + render(page)
+    shown = page.model_dump_json() + render(page)
     for host in site.hosts:
-        assert str(host.address) not in told
-        assert f">{host.name}<" not in told
-        assert f'"{host.name}"' not in told
-    assert "abcdef" not in told
-    assert whole.stamp.by not in told
+        assert str(host.address) not in shown
+        assert f">{host.name}<" not in shown
+        assert f'"{host.name}"' not in shown
+    assert "abcdef" not in shown
+    assert whole.stamp.by not in shown
     assert {service.name: service.health.state for service in page.services} == {
         service.name: service.health.state for service in whole.services
     }
@@ -199,7 +199,7 @@ def test_it_is_old_from_the_declared_age_on_and_never_before(hours: int) -> None
     at = NOW + timedelta(seconds=4321)
     stamp = Stamp(at=at, by="ann@desk", old_at=at + age)
     moments = [at + age * part / 97 for part in range(97)]
-    assert all(is_fresh(stamp, one) for one in [at, *moments, at + age - step])
+    assert all(is_fresh(stamp, moment) for moment in [at, *moments, at + age - step])
     assert not any(is_fresh(stamp, at + age + later) for later in (step, age, 100 * age))
     assert not is_fresh(stamp, at - step), "the clock is wrong, here or there"
     assert len(fresh(stamp)) < 2000, "nginx compiles it at each request"

@@ -74,12 +74,12 @@ class Site:
 
 @pytest.fixture
 def site(project: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    made = Site()
+    site = Site()
     monkeypatch.chdir(project)
     monkeypatch.setenv("XDG_STATE_HOME", str(project / "state"))
-    monkeypatch.setattr(reports, "run", made.look)
-    monkeypatch.setattr(converge, "run", made.sync)
-    return made
+    monkeypatch.setattr(reports, "run", site.look)
+    monkeypatch.setattr(converge, "run", site.sync)
+    return site
 
 
 @pytest.fixture
@@ -253,9 +253,9 @@ def test_what_is_edited_at_the_question_is_not_what_was_agreed_to(
 
     monkeypatch.setattr("typer.confirm", edit_and_agree)
     phoenix("sync", "nginx")
-    told = [request.environment[as_read.VARIABLE] for request in site.synced]
-    assert told
-    assert set(told) == {before}
+    digests = [request.environment[as_read.VARIABLE] for request in site.synced]
+    assert digests
+    assert set(digests) == {before}
     loaded = cli_project.load(Path(INVENTORY))
     assert as_read.edited(before, loaded.data) == ("group_data/all.py",)
 
@@ -345,9 +345,9 @@ def test_what_only_the_run_can_know_is_counted_by_itself(
     site: Site, phoenix: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def look(request: Request, **options: Any) -> Finished:
-        found = site.look(request, **options)
-        found.course.add({"event": "unknown", "step": STEP, "host": "nginx", "reason": "no root"})
-        return found
+        report = site.look(request, **options)
+        report.course.add({"event": "unknown", "step": STEP, "host": "nginx", "reason": "no root"})
+        return report
 
     monkeypatch.setattr(reports, "run", look)
     code, out, _ = phoenix("plan", "nginx")

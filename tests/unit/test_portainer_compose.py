@@ -32,8 +32,8 @@ def test_server_speaks_https_alone_and_has_no_secret_in_its_words() -> None:
     assert not [mount for mount in main["volumes"] if "docker.sock" in mount], main["volumes"]
     assert all("SECRET" not in str(value) for value in words)
     assert data["volumes"] == {"data": {"name": "portainer_data"}}
-    given = words[words.index("--admin-password-file") + 1]
-    assert any(mount.endswith(f":{given}:ro") for mount in main["volumes"]), main["volumes"]
+    path = words[words.index("--admin-password-file") + 1]
+    assert any(mount.endswith(f":{path}:ro") for mount in main["volumes"]), main["volumes"]
 
 
 def test_agent_listens_on_its_guest_s_loopback_alone() -> None:
@@ -75,9 +75,9 @@ def test_entrance_of_each_agent_is_a_loopback_address_of_its_own(tmp_path: Path)
     other = service.model_copy(
         update={"owner": host.model_copy(update={"address": host.address + 1})}
     )
-    one, two = entrance(service), entrance(other)
-    assert one.is_loopback
-    assert two == one + 1
+    first, two = entrance(service), entrance(other)
+    assert first.is_loopback
+    assert two == first + 1
     with pytest.raises(LookupError, match="gateway has no Portainer agent"):
         agent(site, site.host("gateway"))
 

@@ -127,10 +127,10 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
-    found = Server(tmp_path, monkeypatch)
-    assert found.host.install(found.tree("2.33.1")).code == 0
-    found.note("learnt by 2.33.1")
-    return found
+    server = Server(tmp_path, monkeypatch)
+    assert server.host.install(server.tree("2.33.1")).code == 0
+    server.note("learnt by 2.33.1")
+    return server
 
 
 def test_an_upgrade_keeps_the_database_of_before(server: Server) -> None:
@@ -247,14 +247,14 @@ def test_killed_anywhere_the_next_run_ends_it_and_no_word_is_lost(
             server = Server(top, patch)
             assert server.host.install(server.tree("2.33.1")).code == 0
             server.note("learnt")
-            wanted = server.tree(f"2.39.1{fault}")
-            first = server.host.install(wanted, kill_at=step)
+            tree = server.tree(f"2.39.1{fault}")
+            first = server.host.install(tree, kill_at=step)
             if not killed(first):
                 break
-            if server.host.current.startswith(wanted.id):
-                server.host.load(wanted)
+            if server.host.current.startswith(tree.id):
+                server.host.load(tree)
             else:
-                server.host.install(wanted)
+                server.host.install(tree)
             expected = "2.33.1" if fault else "2.39.1"
             assert (server.version, server.schema, server.noted) == (expected, expected, "learnt")
     else:

@@ -54,9 +54,9 @@ def test_an_agent_has_no_tunnel_and_no_secret_is_made(tmp_path: Path) -> None:
 
 
 def test_by_a_name_its_addresses_are_asked_for(tmp_path: Path) -> None:
-    found = declared(url=URL).refused(tmp_path)
-    one = problem(found, LXC, "site.portainer.connects_from")
-    assert "would let nobody in" in one.message
+    findings = declared(url=URL).refused(tmp_path)
+    finding = problem(findings, LXC, "site.portainer.connects_from")
+    assert "would let nobody in" in finding.message
     site = declared(url=URL, connects_from=["192.0.2.0/28"]).load(tmp_path)
     assert site.portainer_elsewhere is not None
     assert site.portainer_elsewhere.connects_from == (IPv4Network("192.0.2.0/28"),)

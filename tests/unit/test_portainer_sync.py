@@ -42,11 +42,13 @@ def container(
     return ContainerSummary.model_validate({**row, "Labels": labels})
 
 
-def seen(found: Stack | None, *containers: ContainerSummary, content: str | None = FILE) -> Any:
-    return sync.ObservedStack((found,) if found else (), content, containers)
+def observed_of(
+    present: Stack | None, *containers: ContainerSummary, content: str | None = FILE
+) -> Any:
+    return sync.ObservedStack((present,) if present else (), content, containers)
 
 
-def wanted(content: str = FILE, **more: Any) -> sync.DesiredStack:
+def desired_of(content: str = FILE, **more: Any) -> sync.DesiredStack:
     return sync.desired_stack("app", content, 3, more.pop("env", None), **more)
 
 
@@ -58,79 +60,87 @@ LABELLED = FILE + "    labels: [kind=private]\n"
 @pytest.mark.parametrize(
     ("desired", "observed", "expected"),
     [
-        pytest.param(wanted(), seen(stack(), container()), SETTLED, id="settled"),
-        pytest.param(wanted(), seen(None), sync.Create(), id="missing"),
+        pytest.param(desired_of(), observed_of(stack(), container()), SETTLED, id="settled"),
+        pytest.param(desired_of(), observed_of(None), sync.Create(), id="missing"),
         pytest.param(
-            wanted(), seen(None, container()), sync.Create(("app-web-1",)), id="rebuilt server"
+            desired_of(),
+            observed_of(None, container()),
+            sync.Create(("app-web-1",)),
+            id="rebuilt server",
         ),
-        pytest.param(wanted(), seen(stack(Status=2)), sync.Start(stack(Status=2)), id="stopped"),
         pytest.param(
-            wanted(),
-            seen(stack(Status=2), container()),
+            desired_of(), observed_of(stack(Status=2)), sync.Start(stack(Status=2)), id="stopped"
+        ),
+        pytest.param(
+            desired_of(),
+            observed_of(stack(Status=2), container()),
             sync.Update(stack(Status=2), ("it is stopped",)),
             id="stopped with left-overs is no start: that would be a 409",
         ),
         pytest.param(
-            wanted(present=False), seen(stack(), container()), sync.Delete(stack()), id="delete"
+            desired_of(present=False),
+            observed_of(stack(), container()),
+            sync.Delete(stack()),
+            id="delete",
         ),
-        pytest.param(wanted(present=False), seen(None), sync.Nothing(None), id="absent"),
+        pytest.param(desired_of(present=False), observed_of(None), sync.Nothing(None), id="absent"),
         pytest.param(
-            wanted(),
-            seen(stack(Status=3), container()),
+            desired_of(),
+            observed_of(stack(Status=3), container()),
             sync.Wait(stack(Status=3), "a deployment is under way"),
             id="deploying",
         ),
         pytest.param(
-            wanted(),
-            seen(stack(), container(status="Up 2 seconds (health: starting)")),
+            desired_of(),
+            observed_of(stack(), container(status="Up 2 seconds (health: starting)")),
             sync.Wait(stack(), "containers are still starting"),
             id="starting",
         ),
         pytest.param(
-            wanted(),
-            seen(stack(), container(), content=FILE + "\n"),
+            desired_of(),
+            observed_of(stack(), container(), content=FILE + "\n"),
             sync.Update(stack(), ("the compose file differs",)),
             id="one byte",
         ),
         pytest.param(
-            wanted(),
-            seen(stack(), container(), content=None),
+            desired_of(),
+            observed_of(stack(), container(), content=None),
             sync.Update(stack(), ("the server has lost the compose file",)),
             id="file lost",
         ),
         pytest.param(
-            wanted(),
-            seen(stack()),
+            desired_of(),
+            observed_of(stack()),
             sync.Update(stack(), ("service web has no container",)),
             id="no containers behind Status 1",
         ),
         pytest.param(
-            wanted(),
-            seen(stack(), container(status="Up 5 minutes (unhealthy)")),
+            desired_of(),
+            observed_of(stack(), container(status="Up 5 minutes (unhealthy)")),
             sync.Update(stack(), ("container app-web-1 is unhealthy",), restart=("id-web",)),
             id="unhealthy",
         ),
         pytest.param(
-            wanted(),
-            seen(stack(), container(), container("old")),
+            desired_of(),
+            observed_of(stack(), container(), container("old")),
             sync.Clear(stack(), (OLD,)),
             id="left-over service",
         ),
         pytest.param(
-            wanted(),
-            seen(stack(), container(), container("old"), content=FILE + "\n"),
+            desired_of(),
+            observed_of(stack(), container(), container("old"), content=FILE + "\n"),
             sync.Update(stack(), ("the compose file differs",), remove=(OLD,)),
             id="left-over service goes before the update",
         ),
         pytest.param(
-            wanted(),
-            seen(None, container(), container("old")),
+            desired_of(),
+            observed_of(None, container(), container("old")),
             sync.Create(("app-web-1",), (OLD,)),
             id="left-over service goes before the adoption",
         ),
         pytest.param(
-            wanted(FILE + "  old:\n    image: old:1\n    profiles: [debug]\n"),
-            seen(
+            desired_of(FILE + "  old:\n    image: old:1\n    profiles: [debug]\n"),
+            observed_of(
                 stack(),
                 container(),
                 container("old"),
@@ -140,20 +150,20 @@ LABELLED = FILE + "    labels: [kind=private]\n"
             id="a service behind a profile is no left-over",
         ),
         pytest.param(
-            wanted(),
-            seen(stack(), container(), container("old", one_off="True")),
+            desired_of(),
+            observed_of(stack(), container(), container("old", one_off="True")),
             SETTLED,
             id="what a person runs once is no left-over",
         ),
         pytest.param(
-            wanted(),
-            replace(seen(stack(), container(), content=None), rewrites=False),
+            desired_of(),
+            replace(observed_of(stack(), container(), content=None), rewrites=False),
             sync.Recreate(stack(), "the server has lost the compose file"),
             id="file lost where an update does not write it",
         ),
         pytest.param(
-            wanted(),
-            replace(seen(None, container()), elsewhere=stack(EndpointId=9)),
+            desired_of(),
+            replace(observed_of(None, container()), elsewhere=stack(EndpointId=9)),
             sync.Associate(stack(EndpointId=9)),
             id="on an environment that is gone",
         ),
@@ -166,13 +176,15 @@ def test_plan(desired: sync.DesiredStack, observed: sync.ObservedStack, expected
 @pytest.mark.parametrize(
     ("desired", "observed", "word"),
     [
-        (wanted(), seen(stack(GitConfig={"URL": "x"}), container()), "git"),
-        (wanted(), seen(stack(WorkflowID=4), container()), "git"),
-        (wanted(), seen(None, container(where="/srv/x")), "/srv/x"),
-        (wanted(), sync.ObservedStack((stack(), stack(Id=8))), "7, 8"),
+        (desired_of(), observed_of(stack(GitConfig={"URL": "x"}), container()), "git"),
+        (desired_of(), observed_of(stack(WorkflowID=4), container()), "git"),
+        (desired_of(), observed_of(None, container(where="/srv/x")), "/srv/x"),
+        (desired_of(), sync.ObservedStack((stack(), stack(Id=8))), "7, 8"),
         (
-            wanted(LABELLED),
-            replace(seen(stack(), content=LABELLED), hidden=frozenset({("kind", "private")})),
+            desired_of(LABELLED),
+            replace(
+                observed_of(stack(), content=LABELLED), hidden=frozenset({("kind", "private")})
+            ),
             "kind=private",
         ),
     ],
@@ -185,16 +197,18 @@ def test_refusals(desired: sync.DesiredStack, observed: sync.ObservedStack, word
 
 def test_failed_status_is_drift_with_its_reason() -> None:
     steps = [{"Status": 4, "Message": "no such image"}]
-    step = sync.plan(wanted(), seen(stack(Status=4, DeploymentStatus=steps), container()))
+    step = sync.plan(
+        desired_of(), observed_of(stack(Status=4, DeploymentStatus=steps), container())
+    )
     assert isinstance(step, sync.Update), step
     assert step.reasons == ("the last deployment failed: no such image",)
 
 
 def test_environment_is_compared_as_a_mapping() -> None:
     pairs = [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]
-    observed = seen(stack(Env=pairs), container())
-    assert isinstance(sync.plan(wanted(env={"A": "1", "B": "2"}), observed), sync.Nothing)
-    step = sync.plan(wanted(env={"A": "9", "C": ""}), observed)
+    observed = observed_of(stack(Env=pairs), container())
+    assert isinstance(sync.plan(desired_of(env={"A": "1", "B": "2"}), observed), sync.Nothing)
+    step = sync.plan(desired_of(env={"A": "9", "C": ""}), observed)
     assert isinstance(step, sync.Update), step
     assert step.reasons == ("env: C added", "env: B removed", "env: A changed")
 
@@ -206,10 +220,10 @@ def test_one_shot_service_may_end_with_zero_only() -> None:
     )
     ended = container("init", "exited", "Exited (0) 1 minute ago")
     failed = container("init", "exited", "Exited (1) 1 minute ago")
-    observed = seen(stack(), container(), ended, content=content)
-    assert isinstance(sync.plan(wanted(content), observed), sync.Nothing)
-    observed = seen(stack(), container(), failed, content=content)
-    assert isinstance(sync.plan(wanted(content), observed), sync.Update)
+    observed = observed_of(stack(), container(), ended, content=content)
+    assert isinstance(sync.plan(desired_of(content), observed), sync.Nothing)
+    observed = observed_of(stack(), container(), failed, content=content)
+    assert isinstance(sync.plan(desired_of(content), observed), sync.Update)
 
 
 names = st.text("ABCDEF_", min_size=1, max_size=6)
@@ -234,7 +248,7 @@ def test_a_plan_shows_both_versions_of_an_image_and_no_secret() -> None:
         {"IMAGE": "app:1.1", "PASS": SecretStr("new-secret"), "LEVEL": "debug", "SAME": "x"},
         public=["IMAGE", "LEVEL", "SAME"],
     )  # fmt: skip
-    observed = seen(
+    observed = observed_of(
         stack(Env=[{"name": name, "value": value} for name, value in before.items()]), container()
     )
     lines = diff(desired, observed)
@@ -250,7 +264,7 @@ def test_a_secret_that_becomes_a_plain_variable_is_not_shown(value: str) -> None
     """What is deployed does not tell what was a secret: every one that is known is masked."""
     desired = sync.desired_stack("app", FILE, 1, {"LEVEL": "debug"}, public=["LEVEL"])
     before = [{"name": "LEVEL", "value": sync.with_quoted([value])[-1]}]
-    observed = seen(stack(Env=before), container())
+    observed = observed_of(stack(Env=before), container())
     (line,) = diff(desired, observed, [SecretStr(value), SecretStr("another")])
     assert line == "env LEVEL: *** -> debug"
 
@@ -336,7 +350,7 @@ def endpoint(**more: Any) -> Endpoint:
 
 
 @pytest.mark.parametrize(
-    ("found", "reasons"),
+    ("endpoints", "reasons"),
     [
         ((endpoint(),), ()),
         ((endpoint(URL="10.0.0.2:9001"),), ()),
@@ -349,8 +363,8 @@ def endpoint(**more: Any) -> Endpoint:
         ((endpoint(TLSConfig={"TLS": False}),), ("set the TLS flags an agent needs",)),
     ],
 )  # fmt: skip
-def test_endpoint_plan(found: tuple[Endpoint, ...], reasons: tuple[str, ...]) -> None:
-    assert plan_endpoint(found, "docker", "tcp://10.0.0.2:9001").reasons == reasons
+def test_endpoint_plan(endpoints: tuple[Endpoint, ...], reasons: tuple[str, ...]) -> None:
+    assert plan_endpoint(endpoints, "docker", "tcp://10.0.0.2:9001").reasons == reasons
 
 
 def test_endpoint_of_another_kind_is_refused() -> None:

@@ -222,7 +222,7 @@ def test_docker_in_a_container_needs_its_features(
     assert "make it a VM, or write proxmox_guests = {104: {'features': {" in finding.fix
 
 
-def seen(guest: DesiredGuest, **config: str) -> Observed:
+def observed_of(guest: DesiredGuest, **config: str) -> Observed:
     volumes = {
         f"mp{number}": f"{volume.storage}:disk,mp={volume.path},size={volume.size_gb}G,backup=1"
         for number, volume in enumerate(guest.mount_points)
@@ -239,33 +239,35 @@ def seen(guest: DesiredGuest, **config: str) -> Observed:
 def test_a_guest_as_declared_has_no_difference(inherited: Site) -> None:
     for guest in by_id(inherited).values():
         if guest.kind == "lxc":
-            actual = compare(guest, seen(guest))
+            actual = compare(guest, observed_of(guest))
             assert not actual, (guest.label, actual)
 
 
 def test_what_cannot_be_changed_later_is_refused(inherited: Site) -> None:
     guest = by_id(inherited)[303]
-    actual = compare(guest, seen(guest, unprivileged="0"))
+    actual = compare(guest, observed_of(guest, unprivileged="0"))
     assert len(actual.refusals) == 1, actual
     assert "unprivileged is 0 and can't be changed" in actual.refusals[0]
 
 
 def test_differences_are_typed_and_shown(inherited: Site) -> None:
     guest = by_id(inherited)[303]
-    actual = compare(guest, seen(guest, memory="512", rootfs="pool:disk,size=8G", cpulimit="2"))
+    actual = compare(
+        guest, observed_of(guest, memory="512", rootfs="pool:disk,size=8G", cpulimit="2")
+    )
     assert actual.lines == ("memory: 512 -> 896", "rootfs: 8 GiB -> 14 GiB"), actual
-    larger = compare(guest, seen(guest, rootfs="pool:disk,size=64G"))
+    larger = compare(guest, observed_of(guest, rootfs="pool:disk,size=64G"))
     assert not larger
     assert "never shrunk" in larger.remarks[0]
 
 
 def test_a_cpu_type_is_set_where_there_is_none_and_kept_where_there_is(site: Site) -> None:
     plain = by_id(site)[1001]
-    observed = seen(plain)
+    observed = observed_of(plain)
     without = {key: value for key, value in observed.config.items() if key != "cpu"}
     lines = compare(plain, replace(observed, config=without)).lines
     assert lines == ("cpu: (absent) -> x86-64-v2-AES",)
-    persons = seen(plain, cpu="host,flags=+aes")
+    persons = observed_of(plain, cpu="host,flags=+aes")
     assert compare(plain, persons).lines == ()
     declared = by_id(site, ProxmoxSettings(vm_cpu="x86-64-v3", vm_user=None))[1001]
     lines = compare(declared, persons).lines
@@ -284,7 +286,7 @@ def test_the_guest_agent_is_on_unless_a_setting_leaves_it_alone(site: Site) -> N
 
 def test_a_first_boot_upgrades_nothing(site: Site) -> None:
     guest = by_id(site)[1001]
-    observed = seen(guest)
+    observed = observed_of(guest)
     without = {key: value for key, value in observed.config.items() if key != "ciupgrade"}
     lines = compare(guest, replace(observed, config=without)).lines
     assert lines == ("ciupgrade: (absent) -> 0",), "absent is on"
@@ -293,25 +295,27 @@ def test_a_first_boot_upgrades_nothing(site: Site) -> None:
 def test_what_leaves_the_declaration_leaves_the_guest(site: Site) -> None:
     settings = GuestSettings(vlan=12, tags=("edge",), protection=True)
     before = by_id(site, ProxmoxSettings(guests={101: settings}))[101]
-    observed = seen(before, tags="edge;mine;nginx;phoenix")
+    observed = observed_of(before, tags="edge;mine;nginx;phoenix")
     changes = {c.key: c.after for c in compare(by_id(site)[101], observed).changes}
     assert "tag=" not in (changes.pop("net0") or "")
     assert "Declared" not in (changes.pop("description") or "")
     assert changes == {"protection": "0", "tags": "mine;nginx;phoenix"}
     persons = {**observed.config, "description": "a person's words"}
-    kept = compare(by_id(site)[101], replace(observed, config=persons))
-    assert kept.lines == (), "a person's description keeps no record: all of it stays"
+    comparison = compare(by_id(site)[101], replace(observed, config=persons))
+    assert comparison.lines == (), "a person's description keeps no record: all of it stays"
 
 
 def test_who_runs_it_is_no_difference_of_a_vm_that_runs(inherited: Site) -> None:
     """A second operator's own key is for the VMs that this operator makes; a team's is declared."""
     vmid = next(host.vmid for host in inherited.guests if host.kind == "vm" and host.vmid)
-    running = seen(by_id(inherited)[vmid])
+    running = observed_of(by_id(inherited)[vmid])
     theirs = "ssh-ed25519 AAAATHEIRS desk"
 
     def compared(settings: ProxmoxSettings, observed: Observed) -> tuple[str, ...]:
         (guest,) = [
-            one for one in desired_guests(inherited, settings, [theirs]) if one.vmid == vmid
+            candidate
+            for candidate in desired_guests(inherited, settings, [theirs])
+            if candidate.vmid == vmid
         ]
         return compare(guest, observed).lines
 

@@ -58,10 +58,10 @@ def scope(rules: dict[Identity, str]) -> Scope:
     return Scope("test", "firewall", options, tuple(built))
 
 
-def row(found: Identity, comment: str, enable: int = 1) -> dict[str, Any]:
+def row(of: Identity, comment: str, enable: int = 1) -> dict[str, Any]:
     built = {
-        "type": found.direction, "action": found.action, "proto": found.proto,
-        "dport": found.ports, "source": found.source, "dest": found.destination,
+        "type": of.direction, "action": of.action, "proto": of.proto,
+        "dport": of.ports, "source": of.source, "dest": of.destination,
         "enable": enable, "comment": comment,
     }  # fmt: skip
     return {key: value for key, value in built.items() if value is not None}
@@ -97,16 +97,16 @@ def verdicts(rows: list[dict[str, Any]]) -> list[tuple[bool, bool]]:
     return [(allowed(built, "in", p), allowed(built, "out", p)) for p in PACKETS]
 
 
-def settle(rows: list[dict[str, Any]], wanted: Scope) -> list[list[tuple[bool, bool]]]:
+def settle(rows: list[dict[str, Any]], desired: Scope) -> list[list[tuple[bool, bool]]]:
     """Write until nothing is left; the verdicts after each write."""
     moments: list[list[tuple[bool, bool]]] = []
     for _ in range(300):
-        write = next_write(wanted, [{**r, "pos": n, "digest": "d"} for n, r in enumerate(rows)])
+        write = next_write(desired, [{**r, "pos": n, "digest": "d"} for n, r in enumerate(rows)])
         if write is None:
             return moments
         perform(rows, write)
         moments.append(verdicts(rows))
-    raise AssertionError(f"does not settle: {rows} to {wanted.rules}")
+    raise AssertionError(f"does not settle: {rows} to {desired.rules}")
 
 
 @examples(150)
@@ -158,8 +158,8 @@ def test_a_plan_names_every_rule_that_is_added_or_removed(
     before: dict[Identity, str], after: dict[Identity, str]
 ) -> None:
     rows = [
-        {**row(found, firewall.OWN + comment), "pos": number}
-        for number, (found, comment) in enumerate(before.items())
+        {**row(rule_identity, firewall.OWN + comment), "pos": number}
+        for number, (rule_identity, comment) in enumerate(before.items())
     ]
     lines = firewall.differences(scope(after), rows)
     added, removed = after.keys() - before.keys(), before.keys() - after.keys()
@@ -194,11 +194,11 @@ def test_scopes_hold_exactly_the_sites_flows(declared: Declaration) -> None:
                 desired[guest.name].add(rule)
     for guest in site.guests:
         desired[guest.name].add(("out", "udp", "123", None))
-    for name, found in by_host.items():
+    for name, desired_scope in by_host.items():
         rules = {
             (r.identity.direction, r.identity.proto, r.identity.ports,
              r.identity.source or r.identity.destination)
-            for r in found.rules
+            for r in desired_scope.rules
         }  # fmt: skip
         assert rules == desired[name], name
     assert built["the cluster"].rules == ()
@@ -319,15 +319,15 @@ def test_each_node_has_the_rules_of_its_own_flows() -> None:
     settings_ = ProxmoxSettings(node="phoenix", node_flows=flows_of_nodes)
     built = {scope.name: scope for scope in firewall.scopes(site, settings_)}
     names = ("the node", "node pbs", "node ceph", "every other node")
-    found = {
+    by_scope = {
         name: {(r.identity.ports, r.identity.source) for r in built[name].rules} for name in names
     }
     nfs, backups, ceph = ("2049", "10.0.0.0/24"), ("8007", "fd00:7::5"), ("6800:7300", None)
-    assert [nfs in found[name] for name in names] == [False, True, True, True]
-    assert [backups in found[name] for name in names] == [False, True, False, False]
-    assert [ceph in found[name] for name in names] == [False, False, True, False]
+    assert [nfs in by_scope[name] for name in names] == [False, True, True, True]
+    assert [backups in by_scope[name] for name in names] == [False, True, False, False]
+    assert [ceph in by_scope[name] for name in names] == [False, False, True, False]
     for name in names:
-        assert {("22", "10.0.0.0/24"), ("8006", "10.0.0.0/24"), (None, "10.0.0.0/24")} <= found[
+        assert {("22", "10.0.0.0/24"), ("8006", "10.0.0.0/24"), (None, "10.0.0.0/24")} <= by_scope[
             name
         ]
 
@@ -373,9 +373,9 @@ PERSONS = {"type": "in", "action": "DROP", "proto": "tcp", "enable": 1, "comment
 def test_a_persons_refusal_keeps_its_place_and_its_effect() -> None:
     first = {**PERSONS, "source": "10.0.0.66"}
     last = {**PERSONS, "comment": "and nothing else"}
-    wanted = scope({identity("in", "ACCEPT", "22", "10.0.0.0/24"): "ssh"})
+    desired = scope({identity("in", "ACCEPT", "22", "10.0.0.0/24"): "ssh"})
     rows = [dict(first)]
-    settle(rows, wanted)
+    settle(rows, desired)
     assert [r["comment"] for r in rows] == ["mine", "phoenix: ssh"]
     rows.append(dict(last))
     more = scope(
@@ -390,7 +390,7 @@ def test_a_persons_refusal_keeps_its_place_and_its_effect() -> None:
 
 
 def test_a_persons_refusal_of_what_is_needed_is_told() -> None:
-    wanted = replace(
+    desired = replace(
         scope({identity("in", "ACCEPT", "22", "10.0.0.0/24"): "ssh"}), host=IPv4Address("10.0.0.1")
     )
     rows = [{**PERSONS, "pos": 0, "source": "10.0.0.9"}, {**PERSONS, "pos": 1}]
@@ -399,19 +399,19 @@ def test_a_persons_refusal_of_what_is_needed_is_told() -> None:
         Connection(IPv4Address("10.0.0.2"), IPv4Address("10.0.0.1"), "tcp", 22, "ssh"),
         Connection(IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3"), "tcp", 22, "elsewhere"),
     ]
-    first, second = connections.hidden(wanted, rows, needed)
+    first, second = connections.hidden(desired, rows, needed)
     assert first.startswith("rule 0 of test")
     assert second.startswith("rule 1 of test")
-    assert list(connections.hidden(wanted, [{**rows[1], "enable": 0}], needed)) == []
-    below = [{**row(wanted.rules[0].identity, "phoenix: ssh"), "pos": 0}, {**rows[1], "pos": 1}]
-    assert list(connections.hidden(wanted, below, needed)) == []
+    assert list(connections.hidden(desired, [{**rows[1], "enable": 0}], needed)) == []
+    below = [{**row(desired.rules[0].identity, "phoenix: ssh"), "pos": 0}, {**rows[1], "pos": 1}]
+    assert list(connections.hidden(desired, below, needed)) == []
 
 
 SSH_NEEDED = [Connection(IPv4Address("10.0.0.9"), IPv4Address("10.0.0.1"), "tcp", 22, "ssh")]
 
 
 @pytest.mark.parametrize(
-    "mine",
+    "change",
     [
         {"macro": "SSH"},
         {"macro": "ssh", "source": "10.0.0.0/24"},
@@ -422,22 +422,22 @@ SSH_NEEDED = [Connection(IPv4Address("10.0.0.9"), IPv4Address("10.0.0.1"), "tcp"
     ],
     ids=["macro", "lower case", "service", "log", "interface", "group"],
 )
-def test_a_persons_refusal_is_told_and_kept_in_place_in_every_form(mine: dict[str, str]) -> None:
-    wanted = replace(
+def test_a_persons_refusal_is_told_and_kept_in_place_in_every_form(change: dict[str, str]) -> None:
+    desired = replace(
         scope({identity("in", "ACCEPT", "22", "10.0.0.0/24"): "ssh"}), host=IPv4Address("10.0.0.1")
     )
-    rows = [{**PERSONS, **mine, "pos": 0}]
+    rows = [{**PERSONS, **change, "pos": 0}]
     groups = {"people": [{"type": "in", "action": "ACCEPT", "macro": "HTTP", "enable": 1},
                          {"type": "in", "action": "DROP", "macro": "SSH", "enable": 0},
                          {"type": "in", "action": "REJECT", "enable": 1}]}  # fmt: skip
-    (fault,) = connections.hidden(wanted, rows, SSH_NEEDED, groups)
+    (fault,) = connections.hidden(desired, rows, SSH_NEEDED, groups)
     assert fault.startswith("rule 0 of test")
-    settle(rows, wanted)
+    settle(rows, desired)
     assert [r["comment"] for r in rows] == ["mine", "phoenix: ssh"]
 
 
 @pytest.mark.parametrize(
-    "mine",
+    "change",
     [
         {"macro": "HTTP"},
         {"macro": "OfALaterRelease"},
@@ -448,16 +448,16 @@ def test_a_persons_refusal_is_told_and_kept_in_place_in_every_form(mine: dict[st
     ids=["another macro", "unknown macro", "unknown service", "source port", "group"],
 )
 def test_a_persons_refusal_of_something_else_is_not_told_and_keeps_its_place(
-    mine: dict[str, str],
+    change: dict[str, str],
 ) -> None:
-    wanted = replace(
+    desired = replace(
         scope({identity("in", "ACCEPT", "22", "10.0.0.0/24"): "ssh"}), host=IPv4Address("10.0.0.1")
     )
-    rows = [{**PERSONS, **mine, "pos": 0}]
+    rows = [{**PERSONS, **change, "pos": 0}]
     groups = {"people": [{"type": "in", "action": "ACCEPT", "macro": "SSH", "enable": 1},
                          {"type": "in", "action": "DROP", "enable": 1}]}  # fmt: skip
-    assert list(connections.hidden(wanted, rows, SSH_NEEDED, groups)) == []
-    settle(rows, wanted)
+    assert list(connections.hidden(desired, rows, SSH_NEEDED, groups)) == []
+    settle(rows, desired)
     assert [r["comment"] for r in rows] == ["mine", "phoenix: ssh"]
 
 
@@ -487,4 +487,4 @@ def test_needed_has_every_check_of_verify() -> None:
         if check.function == "port_answers"
     }
     assert len(built) > 5, built
-    assert {one for one in built if one[0] != one[1]} <= known
+    assert {rule for rule in built if rule[0] != rule[1]} <= known

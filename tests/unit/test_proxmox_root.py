@@ -36,10 +36,10 @@ def site() -> Site:
 
 def guest(site: Site, own: GuestSettings = OWN) -> DesiredGuest:
     settings = ProxmoxSettings(guests={103: own})
-    return next(one for one in desired_guests(site, settings) if one.vmid == 103)
+    return next(candidate for candidate in desired_guests(site, settings) if candidate.vmid == 103)
 
 
-def seen(
+def observed_of(
     desired: DesiredGuest, idmap: tuple[str, ...] = (), low_level: Lines = (), **config: str
 ) -> Observed:
     description = desired.keys["description"].written(None)
@@ -62,14 +62,14 @@ def test_everything_of_a_new_guest(site: Site) -> None:
         "id map u 0 100000 65536; g 0 100000 65536",
     ]
     assert lines(guest(site), None) == expected
-    assert lines(guest(site), seen(guest(site))) == expected
+    assert lines(guest(site), observed_of(guest(site))) == expected
     first = commands(guest(site), None)[0]
     assert first.line == "pct set 103 --features nesting=1,keyctl=1,mount=nfs"
 
 
 def test_nothing_where_it_is_so(site: Site) -> None:
     desired = guest(site)
-    observed = seen(
+    observed = observed_of(
         desired, OWN.idmap, features="keyctl=1,mount=nfs,nesting=1", mp0="pool:x,mp=/srv",
         mp3="/tank/media,mp=/media,ro=1", dev1="path=/dev/dri/renderD128,gid=104,mode=0660,uid=0",
     )  # fmt: skip
@@ -83,18 +83,18 @@ def test_a_folder_of_a_replicated_guest_is_left_out_of_replication(site: Site) -
     desired = guest(site, GuestSettings(bind_mounts=(mount,), replicate_to=("pve2",)))
     expected = ["pct set --mp0 /tank/media,mp=/media,replicate=0"]
     assert lines(desired, None) == expected
-    assert lines(desired, seen(desired, features="nesting=1", mp0="/tank/media,mp=/media")) == (
-        expected
-    )
+    assert lines(
+        desired, observed_of(desired, features="nesting=1", mp0="/tank/media,mp=/media")
+    ) == (expected)
     left_out = "/tank/media,mp=/media,replicate=0"
-    assert lines(desired, seen(desired, features="nesting=1", mp0=left_out)) == []
+    assert lines(desired, observed_of(desired, features="nesting=1", mp0=left_out)) == []
     alone = guest(site, GuestSettings(bind_mounts=(mount,)))
-    assert lines(alone, seen(alone, features="nesting=1", mp0=left_out)) == []
+    assert lines(alone, observed_of(alone, features="nesting=1", mp0=left_out)) == []
 
 
 def test_another_index_and_another_value(site: Site) -> None:
     desired = guest(site)
-    observed = seen(
+    observed = observed_of(
         desired, OWN.idmap, features="keyctl=1,mount=nfs,nesting=1,fuse=1", mp0="pool:x,mp=/srv",
         mp3="/tank/other,mp=/media", dev0="/dev/kvm", dev2="/dev/dri/renderD128,gid=0",
     )  # fmt: skip
@@ -102,13 +102,13 @@ def test_another_index_and_another_value(site: Site) -> None:
         "pct set --mp3 /tank/media,mp=/media,ro=1",
         "pct set --dev2 /dev/dri/renderD128,gid=104,mode=0660",
     ]
-    taken = seen(desired, mp0="pool:x,mp=/media")
+    by_a_volume = observed_of(desired, mp0="pool:x,mp=/media")
     with pytest.raises(RefusedError, match="/media is the volume pool:x"):
-        commands(desired, taken)
+        commands(desired, by_a_volume)
 
 
 def test_what_leaves_the_declaration_leaves_the_guest(site: Site) -> None:
-    observed = seen(
+    observed = observed_of(
         guest(site), OWN.idmap, features="fuse=1,keyctl=1,mount=nfs,nesting=1",
         mp0="/tank/media,mp=/media", mp1="/tank/persons,mp=/persons",
         dev0="/dev/dri/renderD128", dev1="/dev/kvm",
@@ -147,7 +147,7 @@ def confined(site: Site, lines: Lines) -> DesiredGuest:
     host = site.host("step-ca")
     container = host.container.model_copy(update={"low_level": lines})
     host = host.model_copy(update={"container": container})
-    others = tuple(one for one in site.guests if one.vmid != 103)
+    others = tuple(candidate for candidate in site.guests if candidate.vmid != 103)
     return guest(site.model_copy(update={"guests": (host, *others)}), GuestSettings())
 
 
@@ -156,9 +156,9 @@ def test_low_level_lines_are_written_until_they_are_there(site: Site) -> None:
     assert lines(desired, None) == [
         f"lxc.apparmor.profile: unconfined; {'; '.join(f'{key}: {word}' for key, word in DEVICES)}"
     ]
-    there = seen(desired, low_level=(("lxc.mount.auto", "sys:rw"), *DEVICES, PROFILE))
+    there = observed_of(desired, low_level=(("lxc.mount.auto", "sys:rw"), *DEVICES, PROFILE))
     assert lines(desired, there) == []
-    another = seen(desired, low_level=(*reversed(DEVICES), PROFILE))
+    another = observed_of(desired, low_level=(*reversed(DEVICES), PROFILE))
     assert lines(desired, another) == [
         "lxc.cgroup2.devices.allow: c 10:200 rwm; lxc.cgroup2.devices.allow: c 10:229 rwm"
     ]
@@ -166,7 +166,7 @@ def test_low_level_lines_are_written_until_they_are_there(site: Site) -> None:
 
 def test_a_low_level_line_that_leaves_the_declaration_leaves_the_guest(site: Site) -> None:
     before = confined(site, (PROFILE, *DEVICES))
-    observed = seen(before, low_level=(PROFILE, ("lxc.mount.auto", "sys:rw"), *DEVICES))
+    observed = observed_of(before, low_level=(PROFILE, ("lxc.mount.auto", "sys:rw"), *DEVICES))
     assert lines(confined(site, DEVICES), observed) == ["lxc.apparmor.profile goes"]
     assert lines(guest(site, GuestSettings()), replace(observed, low_level=())) == []
 

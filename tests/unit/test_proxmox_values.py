@@ -17,14 +17,14 @@ KEYS = st.from_regex(r"[a-z][a-z-]{0,8}", fullmatch=True)
 
 
 @given(st.dictionaries(KEYS, WORD, min_size=1))
-def test_properties_survive_a_round_trip(found: dict[str, str]) -> None:
-    assert values.parse(values.join(found)) == found
+def test_properties_survive_a_round_trip(properties: dict[str, str]) -> None:
+    assert values.parse(values.join(properties)) == properties
 
 
 @given(st.dictionaries(KEYS.filter(lambda k: k not in ("model", "hwaddr", "virtio")), WORD))
-def test_network_cards_survive_a_round_trip(found: dict[str, str]) -> None:
+def test_network_cards_survive_a_round_trip(properties: dict[str, str]) -> None:
     for head in ({"model": "virtio", "hwaddr": MAC}, {"model": "e1000"}, {"hwaddr": MAC}):
-        whole = {**head, **found}
+        whole = {**head, **properties}
         assert values.parse_nic(values.join_nic(whole)) == whole
 
 

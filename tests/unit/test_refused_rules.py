@@ -22,10 +22,10 @@ def with_rules(*rules: dict[str, Any]) -> Declaration:
     "key", ["macro", "iface", "enable", "log", "dport", "sport", "icmp-type", "Source"]
 )
 def test_rule_with_a_key_that_is_not_carried_out_is_refused(tmp_path: Path, key: str) -> None:
-    found = problem(
+    finding = problem(
         with_rules({**RULE, key: "x"}).refused(tmp_path), VM, f"vms[1].firewall.rules[0].{key}"
     )
-    assert "may match more" in found.message
+    assert "may match more" in finding.message
 
 
 def test_macro_has_a_fix_of_its_own(tmp_path: Path) -> None:
@@ -50,8 +50,10 @@ def test_more_ports_than_proxmox_takes_in_one_rule_are_refused(tmp_path: Path) -
     sixteen = ",".join(str(8100 + 2 * number) for number in range(16))
     ranges = ",".join(f"{8100 + 9 * number}:{8104 + 9 * number}" for number in range(8))
     for ports in (sixteen, ranges):
-        found = with_rules({**RULE, "port": ports}).refused(tmp_path)
-        assert "more than 15 ports" in problem(found, VM, "vms[1].firewall.rules[0].port").message
+        findings = with_rules({**RULE, "port": ports}).refused(tmp_path)
+        assert (
+            "more than 15 ports" in problem(findings, VM, "vms[1].firewall.rules[0].port").message
+        )
     with_rules({**RULE, "port": sixteen.rpartition(",")[0]}).load(tmp_path)
 
 
@@ -61,11 +63,11 @@ def test_wrong_value_makes_no_right_key_unknown(tmp_path: Path) -> None:
     production = declared.stacks["shop"][0]["environments"]["production"]
     production["variables"] = [{"name": "X-Y", "value": "1", "vlaue": "2"}]
     findings = declared.refused(tmp_path)
-    paths = {found.path.removeprefix("environments.production.") for found in findings}
+    paths = {finding.path.removeprefix("environments.production.") for finding in findings}
     assert paths == {"variables[0].name"}
     declared.stacks["shop"][0]["environments"]["production"]["services"]["web"]["trafik"] = {}
-    told = declared.refused(tmp_path)
-    assert "environments.production.services.web" not in {found.path for found in told}
+    refusals = declared.refused(tmp_path)
+    assert "environments.production.services.web" not in {finding.path for finding in refusals}
 
 
 @pytest.mark.parametrize(
@@ -75,9 +77,9 @@ def test_variable_that_steers_compose_is_refused(tmp_path: Path, name: str) -> N
     declared = minimal()
     production = declared.stacks["shop"][0]["environments"]["production"]
     production["variables"] = [{"name": name, "value": "x"}]
-    found = declared.refused(tmp_path)
+    findings = declared.refused(tmp_path)
     path = "environments.production.variables[0]"
-    assert "steers Compose" in problem(found, "stacks/shop/phoenix.json", path).message
+    assert "steers Compose" in problem(findings, "stacks/shop/phoenix.json", path).message
 
 
 def test_variable_of_a_similar_name_is_taken(tmp_path: Path) -> None:

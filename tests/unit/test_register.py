@@ -84,7 +84,9 @@ def test_a_machine_has_its_last_name(file: Path) -> None:
     assert names == ["a", "new", "other", "s"]
 
 
-@pytest.mark.parametrize("script", [ADD, record.WRITE, history.APPEND], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "script", [ADD, record.WRITE, history.APPEND], ids=lambda program: program.name
+)
 def test_what_only_root_reads_shuts_its_folder_to_nobody(script: Script, tmp_path: Path) -> None:
     """It is the folder of all configuration, which services read as users of their own."""
     file = tmp_path / "lib/phoenix/file"

@@ -65,14 +65,14 @@ def test_a_setting_that_cannot_work_is_refused(
 def test_docker_reads_the_log_ins_from_a_file_of_its_owner_alone() -> None:
     settings, findings = read({"registries": DECLARED})
     assert not findings
-    given = registries.logins(settings.registries, lambda _: SecretStr(PASSWORD))
-    (path, file), = registries.tree(given).files.items()  # fmt: skip
+    logins = registries.logins(settings.registries, lambda _: SecretStr(PASSWORD))
+    (path, file), = registries.tree(logins).files.items()  # fmt: skip
     assert path == "/etc/phoenix/compose/.docker/config.json"
     assert (file.mode, file.secret) == ("0600", True)
     auths = json.loads(file.content)["auths"]
     assert auths.keys() == {PRIVATE, "https://index.docker.io/v1/"}
     assert base64.b64decode(auths[PRIVATE]["auth"]).decode() == f"ci:{PASSWORD}"
-    assert PASSWORD not in repr(given)
+    assert PASSWORD not in repr(logins)
 
 
 def test_a_password_that_nobody_gave_is_named() -> None:
@@ -89,7 +89,7 @@ def row(**more: object) -> Registry:
 
 
 @pytest.mark.parametrize(
-    ("rows", "wanted", "kept", "reasons"),
+    ("rows", "desired", "known", "reasons"),
     [
         ([], [LOGIN], {}, (f"register {PRIVATE} as ci",)),
         ([row()], [LOGIN], {PRIVATE: "hash"}, ()),
@@ -101,9 +101,9 @@ def row(**more: object) -> Registry:
     ],
 )
 def test_what_portainer_is_to_have(
-    rows: list[Registry], wanted: list[Login], kept: dict[str, str], reasons: tuple[str, ...]
+    rows: list[Registry], desired: list[Login], known: dict[str, str], reasons: tuple[str, ...]
 ) -> None:
-    assert plan_registries(rows, wanted, kept, {PRIVATE: "hash"}).reasons == reasons
+    assert plan_registries(rows, desired, known, {PRIVATE: "hash"}).reasons == reasons
 
 
 def test_registries_of_the_zone_are_those_of_images_settings_and_mirrors(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_registries_of_the_zone_are_those_of_images_settings_and_mirrors(tmp_pat
     (worker,) = site.agents
     zone = "internal.thinkheads.ai"
     assert registries.of_the_zone(site, worker, settings) == (
-        *(f"{one}.{zone}" for one in ("ci", "images")),
+        *(f"{name}.{zone}" for name in ("ci", "images")),
         f"mirror.{zone}:443",
         f"registry.{zone}:5000",
     )

@@ -74,29 +74,29 @@ def test_every_way_to_open_it_is_found(
     ],
 )
 def test_who_is_root_without_a_certificate(url: str, port: int, is_open: bool) -> None:
-    one = RemoteApi(url, DAEMON)
-    assert (one.port, one.is_open) == (port, is_open)
-    assert not replace(one, is_verified=True).is_open
+    api = RemoteApi(url, DAEMON)
+    assert (api.port, api.is_open) == (port, is_open)
+    assert not replace(api, is_verified=True).is_open
 
 
 def test_without_a_word_the_host_is_refused_and_an_open_port_is_told_loudly() -> None:
-    told = "\n".join(decide([PLACE], Residents(apis=(OPEN,)), TakingOver()).refused)
-    assert "tcp://0.0.0.0:2375, by /etc/docker/daemon.json, UNENCRYPTED AND FOR ANYBODY" in told
+    reasons = "\n".join(decide([PLACE], Residents(apis=(OPEN,)), TakingOver()).refused)
+    assert "tcp://0.0.0.0:2375, by /etc/docker/daemon.json, UNENCRYPTED AND FOR ANYBODY" in reasons
     for choice in ("keep", "replace"):
-        assert f"taking_over = {{'docker': '{choice}'}}" in told
+        assert f"taking_over = {{'docker': '{choice}'}}" in reasons
         verdict = decide([PLACE], Residents(apis=(OPEN,)), TakingOver(docker=choice))
         assert (verdict.refused, verdict.records) == ((), {})
 
 
 def test_a_port_that_systemd_opens_is_its_persons_to_close() -> None:
-    (one,) = remote_apis("", DaemonStart(LOCAL, "", ("0.0.0.0:2375",)))
-    assert one == RemoteApi("tcp://0.0.0.0:2375", SOCKET)
-    (reason,) = decide([PLACE], Residents(apis=(one,)), TakingOver(docker="replace")).refused
+    (api,) = remote_apis("", DaemonStart(LOCAL, "", ("0.0.0.0:2375",)))
+    assert api == RemoteApi("tcp://0.0.0.0:2375", SOCKET)
+    (reason,) = decide([PLACE], Residents(apis=(api,)), TakingOver(docker="replace")).refused
     assert "take its ListenStream= out of docker.socket" in reason
 
 
 def test_what_daemon_json_opens_stays_by_the_persons_word_alone(site: Site) -> None:
-    def made(**setting: object) -> dict[str, object]:
+    def daemon_json(**setting: object) -> dict[str, object]:
         settings, findings = read(setting)
         assert not findings
         state = DaemonState(present=json.dumps(PERSON), foreign=True)
@@ -107,12 +107,12 @@ def test_what_daemon_json_opens_stays_by_the_persons_word_alone(site: Site) -> N
         result: dict[str, object] = json.loads(merged.daemon)
         return result
 
-    kept = made(taking_over={"docker": "keep"})
+    kept_file = daemon_json(taking_over={"docker": "keep"})
     for key in ("hosts", "tlsverify", "tlscacert"):
-        assert kept[key] == PERSON[key]
-        assert key not in made()
-        assert key not in made(taking_over={"docker": "replace"})
-    assert "iptables" not in kept
+        assert kept_file[key] == PERSON[key]
+        assert key not in daemon_json()
+        assert key not in daemon_json(taking_over={"docker": "replace"})
+    assert "iptables" not in kept_file
 
 
 def test_a_kept_port_leaves_dockerd_its_local_socket(site: Site) -> None:

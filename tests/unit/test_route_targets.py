@@ -61,8 +61,8 @@ def test_redirects_in_a_circle_are_refused(tmp_path: Path) -> None:
 def test_more_redirects_than_clients_follow_are_refused(tmp_path: Path) -> None:
     chain = [go(f"r{n}", f"https://r{n + 1}.{ZONE}") for n in range(20)]
     end = go("r20", "https://a.example.com")
-    (found,) = extra(*chain, end).refused(tmp_path / "long")
-    assert (found.path, "at r20, which" in found.message) == (f"{AT}[0].redirect_to", True)
+    (finding,) = extra(*chain, end).refused(tmp_path / "long")
+    assert (finding.path, "at r20, which" in finding.message) == (f"{AT}[0].redirect_to", True)
     extra(*chain[1:], end).load(tmp_path / "short")
 
 
@@ -252,8 +252,8 @@ def labelled(*labels: str, beside: bool) -> Declaration:
 def test_a_middleware_without_networks_opens_nothing(tmp_path: Path) -> None:
     empty = "traefik.http.middlewares.m.ipallowlist.sourcerange="
     findings = labelled(ASKED, empty, beside=False).refused(tmp_path)
-    (found,) = findings
-    assert "names no network" in found.message
+    (finding,) = findings
+    assert "names no network" in finding.message
 
 
 def test_labels_beside_a_traefik_service_are_told(tmp_path: Path) -> None:

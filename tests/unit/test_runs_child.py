@@ -96,13 +96,13 @@ def test_stacks_of_two_hosts_in_one_loop_keep_their_names(tmp_path: Path, dry: b
     finished = run(Request(tmp_path, Path("site.py"), ("deploys/stacks.py",), dry=dry))
     assert finished.results is not None, finished.last_lines
     if dry:
-        told = [(change.host, change.step) for change in changes_of(finished)]
+        changes = [(change.host, change.step) for change in changes_of(finished)]
         assert all(
             change.details == [f"{change.step[6:]} is new"] for change in changes_of(finished)
         )
     else:
-        told = [(host, title_of(step)) for step, host in finished.course.changed]
-    assert sorted(told) == sorted(
+        changes = [(host, title_of(step)) for step, host in finished.course.changed]
+    assert sorted(changes) == sorted(
         (host, f"Stack {name}") for host, names in stacks.items() for name in names
     )
 

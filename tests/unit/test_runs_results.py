@@ -151,5 +151,5 @@ def test_why_a_run_ended_before_it_began() -> None:
         *(f"container {number} needs root" for number in range(20)),
         "      [portainer]          Error: could not load fact: facts.config_tree.ConfigTree",
     ]
-    told = ["nothing was changed.", *(f"container {number} needs root" for number in range(20))]
-    assert last_words(refused) == told, "whole, from its beginning, without other hosts' lines"
+    expected = ["nothing was changed.", *(f"container {number} needs root" for number in range(20))]
+    assert last_words(refused) == expected, "whole, from its beginning, without other hosts' lines"

@@ -60,20 +60,20 @@ def test_every_secret_is_listed_with_its_origin_and_without_its_value(
 
 def test_a_registry_s_secret_is_one_of_the_site_s(site: Site, tmp_path: Path) -> None:
     registries = {"registry.example.com": Registry(username="ci", secret="registry_password")}
-    given = store(tmp_path, PHOENIX_SECRET_REGISTRY_PASSWORD=PLANTED)
+    secrets = store(tmp_path, PHOENIX_SECRET_REGISTRY_PASSWORD=PLANTED)
     (listed,) = (
         status
-        for status in catalog.listing(site, given, registries)
+        for status in catalog.listing(site, secrets, registries)
         if status.use.name == "registry_password"
     )
     assert (listed.origin, listed.use.generated) == ("environment", False)
     assert listed.use.what.startswith("registry registry.example.com: password or token of ci")
     assert PLANTED not in repr(listed)
-    _, names = sharing.export("site", site, given, [str(x25519.Identity.generate().to_public())],
+    _, names = sharing.export("site", site, secrets, [str(x25519.Identity.generate().to_public())],
                               registries)  # fmt: skip
     assert "registry_password" in names, "a second operator gets it, too"
     with pytest.raises(SecretError, match=r"cannot be changed by Phoenix.*change it at registry"):
-        catalog.rotatable(["registry_password"], site, given, registries=registries)
+        catalog.rotatable(["registry_password"], site, secrets, registries=registries)
 
 
 def test_each_deploy_that_takes_a_secret_is_run_in_the_order_of_all_py(

@@ -22,7 +22,7 @@ from phoenix.secrets.store import SecretStore
 NOW = datetime(2026, 5, 6, tzinfo=UTC)
 
 
-def given(*values: str) -> Record:
+def record_of(*values: str) -> Record:
     known = Record()
     for number, value in enumerate(values):
         known = known.with_value("token", value, NOW + timedelta(days=number), f"op{number}@desk")
@@ -30,7 +30,7 @@ def given(*values: str) -> Record:
 
 
 def test_a_value_is_current_older_or_unknown() -> None:
-    known = given("first", "second")
+    known = record_of("first", "second")
     assert [known.age("token", value) for value in ("first", "second", "third")] == [
         "older",
         "current",
@@ -42,42 +42,42 @@ def test_a_value_is_current_older_or_unknown() -> None:
 
 def test_no_digest_is_made_where_no_value_can_be_older(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each takes a thirtieth of a second, and a run asks for all secrets of the site."""
-    once, twice = given("first"), given("first", "second")
+    once, twice = record_of("first"), record_of("first", "second")
     assert [twice.is_older("token", value) for value in ("first", "second", "third")] == [
         True,
         False,
         False,
     ]
 
-    def made(*_words: str) -> str:
+    def fails(*_words: str) -> str:
         raise AssertionError("a digest was made")
 
-    monkeypatch.setattr(record, "digest_of", made)
+    monkeypatch.setattr(record, "digest_of", fails)
     assert not once.is_older("token", "first")
     assert not once.is_older("other", "first")
 
 
 def test_a_value_that_comes_back_is_the_current_one() -> None:
-    known = given("first", "second", "first")
+    known = record_of("first", "second", "first")
     assert known.age("token", "first") == "current"
     assert known.age("token", "second") == "older"
 
 
 def test_the_same_value_again_changes_nothing() -> None:
-    known = given("first")
+    known = record_of("first")
     assert known.with_value("token", "first", NOW, "somebody") is known
 
 
 def test_no_value_is_in_the_file_and_no_two_sites_have_the_same_digest() -> None:
-    one, two = given("hunter2"), given("hunter2")
-    assert "hunter2" not in one.model_dump_json()
-    assert one.newest("token").digest != two.newest("token").digest
-    assert parse(one.model_dump_json()) == one
+    first, two = record_of("hunter2"), record_of("hunter2")
+    assert "hunter2" not in first.model_dump_json()
+    assert first.newest("token").digest != two.newest("token").digest
+    assert parse(first.model_dump_json()) == first
     assert parse("").values == {}
 
 
 def test_so_many_values_are_remembered() -> None:
-    known = given(*(str(number) for number in range(KEPT + 3)))
+    known = record_of(*(str(number) for number in range(KEPT + 3)))
     assert len(known.values["token"]) == KEPT
     assert known.age("token", str(KEPT + 2)) == "current"
 
@@ -140,11 +140,11 @@ def test_the_digests_that_are_made_at_the_end_of_a_run_are_kept_for_the_next(
 ) -> None:
     """Each takes a thirtieth of a second; no operation comes after them that would keep them."""
     monkeypatch.setattr(slow_hashes, "SETTLED_SECONDS", 0)
-    made: list[str] = []
+    hashed: list[str] = []
     scrypt = hashlib.scrypt
 
     def counted(value: bytes, **options: Any) -> bytes:
-        made.append(value.decode())
+        hashed.append(value.decode())
         return scrypt(value, **options)
 
     monkeypatch.setattr(hashlib, "scrypt", counted)
@@ -157,5 +157,5 @@ def test_the_digests_that_are_made_at_the_end_of_a_run_are_kept_for_the_next(
         monkeypatch.setattr(slow_hashes, "_stores", {})
         assert SecretStore(file, {}).find("token")
         operations._remember(hypervisor)  # type: ignore[arg-type]
-        assert made == expected
-        made.clear()
+        assert hashed == expected
+        hashed.clear()

@@ -22,7 +22,7 @@ def store(tmp_path: Path, **environment: str) -> SecretStore:
     return SecretStore(tmp_path / "deep/secrets.json", environment)
 
 
-def made(secret_store: SecretStore, name: str, value: str | None = None) -> str:
+def generated_and_kept(secret_store: SecretStore, name: str, value: str | None = None) -> str:
     """A secret that is generated, and kept as a run does it."""
     generated = secret_store.get(name, lambda: value) if value else secret_store.get(name)
     secret_store.keep(name)
@@ -30,10 +30,10 @@ def made(secret_store: SecretStore, name: str, value: str | None = None) -> str:
 
 
 def test_generated_once_and_kept_for_the_owner_alone(tmp_path: Path) -> None:
-    first = made(store(tmp_path), "one")
+    first = generated_and_kept(store(tmp_path), "one")
     assert len(first) >= 32, first
     assert store(tmp_path).get("one").get_secret_value() == first
-    assert made(store(tmp_path), "two") != first
+    assert generated_and_kept(store(tmp_path), "two") != first
     path = tmp_path / "deep/secrets.json"
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
@@ -42,19 +42,19 @@ def test_generated_once_and_kept_for_the_owner_alone(tmp_path: Path) -> None:
 
 def test_order_of_the_sources(tmp_path: Path, sops: Callable[[str], Path]) -> None:
     secret_store = store(tmp_path)
-    assert made(secret_store, "name", "from store") == "from store"
+    assert generated_and_kept(secret_store, "name", "from store") == "from store"
     file = tmp_path / "file"
     file.write_text("from file\n")
     environment = {"PHOENIX_SOPS_FILE": str(sops(json.dumps({"name": "from sops"})))}
-    assert _found(tmp_path, environment) == "from sops"
+    assert _found_value(tmp_path, environment) == "from sops"
     environment["PHOENIX_SECRET_NAME_FILE"] = str(file)
-    assert _found(tmp_path, environment) == "from file"
+    assert _found_value(tmp_path, environment) == "from file"
     environment["PHOENIX_SECRET_NAME"] = "from environment"
-    assert _found(tmp_path, environment) == "from environment"
+    assert _found_value(tmp_path, environment) == "from environment"
     assert json.loads((tmp_path / "deep/secrets.json").read_text()) == {"name": "from store"}
 
 
-def _found(tmp_path: Path, environment: dict[str, str]) -> str:
+def _found_value(tmp_path: Path, environment: dict[str, str]) -> str:
     secret = store(tmp_path, **environment).find("name")
     assert secret is not None
     return secret.get_secret_value()
@@ -64,7 +64,7 @@ def test_the_store_is_read_once_and_again_when_it_is_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret_store = store(tmp_path)
-    made(secret_store, "first")
+    generated_and_kept(secret_store, "first")
     reads: list[Path] = []
     original = bounded.read
 
@@ -77,9 +77,9 @@ def test_the_store_is_read_once_and_again_when_it_is_another(
         secret_store.find("first")
         secret_store.values()
     assert len(reads) == 1
-    second = SecretStr(made(store(tmp_path), "second"))  # another process adds one
+    second = SecretStr(generated_and_kept(store(tmp_path), "second"))  # another process adds one
     assert secret_store.find("second") == second
-    made(secret_store, "third")
+    generated_and_kept(secret_store, "third")
     assert secret_store.find("second") == second, "what others added is kept"
 
 
@@ -99,7 +99,7 @@ def test_what_is_generated_is_kept_only_when_asked(tmp_path: Path) -> None:
 def test_value_that_another_process_kept_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     slow = store(tmp_path)
     slow.get("one")
-    first = made(store(tmp_path), "one")
+    first = generated_and_kept(store(tmp_path), "one")
     with pytest.raises(SecretError, match="one was made elsewhere"):
         slow.keep("one")
     assert stored(tmp_path) == {"one": first}
@@ -114,9 +114,9 @@ def test_a_secret_may_be_called_a_file_itself(tmp_path: Path) -> None:
     )
     known = {value.get_secret_value() for value in secret_store.values()}
     assert known == {"a value", "from file"}
-    found = secret_store.find("wiki_file")
-    assert found is not None
-    assert found.get_secret_value() == "a value"
+    secret = secret_store.find("wiki_file")
+    assert secret is not None
+    assert secret.get_secret_value() == "a value"
 
 
 def test_find_makes_nothing(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_unreadable_sources_are_named_without_their_content(
 
 
 def test_store_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    made(store(tmp_path), "name")
+    generated_and_kept(store(tmp_path), "name")
     (tmp_path / "deep/secrets.json").chmod(0o640)
     message = _refusal(tmp_path)
     assert f"chmod 600 {tmp_path / 'deep/secrets.json'}" in message, message
@@ -211,7 +211,7 @@ def stored(tmp_path: Path) -> dict[str, str]:
 def test_a_proposed_value_counts_in_this_process_and_is_kept_only_when_begun(
     tmp_path: Path,
 ) -> None:
-    old = made(store(tmp_path), "one")
+    old = generated_and_kept(store(tmp_path), "one")
     changing = store(tmp_path)
     new = changing.propose("one").get_secret_value()
     assert new != old
@@ -244,7 +244,7 @@ def test_candidates_are_no_secrets_of_their_own(tmp_path: Path) -> None:
 
 
 def test_origins(tmp_path: Path, sops: Callable[[str], Path]) -> None:
-    made(store(tmp_path), "stored")
+    generated_and_kept(store(tmp_path), "stored")
     (tmp_path / "file").write_text("x")
     secret_store = store(
         tmp_path,

@@ -60,12 +60,12 @@ def gateway(site: Site) -> str:
 def server_of(text: str, name: str) -> str:
     """The block of the server by TLS that has a name, as text."""
     servers = re.split(r"\n    server \{\n", text)
-    (mine,) = [
+    (wiki_server,) = [
         server
         for server in servers
         if "443 ssl" in server and re.search(rf"server_name [^;]*\b{re.escape(name)}", server)
     ]
-    return mine
+    return wiki_server
 
 
 def location(text: str, name: str, place: str = "/") -> str:
@@ -178,7 +178,7 @@ def test_a_word_with_a_path_means_the_service_that_has_it(
     tmp_path: Path, word: str, name: str
 ) -> None:
     site = wiki({**WIKI, "path": "/api"}).load(tmp_path)
-    assert [one.name for one in find(site, word)] == [name]
+    assert [target.name for target in find(site, word)] == [name]
     explanation = explain(site, word)
     assert isinstance(explanation, Explanation)
     assert explanation.title == f"service {name}"
@@ -265,8 +265,8 @@ def test_users_have_a_secret_each_and_no_plan_has_one(tmp_path: Path) -> None:
     login = http(site)["middlewares"]["wiki~x_login"]["basicAuth"]
     assert login == {"usersFile": "/etc/traefik/users/wiki~x.users", "removeHeader": True}
 
-    def line(one: Login) -> str:
-        return f"{one.user}:hash of {one.secret}\n"
+    def line(login: Login) -> str:
+        return f"{login.user}:hash of {login.secret}\n"
 
     hashes, named = traefik.users_of(site, line)
     assert hashes == {login["usersFile"]: "anna:hash of wiki_anna\nben:hash of wiki_ben\n"}
@@ -339,7 +339,7 @@ def test_grpc_has_http_2_all_the_way(tmp_path: Path, scheme: str, url: str) -> N
     assert "proxy_" not in place
     verified = {"verify on", f"name proxy.host.{ZONE}", f"trusted_certificate {ROOTS}",
                 "certificate /etc/phoenix/gateway/client.pem"}  # fmt: skip
-    assert all(f"grpc_ssl_{one};" in place for one in verified)
+    assert all(f"grpc_ssl_{directive};" in place for directive in verified)
     for header in REMOVED_HEADERS:
         assert f'grpc_set_header {header} "";' in place
     assert "client_max_body_size 0;" in place, "a stream has no end"
@@ -360,8 +360,8 @@ def test_another_status_and_no_check(tmp_path: Path) -> None:
     assert asked(site, "wiki")[0][1:3] == ("204", f"https://wiki.{ZONE}/up")
     silent = wiki(check="none").load(tmp_path / "b")
     assert asked(silent, "wiki") == []
-    mine = {check.function for check in request_paths(silent)["wiki"].checks if check.service}
-    assert mine == {"port_answers", "served_is_fresh", "tls_verifies", "router_is_enabled"}
+    functions = {check.function for check in request_paths(silent)["wiki"].checks if check.service}
+    assert functions == {"port_answers", "served_is_fresh", "tls_verifies", "router_is_enabled"}
     assert not [check for check in checks(silent) if check.target == "pages" and check.port == 8443]
 
 

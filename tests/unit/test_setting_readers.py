@@ -65,11 +65,11 @@ def test_a_setting_that_no_host_of_its_file_reads(
 ) -> None:
     place = project / "group_data" / f"{group}.py"
     place.write_text(f"{place.read_text() if place.exists() else ''}\n{line}\n")
-    (found,) = findings(project)
-    assert (found.file, found.path) == (f"group_data/{group}.py", path)
-    assert message in found.message
-    assert fix in found.fix
-    assert found.unread, "an error under --strict"
+    (finding,) = findings(project)
+    assert (finding.file, finding.path) == (f"group_data/{group}.py", path)
+    assert message in finding.message
+    assert fix in finding.fix
+    assert finding.unread, "an error under --strict"
 
 
 def findings(project: Path) -> tuple[Finding, ...]:
@@ -107,8 +107,8 @@ def test_what_a_host_leaves_alone_it_does_not_read(project: Path) -> None:
         gateway["leave_alone"] = ["time"]
 
     changed(project / "inventories" / LXC, leave)
-    (found,) = findings(project)
-    assert "no host of the group nginx reads it" in found.message
+    (finding,) = findings(project)
+    assert "no host of the group nginx reads it" in finding.message
 
 
 def test_data_of_one_host_are_looked_at_as_those_of_a_file(project: Path) -> None:

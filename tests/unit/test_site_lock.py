@@ -134,9 +134,9 @@ def test_the_last_deployment_is_told_past_what_came_after(take: Take) -> None:
         process.communicate(f"{start(run, deploys=deploys)}\n{OK}\n", timeout=60)
     process = take("three")
     assert said(process) == "mine"
-    found = deployed(parse([last_deployment(process)]))
-    assert found is not None
-    assert found.start.run == "1"
+    last = deployed(parse([last_deployment(process)]))
+    assert last is not None
+    assert last.start.run == "1"
 
 
 def test_others_than_root_go_on_through_the_folder_of_the_history(

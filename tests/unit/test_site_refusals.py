@@ -86,8 +86,8 @@ def vm_key(position: int, **keys: Any) -> Callable[[Declaration], None]:
 
 def all_of(*changes: Callable[[Declaration], None]) -> Callable[[Declaration], None]:
     def change(declared: Declaration) -> None:
-        for one in changes:
-            one(declared)
+        for each in changes:
+            each(declared)
 
     return change
 
@@ -444,7 +444,7 @@ def test_two_hosts_of_one_name_are_one_finding(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "path"),
+    ("keys", "path"),
     [
         ({"environment": {"A": "${AGENT_SECRET}"}}, "services.web.environment.A"),
         ({"environment": {"A": "x-${AGENT_SECRET:-none}"}}, "services.web.environment.A"),
@@ -457,11 +457,11 @@ def test_two_hosts_of_one_name_are_one_finding(tmp_path: Path) -> None:
     ],
 )
 def test_a_stack_that_takes_a_variable_of_what_deploys_it_is_refused(
-    tmp_path: Path, given: dict[str, Any], path: str | None
+    tmp_path: Path, keys: dict[str, Any], path: str | None
 ) -> None:
     """Compose fills in those of its own process first: AGENT_SECRET opens every Docker host."""
     declared = minimal()
-    declared.stacks["shop"][1]["services"]["web"] |= given
+    declared.stacks["shop"][1]["services"]["web"] |= keys
     if path is None:
         assert declared.load(tmp_path)
         return
@@ -476,9 +476,9 @@ def test_a_secret_or_variable_of_such_a_name_is_refused(tmp_path: Path) -> None:
     declared.stacks["shop"][1]["secrets"] = {"key": {"environment": "AGENT_SECRET"}}
     manifest = declared.stacks["shop"][0]["environments"]["production"]
     manifest["variables"] = [{"name": "PATH", "value": "/srv"}]
-    found = {(one.file, one.path): one.fix for one in declared.refused(tmp_path)}
-    assert set(found) == {
+    fixes = {(finding.file, finding.path): finding.fix for finding in declared.refused(tmp_path)}
+    assert set(fixes) == {
         (SHOP_COMPOSE, "secrets.key.environment"),
         (SHOP, "environments.production.variables[0]"),
     }
-    assert found[SHOP, "environments.production.variables[0]"] == "give the variable another name"
+    assert fixes[SHOP, "environments.production.variables[0]"] == "give the variable another name"

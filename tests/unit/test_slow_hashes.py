@@ -39,31 +39,33 @@ def write(tmp_path: Path, **values: str) -> Path:
     return file
 
 
-def made(file: Path, name: str = "one", value: str = "", **environment: str) -> list[str]:
+def hash_and_makings(
+    file: Path, name: str = "one", value: str = "", **environment: str
+) -> list[str]:
     """Reads a secret and has it hashed; what had to be made, and the hash."""
-    found = SecretStore(file, environment).find(name)
-    assert found is not None
+    secret = SecretStore(file, environment).find(name)
+    assert secret is not None
     makings: list[str] = []
 
     def make() -> str:
         makings.append("made")
-        return f"hash of {len(found.get_secret_value())} characters"
+        return f"hash of {len(secret.get_secret_value())} characters"
 
-    hashed = slow_hash("test", value or found.get_secret_value(), make)
+    hashed = slow_hash("test", value or secret.get_secret_value(), make)
     slow_hashes.write()
     return [hashed, *makings]
 
 
-def kept(file: Path) -> Path:
+def file_of_hashes(file: Path) -> Path:
     return file.with_name("secrets.json.hashes")
 
 
 def test_the_next_process_makes_no_hash_anew(tmp_path: Path, new_process: Process) -> None:
     file = write(tmp_path, one=VALUE)
-    assert made(file) == ["hash of 14 characters", "made"]
-    assert made(file) == ["hash of 14 characters"]
+    assert hash_and_makings(file) == ["hash of 14 characters", "made"]
+    assert hash_and_makings(file) == ["hash of 14 characters"]
     new_process()
-    assert made(file) == ["hash of 14 characters"]
+    assert hash_and_makings(file) == ["hash of 14 characters"]
 
 
 def test_the_real_hashes_are_kept(
@@ -78,14 +80,14 @@ def test_the_real_hashes_are_kept(
         return htpasswd("admin", value), record.newest("one").digest
 
     first = hashes()
-    assert not kept(file).exists(), "a plan keeps nothing"
+    assert not file_of_hashes(file).exists(), "a plan keeps nothing"
     slow_hashes.write()
     new_process()
     monkeypatch.setattr("phoenix.secrets.store.bcrypt.hashpw", None)
     monkeypatch.setattr("phoenix.secrets.record.hashlib.scrypt", None)
     assert hashes() == first
-    text = kept(file).read_text()
-    assert kept(file).stat().st_mode & 0o777 == 0o600
+    text = file_of_hashes(file).read_text()
+    assert file_of_hashes(file).stat().st_mode & 0o777 == 0o600
     assert VALUE not in text
     state = file.stat()
     identity = [state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
@@ -100,13 +102,13 @@ def test_another_value_has_another_hash_whatever_the_files_times(
 ) -> None:
     file = write(tmp_path, one=VALUE)
     before = file.stat()
-    made(file)
+    hash_and_makings(file)
     new_process()
     with file.open("r+") as stream:
         stream.write(json.dumps({"one": VALUE.swapcase()}))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert file.stat().st_size == before.st_size
-    assert made(file)[1:] == ["made"]
+    assert hash_and_makings(file)[1:] == ["made"]
 
 
 def test_a_store_that_was_replaced_while_it_was_read_keeps_nothing(
@@ -114,7 +116,7 @@ def test_a_store_that_was_replaced_while_it_was_read_keeps_nothing(
 ) -> None:
     file = write(tmp_path, one=VALUE)
     state = file.stat()
-    made(file)
+    hash_and_makings(file)
     new_process()
     file.unlink()
     write(tmp_path, one=OTHER)
@@ -124,8 +126,8 @@ def test_a_store_that_was_replaced_while_it_was_read_keeps_nothing(
 
 def test_of_values_that_are_in_no_file_nothing_is_kept(tmp_path: Path) -> None:
     file = write(tmp_path, one=VALUE)
-    assert made(file, PHOENIX_SECRET_ONE=OTHER)[1:] == ["made"]
-    assert not kept(file).exists()
+    assert hash_and_makings(file, PHOENIX_SECRET_ONE=OTHER)[1:] == ["made"]
+    assert not file_of_hashes(file).exists()
 
 
 def test_of_a_store_that_may_change_unseen_nothing_is_kept(
@@ -133,30 +135,30 @@ def test_of_a_store_that_may_change_unseen_nothing_is_kept(
 ) -> None:
     monkeypatch.setattr(slow_hashes, "SETTLED_SECONDS", 3600)
     file = write(tmp_path, one=VALUE)
-    made(file)
-    assert not kept(file).exists()
+    hash_and_makings(file)
+    assert not file_of_hashes(file).exists()
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"of": [], "hashes": {"a": 1}}', "\udcff"])
 def test_damaged_hashes_are_made_anew(tmp_path: Path, new_process: Process, damage: str) -> None:
     file = write(tmp_path, one=VALUE)
-    made(file)
-    whole = kept(file).read_text()
-    kept(file).write_text(damage, errors="surrogateescape")
+    hash_and_makings(file)
+    whole = file_of_hashes(file).read_text()
+    file_of_hashes(file).write_text(damage, errors="surrogateescape")
     new_process()
-    assert made(file)[1:] == ["made"]
-    assert kept(file).read_text() == whole
+    assert hash_and_makings(file)[1:] == ["made"]
+    assert file_of_hashes(file).read_text() == whole
 
 
 def test_hashes_that_others_may_write_are_not_believed(
     tmp_path: Path, new_process: Process
 ) -> None:
     file = write(tmp_path, one=VALUE)
-    made(file)
-    kept(file).chmod(0o620)
+    hash_and_makings(file)
+    file_of_hashes(file).chmod(0o620)
     new_process()
-    assert made(file)[1:] == ["made"]
-    assert kept(file).stat().st_mode & 0o777 == 0o600
+    assert hash_and_makings(file)[1:] == ["made"]
+    assert file_of_hashes(file).stat().st_mode & 0o777 == 0o600
 
 
 def test_hashes_that_cannot_be_kept_stop_nobody(
@@ -166,4 +168,4 @@ def test_hashes_that_cannot_be_kept_stop_nobody(
         raise PermissionError
 
     monkeypatch.setattr("phoenix.secrets.slow_hashes.tempfile.mkstemp", refuse)
-    assert made(write(tmp_path, one=VALUE))[1:] == ["made"]
+    assert hash_and_makings(write(tmp_path, one=VALUE))[1:] == ["made"]

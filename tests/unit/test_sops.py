@@ -87,13 +87,13 @@ def test_init_makes_key_rules_and_file_once(site: Site, project: Path) -> None:
 def test_another_machine_reads_the_file_and_adds_to_it(site: Site, project: Path) -> None:
     started(site, project)
     other = machine(project, "two")
-    found = other.find(AGENT_SECRET)
-    assert found is not None
-    assert found.get_secret_value() == PLANTED
-    made = other.get(DASHBOARD_PASSWORD)
+    secret = other.find(AGENT_SECRET)
+    assert secret is not None
+    assert secret.get_secret_value() == PLANTED
+    generated = other.get(DASHBOARD_PASSWORD)
     assert other.keep(DASHBOARD_PASSWORD)
     assert not other.path.exists(), "what a team shares is in its file alone"
-    assert machine(project).find(DASHBOARD_PASSWORD) == made
+    assert machine(project).find(DASHBOARD_PASSWORD) == generated
     assert sops.decrypt(project / "s.sops.json").keys() == {AGENT_SECRET, DASHBOARD_PASSWORD}
 
 
@@ -160,9 +160,9 @@ def test_double_keeps_the_real_format(site: Site, project: Path) -> None:
     for program in ("real", "double"):
         install(project.parent / "bin", program)
         store = machine(project)
-        found = store.find(AGENT_SECRET)
-        assert found is not None
-        assert found.get_secret_value() == PLANTED
+        secret = store.find(AGENT_SECRET)
+        assert secret is not None
+        assert secret.get_secret_value() == PLANTED
         store.get(f"by_{program}", lambda: PLANTED)
         store.keep(f"by_{program}")
     install(project.parent / "bin", "real")

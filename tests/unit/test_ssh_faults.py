@@ -216,10 +216,10 @@ def test_what_pyinfra_wraps_is_judged_by_what_it_wrapped() -> None:
 
 
 def test_every_cause_has_its_own_words_and_fix() -> None:
-    assert len({one.says for one in FAULTS.values()}) == len(FAULTS)
-    assert len({one.fix for one in FAULTS.values()}) == len(FAULTS)
-    for cause, one in FAULTS.items():
-        assert ssh_faults.said_in(f"does not answer by SSH: {one.says} (words)") == cause
+    assert len({known.says for known in FAULTS.values()}) == len(FAULTS)
+    assert len({known.fix for known in FAULTS.values()}) == len(FAULTS)
+    for cause, known in FAULTS.items():
+        assert ssh_faults.said_in(f"does not answer by SSH: {known.says} (words)") == cause
 
 
 def test_all_hosts_are_named_by_cause() -> None:
@@ -247,8 +247,8 @@ def test_doctor_has_the_fix_of_the_cause(tmp_path: Path) -> None:
     fix = likely_fix(site, no_answer("proxy", said).check, said)
     assert fix.advice == FAULTS["changed_host_key"].fix
     assert f"ssh-keygen -R {address}" in fix.commands
-    for cause, one in FAULTS.items():
+    for cause, known in FAULTS.items():
         for host in ("proxy", site.hypervisor.name):
-            fix = likely_fix(site, no_answer(host, one.says).check, one.says)
+            fix = likely_fix(site, no_answer(host, known.says).check, known.says)
             assert fix.commands, cause
             assert "$" not in " ".join((fix.advice, *fix.commands)), cause

@@ -118,10 +118,10 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Machine, Machine]]:
     monkeypatch.setattr(connection, "watch", lambda _: None)
     old, new = Machine("old"), Machine("new")
     yield old, new
-    for one in (old, new):
-        one.far.close()
-        one.connector.client.get_transport().close()
-        for process in one.server.processes:
+    for machine in (old, new):
+        machine.far.close()
+        machine.connector.client.get_transport().close()
+        for process in machine.server.processes:
             process.kill()
             process.wait()
 
@@ -132,12 +132,12 @@ def test_every_byte_arrives_and_progress_is_told(
     old, new = ends
     content = os.urandom(3_000_000)
     (tmp_path / "from").write_bytes(content)
-    told: list[int] = []
+    counts: list[int] = []
     source = (old.host, f"cat {tmp_path}/from")
-    count = stream(source, (new.host, f"cat >{tmp_path}/to"), told.append)
+    count = stream(source, (new.host, f"cat >{tmp_path}/to"), counts.append)
     assert (tmp_path / "to").read_bytes() == content
-    assert count == told[-1] == len(content)
-    assert told == sorted(told)
+    assert count == counts[-1] == len(content)
+    assert counts == sorted(counts)
 
 
 def test_what_gives_and_fails_is_an_error_in_its_own_words(

@@ -57,13 +57,13 @@ def of_stacks(site: Site) -> dict[str, HostCertificate]:
 def test_each_stack_has_a_pair_for_its_own_names_alone(tmp_path: Path) -> None:
     site = two_stacks().load(tmp_path)
     pairs = of_stacks(site)
-    assert {one: pair.sans for one, pair in pairs.items()} == {
+    assert {project: pair.sans for project, pair in pairs.items()} == {
         "shop-production": (f"shop.stack.{ZONE}",),
         "wiki-production": (f"wiki.stack.{ZONE}",),
     }
     directories = {pair.directory for pair in pairs.values()}
     assert directories == {OWN, OWN.replace("shop", "wiki")}
-    names = [name for one in certificates(site) for name in one.sans]
+    names = [name for certificate in certificates(site) for name in certificate.sans]
     assert len(names) == len(set(names)), "whoever has one key can pass for another"
     assert all(has_policy(name, ZONE) for name in names), "the CA would refuse it"
     leads = {record.name: str(record.address) for record in dns.records(site)}

@@ -122,8 +122,8 @@ def test_plain_secrets_are_told_and_a_gateway_name_of_no_service(tmp_path: Path)
     variables.append({"name": "DATABASE_PASS", "value": "x"})
     site = declared(tmp_path, {"notes": stack}).load(tmp_path)
     path = f"{PLACE}.environments.production.variables[1]"
-    told = [warning.message for warning in site.warnings if warning.path == path]
-    assert any("secret in clear text" in message for message in told), told
+    messages = [warning.message for warning in site.warnings if warning.path == path]
+    assert any("secret in clear text" in message for message in messages), messages
     assert "memo" in problem(site.warnings, FILE, f"{PLACE}.nginx_proxy.hostname").message
 
 

@@ -43,9 +43,9 @@ def site(tmp_path: Path) -> Site:
 def project(name: str, **states: str) -> dict[str, Any]:
     """What a host tells of a compose project with these containers."""
     containers = [
-        {"name": one, "service": one, "image": "i", "state": state, "healthy": state == "running",
-         "created": START}
-        for one, state in states.items()
+        {"name": service, "service": service, "image": "i", "state": state,
+         "healthy": state == "running", "created": START}
+        for service, state in states.items()
     ]  # fmt: skip
     return {
         "name": name, "deployer": "portainer", "working_dir": "/data/compose/1",
@@ -321,7 +321,7 @@ def test_a_rotation_that_stopped_is_told(site: Site, rotation: str, phase: str, 
     values = {**answers_of(site, well), observation.AUTHORITY: {"authority": answer}}
     known = status(site, values).root
     assert known is not None
-    told = rotation_words(known)
-    assert told.startswith(words)
-    assert bool(told) == bool(rotation)
-    assert ("`phoenix certs rotate abandon`" in told) == (phase == "prepared")
+    rotation_text = rotation_words(known)
+    assert rotation_text.startswith(words)
+    assert bool(rotation_text) == bool(rotation)
+    assert ("`phoenix certs rotate abandon`" in rotation_text) == (phase == "prepared")

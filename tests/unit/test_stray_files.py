@@ -30,9 +30,9 @@ def warnings(folder: Path, file: str, text: str = "{}") -> tuple[Finding, ...]:
     ],
 )
 def test_json_file_of_a_misspelt_name_is_told(tmp_path: Path, file: str, meant: str) -> None:
-    found = problem(warnings(tmp_path, file), file, "")
-    assert found.unread
-    assert meant in found.fix
+    finding = problem(warnings(tmp_path, file), file, "")
+    assert finding.unread
+    assert meant in finding.fix
 
 
 @pytest.mark.parametrize("file", ["phoenix_lxc_configs.schema.json", "renovate.json"])
@@ -49,9 +49,9 @@ def test_other_json_files_are_no_concern(tmp_path: Path, file: str) -> None:
     ],
 )
 def test_folder_of_a_stack_without_manifest_is_told(tmp_path: Path, file: str, words: str) -> None:
-    found = problem(warnings(tmp_path, f"stacks/wiki/{file}"), "stacks/wiki", "")
-    assert found.unread
-    assert words in found.fix
+    finding = problem(warnings(tmp_path, f"stacks/wiki/{file}"), "stacks/wiki", "")
+    assert finding.unread
+    assert words in finding.fix
 
 
 def test_other_folders_beside_the_stacks_are_no_concern(tmp_path: Path) -> None:
@@ -80,8 +80,8 @@ def test_compose_file_of_another_name_is_named(tmp_path: Path) -> None:
 def test_file_that_compose_would_read_beside_the_compose_file_is_told(
     tmp_path: Path, file: str, words: str
 ) -> None:
-    found = problem(warnings(tmp_path, f"stacks/shop/{file}"), f"stacks/shop/{file}", "")
-    assert words in found.fix
+    finding = problem(warnings(tmp_path, f"stacks/shop/{file}"), f"stacks/shop/{file}", "")
+    assert words in finding.fix
 
 
 def test_files_of_a_stack_s_own_beside_its_compose_file_are_no_concern(tmp_path: Path) -> None:
@@ -118,9 +118,9 @@ def settings(root: Path, name: str, content: bytes) -> Report:
 
 
 def test_settings_of_another_form_are_told(tmp_path: Path) -> None:
-    (found,) = settings(tmp_path, "all.yml", b"timezone: Europe/Vienna\n").findings
-    assert (found.file, found.unread) == ("group_data/all.yml", True)
-    assert "group_data/all.py" in found.fix
+    (finding,) = settings(tmp_path, "all.yml", b"timezone: Europe/Vienna\n").findings
+    assert (finding.file, finding.unread) == ("group_data/all.yml", True)
+    assert "group_data/all.py" in finding.fix
 
 
 def test_settings_with_a_byte_order_mark_are_read_as_python_reads_them(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_settings_that_are_no_file_end_no_run(tmp_path: Path, end: str) -> None:
     (tmp_path / "group_data" / "all.py").symlink_to(end)
     report = Report()
     assert group_data.read(tmp_path, report) == ()
-    assert [found.file for found in report.errors] == ["group_data/all.py"]
+    assert [finding.file for finding in report.errors] == ["group_data/all.py"]
 
 
 def test_certificate_that_is_no_file_ends_no_run(tmp_path: Path) -> None:
@@ -148,8 +148,8 @@ def test_certificate_that_is_no_file_ends_no_run(tmp_path: Path) -> None:
 
 def test_settings_that_fail_are_told_with_their_line(tmp_path: Path) -> None:
     text = b"import os\n\n\nname = os.environ['NOT_SET_ANYWHERE']\n"
-    (found,) = settings(tmp_path, "all.py", text).findings
-    assert found.path == "line 4"
+    (finding,) = settings(tmp_path, "all.py", text).findings
+    assert finding.path == "line 4"
 
 
 def test_json_with_a_byte_order_mark_has_a_fix_of_its_own(tmp_path: Path) -> None:

@@ -57,8 +57,8 @@ from tests.unit.test_check_script import fault, stand_in
 CONTROL, WORKER = "vms[0].swarm_role", "vms[1].swarm_role"
 
 
-def settings(**given: Any) -> Settings:
-    typed, findings = read_settings(given)
+def settings(**values: Any) -> Settings:
+    typed, findings = read_settings(values)
     assert typed is not None, findings
     return typed
 
@@ -67,13 +67,13 @@ def settings(**given: Any) -> Settings:
 
 
 def test_nodes_are_managers_first_with_their_labels(tmp_path: Path) -> None:
-    made = site(tmp_path, node_labels=["zone=b", "gpu=false"], node_availability="drain")
-    assert [host.name for host in made.swarm_nodes] == ["control", "worker", "second"]
-    assert made.host("worker").swarm == SwarmNode(
+    loaded = site(tmp_path, node_labels=["zone=b", "gpu=false"], node_availability="drain")
+    assert [host.name for host in loaded.swarm_nodes] == ["control", "worker", "second"]
+    assert loaded.host("worker").swarm == SwarmNode(
         role="worker", labels=(("gpu", "false"), ("zone", "b")), availability="drain"
     )
-    assert made.host("gateway").swarm is None
-    assert made.warnings == ()
+    assert loaded.host("gateway").swarm is None
+    assert loaded.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -89,74 +89,78 @@ def test_nodes_are_managers_first_with_their_labels(tmp_path: Path) -> None:
 )
 def test_what_no_node_can_be_is_refused(tmp_path: Path, key: str, value: Any, words: str) -> None:
     findings = declaration(**{key: value}).refused(tmp_path)
-    (found,) = [one for one in findings if one.path.startswith(f"vms[1].{key}")]
-    assert words in str(found)
+    (finding,) = [candidate for candidate in findings if candidate.path.startswith(f"vms[1].{key}")]
+    assert words in str(finding)
 
 
 def test_workers_need_a_manager(tmp_path: Path) -> None:
-    made = declaration()
-    made.vm["vms"][0].pop("swarm_role")
-    assert "no manager" in problem(made.refused(tmp_path), VM, WORKER).message
+    declared = declaration()
+    declared.vm["vms"][0].pop("swarm_role")
+    assert "no manager" in problem(declared.refused(tmp_path), VM, WORKER).message
 
 
 def test_a_container_is_no_node(tmp_path: Path) -> None:
-    made = declaration()
-    made.lxc["lxc_configs"]["150"] = lxc("box", "docker", 50, swarm_role="worker")
-    (found,) = [one for one in made.refused(tmp_path) if one.path.endswith("swarm_role")]
-    assert (found.path, "make it a VM" in found.fix) == ("lxc_configs.150.swarm_role", True)
+    declared = declaration()
+    declared.lxc["lxc_configs"]["150"] = lxc("box", "docker", 50, swarm_role="worker")
+    (finding,) = [
+        candidate
+        for candidate in declared.refused(tmp_path)
+        if candidate.path.endswith("swarm_role")
+    ]
+    assert (finding.path, "make it a VM" in finding.fix) == ("lxc_configs.150.swarm_role", True)
 
 
 def test_a_node_runs_docker(tmp_path: Path) -> None:
-    made = declaration()
-    made.vm["vms"][2].pop("role")
-    assert "runs Docker" in problem(made.refused(tmp_path), VM, "vms[2].swarm_role").message
+    declared = declaration()
+    declared.vm["vms"][2].pop("role")
+    assert "runs Docker" in problem(declared.refused(tmp_path), VM, "vms[2].swarm_role").message
 
 
 def test_an_even_number_of_managers_is_told(tmp_path: Path) -> None:
-    found = problem(site(tmp_path, swarm_role="manager").warnings, VM, WORKER)
-    assert "2 managers survive the loss of none, as 1 would" in found.message
+    finding = problem(site(tmp_path, swarm_role="manager").warnings, VM, WORKER)
+    assert "2 managers survive the loss of none, as 1 would" in finding.message
 
 
 def test_keys_of_a_node_on_another_guest_are_told(tmp_path: Path) -> None:
-    made = declaration()
-    made.vm["vms"][2] |= {"swarm_role": None, "node_availability": "drain"}
-    found = problem(made.load(tmp_path).warnings, VM, "vms[2].node_availability")
-    assert "no node of the swarm" in found.message
+    declared = declaration()
+    declared.vm["vms"][2] |= {"swarm_role": None, "node_availability": "drain"}
+    finding = problem(declared.load(tmp_path).warnings, VM, "vms[2].node_availability")
+    assert "no node of the swarm" in finding.message
 
 
 def test_a_node_has_one_address(tmp_path: Path) -> None:
     """It is met at another by who shares a second network with it."""
-    made = declaration()
-    made.hypervisor = {"networks": {"back": {"subnet": "172.16.9.0/24", "bridge": "vmbr9"}}}
+    declared = declaration()
+    declared.hypervisor = {"networks": {"back": {"subnet": "172.16.9.0/24", "bridge": "vmbr9"}}}
     for number in (0, 1):
-        made.vm["vms"][number]["secondary_network_config"] = {"ip": f"172.16.9.{number + 3}/24"}
-        first = made.vm["vms"][number]["network_config"]
-        second = made.vm["vms"][number]["secondary_network_config"]
-        made.vm["vms"][number] |= {
+        declared.vm["vms"][number]["secondary_network_config"] = {"ip": f"172.16.9.{number + 3}/24"}
+        first = declared.vm["vms"][number]["network_config"]
+        second = declared.vm["vms"][number]["secondary_network_config"]
+        declared.vm["vms"][number] |= {
             "network_config": second, "secondary_network_config": first,
         }  # fmt: skip
-    findings = made.refused(tmp_path)
-    found = problem(findings, VM, CONTROL)
-    assert "172.16.9.3" in found.message
-    assert "10.0.0.23" in found.message
+    findings = declared.refused(tmp_path)
+    finding = problem(findings, VM, CONTROL)
+    assert "172.16.9.3" in finding.message
+    assert "10.0.0.23" in finding.message
 
 
 def test_a_published_port_is_not_the_swarms(tmp_path: Path) -> None:
-    made = declaration()
-    manifest, compose = made.stacks["shop"]
-    made.stacks["shop"] = (manifest, compose)
+    declared = declaration()
+    manifest, compose = declared.stacks["shop"]
+    declared.stacks["shop"] = (manifest, compose)
     compose["services"]["web"]["ports"].append("7946:80")
-    (found,) = made.refused(tmp_path)
-    assert "port 7946/tcp of worker is taken by Docker Swarm" in found.message
+    (finding,) = declared.refused(tmp_path)
+    assert "port 7946/tcp of worker is taken by Docker Swarm" in finding.message
 
 
 # -- flows -----------------------------------------------------------------------------------------
 
 
-def _swarm_flows(made: Site) -> set[tuple[str, str, str, int | None]]:
+def _swarm_flows(loaded: Site) -> set[tuple[str, str, str, int | None]]:
     return {
         (flow.source.name, flow.destination.name, flow.proto, flow.port)
-        for flow in firewall.flows(made)
+        for flow in firewall.flows(loaded)
         if "swarm" in flow.why
         and not isinstance(flow.source, str | IPv4Network)
         and not isinstance(flow.destination, str | IPv4Network)
@@ -164,37 +168,37 @@ def _swarm_flows(made: Site) -> set[tuple[str, str, str, int | None]]:
 
 
 def test_nodes_alone_meet_each_other(tmp_path: Path) -> None:
-    made = site(tmp_path)
-    names = [host.name for host in made.swarm_nodes]
+    loaded = site(tmp_path)
+    names = [host.name for host in loaded.swarm_nodes]
     pairs = [(a, b) for a in names for b in names if a != b]
-    assert _swarm_flows(made) == {
+    assert _swarm_flows(loaded) == {
         *((a, b, proto, port) for a, b in pairs
           for proto, port in (("tcp", 7946), ("udp", 7946), ("udp", 4789), ("esp", None))),
         ("worker", "control", "tcp", 2377), ("second", "control", "tcp", 2377),
     }  # fmt: skip
-    assert str(advertised(made, made.host("worker"))) == "10.0.0.24"
+    assert str(advertised(loaded, loaded.host("worker"))) == "10.0.0.24"
 
 
 def test_a_single_node_opens_nothing(tmp_path: Path) -> None:
-    made = declaration(swarm_role=None, node_labels=[])
-    made.vm["vms"].pop()
-    assert _swarm_flows(made.load(tmp_path)) == set()
+    declared = declaration(swarm_role=None, node_labels=[])
+    declared.vm["vms"].pop()
+    assert _swarm_flows(declared.load(tmp_path)) == set()
 
 
 def test_a_node_s_guard_knows_esp_and_the_swarm_s_bridge(tmp_path: Path) -> None:
-    made = site(tmp_path)
-    rules = ruleset(made, made.host("worker"))
+    loaded = site(tmp_path)
+    rules = ruleset(loaded, loaded.host("worker"))
     esp = 'ip saddr 10.0.0.23 meta l4proto esp accept comment "encrypted overlay networks'
     assert esp in rules
     assert 'iifname "docker_gwbridge" goto containers' in rules
-    assert "docker_gwbridge" not in ruleset(made, made.host("gateway"))
+    assert "docker_gwbridge" not in ruleset(loaded, loaded.host("gateway"))
     assert " 2377 " not in rules, "only managers are asked there"
 
 
 def test_proxmox_filters_esp_without_a_port(tmp_path: Path) -> None:
-    made = site(tmp_path)
-    rules = [one for one in firewall.rules(made)["worker"] if one.proto == "esp"]
-    assert {(one.direction, one.ports) for one in rules} == {("in", None), ("out", None)}
+    loaded = site(tmp_path)
+    rules = [rule for rule in firewall.rules(loaded)["worker"] if rule.proto == "esp"]
+    assert {(rule.direction, rule.ports) for rule in rules} == {("in", None), ("out", None)}
 
 
 # -- dockerd ---------------------------------------------------------------------------------------
@@ -209,11 +213,11 @@ def test_live_restore_is_off_where_a_swarm_is(
     tmp_path: Path, name: str, in_swarm: bool, lives: bool
 ) -> None:
     """A node that is no longer declared keeps it off until it has left: dockerd has to start."""
-    made = declaration()
-    made.vm["vms"][2] |= {"name": "other", "swarm_role": None}
-    loaded = made.load(tmp_path)
-    wanted = daemon_json.declared(loaded, loaded.host(name), settings())
-    merged = daemon_json.merge(wanted, daemon_json.DaemonState(in_swarm=in_swarm))
+    declared = declaration()
+    declared.vm["vms"][2] |= {"name": "other", "swarm_role": None}
+    loaded = declared.load(tmp_path)
+    desired = daemon_json.declared(loaded, loaded.host(name), settings())
+    merged = daemon_json.merge(desired, daemon_json.DaemonState(in_swarm=in_swarm))
     assert json.loads(merged.daemon)["live-restore"] is lives
     assert daemon_json.lives_on(merged) is lives
 
@@ -222,14 +226,14 @@ def test_live_restore_is_off_where_a_swarm_is(
 
 
 def test_the_default_range_is_no_network_of_the_site(tmp_path: Path) -> None:
-    made = site(tmp_path)
-    assert pools(made, settings()) == (IPv4Network("10.200.0.0/16"),)
+    loaded = site(tmp_path)
+    assert pools(loaded, settings()) == (IPv4Network("10.200.0.0/16"),)
     bridges = settings(docker_address_pools=[{"base": "10.200.0.0/15", "size": 24}])
-    assert pools(made, bridges) == (IPv4Network("10.202.0.0/16"),)
+    assert pools(loaded, bridges) == (IPv4Network("10.202.0.0/16"),)
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("ranges", "words"),
     [
         (["10.0.0.0/16"], "overlaps 10.0.0.0/24: the network lan"),
         (["10.77.0.0/16", "172.20.0.0/16"], "where Docker takes its bridges from"),
@@ -238,13 +242,17 @@ def test_the_default_range_is_no_network_of_the_site(tmp_path: Path) -> None:
     ],
 )
 def test_a_range_that_clashes_is_refused_offline(
-    tmp_path: Path, given: list[str], words: str
+    tmp_path: Path, ranges: list[str], words: str
 ) -> None:
-    made, chosen = site(tmp_path), settings(swarm_address_pools=given)
+    loaded, chosen = site(tmp_path), settings(swarm_address_pools=ranges)
     with pytest.raises(SettingError, match=words):
-        pools(made, chosen)
-    found: tuple[Finding, ...] = check_settings(made, chosen, wrong=(), ssh_key=None, home=tmp_path)
-    assert any(one.path == "swarm_address_pools" and words in one.message for one in found), found
+        pools(loaded, chosen)
+    findings: tuple[Finding, ...] = check_settings(
+        loaded, chosen, wrong=(), ssh_key=None, home=tmp_path
+    )
+    assert any(
+        finding.path == "swarm_address_pools" and words in finding.message for finding in findings
+    ), findings
 
 
 def test_what_a_swarm_was_made_with_may_clash_later(tmp_path: Path) -> None:
@@ -261,7 +269,7 @@ def test_a_swarm_is_read_from_dockers_own_words() -> None:
     assert swarm.answers
     assert swarm.is_ours
     assert swarm.ranges == (IPv4Network("10.200.0.0/16"),)
-    assert [one.name for one in swarm.nodes] == ["control", "worker", "second", ""]
+    assert [row.name for row in swarm.nodes] == ["control", "worker", "second", ""]
     first = swarm.nodes[0]
     assert (first.role, first.reachability, first.address) == ("manager", "reachable", "10.0.0.23")
     lost = read(json.dumps(info("control", manager=True, Error=QUORUM_LOST)), [])
@@ -307,23 +315,23 @@ def test_a_node_as_declared_has_no_change() -> None:
 def test_each_difference_is_told_and_changed(
     has: dict[str, Any], arguments: tuple[str, ...], role: str, words: str
 ) -> None:
-    found = change("worker", WANTED, _node(**has))
-    assert (found.arguments, found.role) == (arguments, role)
-    assert words in " ".join(found.words)
-    assert found
+    changes = change("worker", WANTED, _node(**has))
+    assert (changes.arguments, changes.role) == (arguments, role)
+    assert words in " ".join(changes.words)
+    assert changes
 
 
 def test_a_drain_says_that_tasks_move() -> None:
-    wanted = WANTED.model_copy(update={"availability": "drain"})
+    drained = WANTED.model_copy(update={"availability": "drain"})
     assert "its tasks move to other nodes" in change(
-        "worker", wanted, _node(labels={"gpu": "false"})
+        "worker", drained, _node(labels={"gpu": "false"})
     ).words  # fmt: skip
 
 
 def test_a_host_that_has_just_joined_gets_its_labels() -> None:
-    found = change("worker", WANTED, None)
-    assert found.arguments == ("--label-add", "gpu=false", "--label-add", f"{LABEL}=worker")
-    assert found.role == ""
+    changes = change("worker", WANTED, None)
+    assert changes.arguments == ("--label-add", "gpu=false", "--label-add", f"{LABEL}=worker")
+    assert changes.role == ""
 
 
 def test_a_host_is_the_node_that_it_says_it_is() -> None:
@@ -337,18 +345,18 @@ def test_a_host_is_the_node_that_it_says_it_is() -> None:
 
 
 def test_nodes_of_ours_that_no_guest_is_are_told_with_their_command(tmp_path: Path) -> None:
-    made = declaration()
-    made.vm["vms"][2]["swarm_role"] = None
-    loaded = made.load(tmp_path)
+    declared = declaration()
+    declared.vm["vms"][2]["swarm_role"] = None
+    loaded = declared.load(tmp_path)
     nodes = [*settled(), node("gone", state="down", labels={"gpu": "true"}),
              node("worker", id="old", state="down"), node("guest", ours=False)]  # fmt: skip
-    seen = Sightings(
+    sightings = Sightings(
         swarms={
             "control": manager_of(nodes), "worker": worker_of("worker"),
             "second": worker_of("second"),
         }
     )  # fmt: skip
-    items = [item for item in undeclared(loaded, seen).items if item.kind == "node"]
+    items = [item for item in undeclared(loaded, sightings).items if item.kind == "node"]
     assert [(item.name, item.host, item.command) for item in items] == [
         ("gone", "control", "phoenix remove gone"),
         ("worker", "control", "phoenix remove worker@control"),
@@ -356,15 +364,15 @@ def test_nodes_of_ours_that_no_guest_is_are_told_with_their_command(tmp_path: Pa
     ]
     assert items[0].holds == ("worker at 10.0.0.23, down, active", "id idgone", "label gpu=true")
     assert all(not item.kept for item in items), "status and plan end with 2 for them"
-    asked = removal.removal(loaded, seen, items[2], volumes=False, destroy=False)
+    asked = removal.removal(loaded, sightings, items[2], volumes=False, destroy=False)
     assert removal.hosts(loaded, asked) == (loaded.hypervisor.name, "second")
 
 
 def test_a_persons_swarm_is_nobodys_business(tmp_path: Path) -> None:
-    made = declaration(swarm_role=None, node_labels=[])
-    for one in made.vm["vms"]:
-        one["swarm_role"] = None
-    loaded = made.load(tmp_path)
+    declared = declaration(swarm_role=None, node_labels=[])
+    for guest in declared.vm["vms"]:
+        guest["swarm_role"] = None
+    loaded = declared.load(tmp_path)
     theirs = manager_of([node("control", "manager", ours=False), node("worker", ours=False)])
     assert undeclared(loaded, Sightings(swarms={"control": theirs})).items == ()
 
@@ -378,27 +386,27 @@ def test_docker_hosts_are_asked_for_their_swarm(tmp_path: Path) -> None:
     loaded = site(tmp_path)
     asked = {host.name for host in loaded.hosts if observation.request(loaded, host).swarm}
     assert asked == {"control", "worker", "second"}
-    told = {"state": "active", "node": "idworker"}
-    seen = observation.sightings(
-        loaded, Observed({observation.SWARM: {"worker": told, "second": None}}, {}),
+    answer = {"state": "active", "node": "idworker"}
+    sightings = observation.sightings(
+        loaded, Observed({observation.SWARM: {"worker": answer, "second": None}}, {}),
         frozenset(), frozenset(),
     )  # fmt: skip
-    assert seen.swarms == {"worker": Swarm(state="active", node="idworker")}
+    assert sightings.swarms == {"worker": Swarm(state="active", node="idworker")}
 
 
 # -- overlay networks ------------------------------------------------------------------------------
 
 
 def test_networks_are_encrypted_unless_they_say_otherwise(tmp_path: Path) -> None:
-    made = with_networks(mesh={}, plain={"encrypted": False, "attachable": True,
+    loaded = with_networks(mesh={}, plain={"encrypted": False, "attachable": True,
                                          "subnet": "10.200.9.0/24"}).load(tmp_path)  # fmt: skip
-    assert made.swarm_networks == (
+    assert loaded.swarm_networks == (
         SwarmNetwork(name="mesh"),
         SwarmNetwork(
             name="plain", encrypted=False, attachable=True, subnet=IPv4Network("10.200.9.0/24")
         ),
     )
-    assert made.swarm_networks[0].encrypted
+    assert loaded.swarm_networks[0].encrypted
 
 
 @pytest.mark.parametrize(
@@ -422,16 +430,19 @@ def test_networks_that_cannot_be_are_refused(
 
 
 def test_networks_need_a_swarm(tmp_path: Path) -> None:
-    made = minimal()
-    made.lxc.setdefault("site", {})["swarm_networks"] = {"mesh": {}}
+    declared = minimal()
+    declared.lxc.setdefault("site", {})["swarm_networks"] = {"mesh": {}}
     with pytest.raises(ConfigError, match="the site has no swarm that could have networks"):
-        made.load(tmp_path)
+        declared.load(tmp_path)
 
 
 def test_a_network_where_docker_takes_bridges_from_is_refused(tmp_path: Path) -> None:
-    made = with_networks(mesh={"subnet": "172.18.4.0/24"}).load(tmp_path)
-    found = check_settings(made, settings(), wrong=(), ssh_key=None, home=tmp_path)
-    assert any("network mesh" in one.message and "172.18.0.0/16" in one.message for one in found)
+    loaded = with_networks(mesh={"subnet": "172.18.4.0/24"}).load(tmp_path)
+    findings = check_settings(loaded, settings(), wrong=(), ssh_key=None, home=tmp_path)
+    assert any(
+        "network mesh" in finding.message and "172.18.0.0/16" in finding.message
+        for finding in findings
+    )
 
 
 @pytest.mark.parametrize(
@@ -444,16 +455,18 @@ def test_a_network_where_docker_takes_bridges_from_is_refused(tmp_path: Path) ->
     ],
 )
 def test_what_differs_of_a_network(has: dict[str, Any], words: tuple[str, ...]) -> None:
-    wanted = SwarmNetwork(name="mesh", subnet=IPv4Network("10.200.1.0/24"))
+    network = SwarmNetwork(name="mesh", subnet=IPv4Network("10.200.1.0/24"))
     swarm = manager_of(settled(), [overlay("ingress", ours=False), overlay("mesh", **has)])
-    assert [one.name for one in swarm.overlays] == ["mesh"], "ingress is Docker's own"
-    assert overlay_differs(wanted, swarm.overlays[0]) == words
+    assert [overlay_network.name for overlay_network in swarm.overlays] == ["mesh"], (
+        "ingress is Docker's own"
+    )
+    assert overlay_differs(network, swarm.overlays[0]) == words
 
 
 def test_networks_of_ours_that_are_not_declared_are_told(tmp_path: Path) -> None:
     loaded = with_networks(mesh={}).load(tmp_path)
-    told = manager_of(settled(), [overlay("mesh"), overlay("old"), overlay("theirs", ours=False)])
-    items = undeclared(loaded, Sightings(swarms={"control": told})).items
+    answer = manager_of(settled(), [overlay("mesh"), overlay("old"), overlay("theirs", ours=False)])
+    items = undeclared(loaded, Sightings(swarms={"control": answer})).items
     assert [(i.kind, i.name, i.host, i.command) for i in items] == [
         ("overlay", "old", "control", "phoenix remove old")
     ]
@@ -474,14 +487,14 @@ _OVERLAYS = {
 @pytest.mark.parametrize(("words", "row"), _OVERLAYS.items())
 def test_a_network_as_the_managers_have_it(tmp_path: Path, words: str, row: str) -> None:
     stand_in(tmp_path, "docker", f'echo "{row}"')
-    made = with_networks(mesh={}).load(tmp_path / "site")
-    (check,) = [one for one in checks(made) if one.function == "overlay_is"]
+    loaded = with_networks(mesh={}).load(tmp_path / "site")
+    (check,) = [candidate for candidate in checks(loaded) if candidate.function == "overlay_is"]
     assert (check.host, check.command) == (
         "control", ("overlay_is", "mesh", "encrypted", "closed", "any"),
     )  # fmt: skip
-    found = fault(tmp_path, *check.command)
-    assert words in found
-    assert bool(found) == bool(words), found
+    text = fault(tmp_path, *check.command)
+    assert words in text
+    assert bool(text) == bool(words), text
     assert bool(fault(tmp_path, *check.command[:-1], "10.200.2.0/24")), "of other addresses"
 
 
@@ -489,14 +502,14 @@ def test_a_network_that_is_gone_and_a_kernel_that_cannot_encrypt_are_told(tmp_pa
     stand_in(tmp_path, "docker", "echo 'Error response: network mesh not found' >&2; exit 1")
     gone = fault(tmp_path, "overlay_is", "mesh", "encrypted", "closed", "any")
     assert gone == "the swarm has no such network"
-    made = with_networks(mesh={}, plain={"encrypted": False}).load(tmp_path / "site")
-    asked = [one.host for one in checks(made) if one.function == "kernel_encrypts"]
+    loaded = with_networks(mesh={}, plain={"encrypted": False}).load(tmp_path / "site")
+    asked = [check.host for check in checks(loaded) if check.function == "kernel_encrypts"]
     assert sorted(asked) == ["control", "second", "worker"]
     stand_in(tmp_path, "unshare", "echo 'Error: Requested AEAD algorithm not found.' >&2; exit 2")
     assert "nothing passes through one between nodes" in fault(tmp_path, "kernel_encrypts")
     stand_in(tmp_path, "unshare", "exit 0")
     assert fault(tmp_path, "kernel_encrypts") == ""
-    names = {path.name for path in paths(made)}
+    names = {path.name for path in paths(loaded)}
     assert {"network mesh of the swarm", "network plain of the swarm"} <= names
 
 
@@ -504,10 +517,10 @@ def test_a_network_that_is_gone_and_a_kernel_that_cannot_encrypt_are_told(tmp_pa
 
 
 def test_each_node_and_what_the_managers_have_is_checked(tmp_path: Path) -> None:
-    made = site(tmp_path, node_availability="drain")
-    found = {(one.host, one.command) for one in checks(made)
-             if one.function in ("in_swarm", "node_is")}  # fmt: skip
-    assert found == {
+    loaded = site(tmp_path, node_availability="drain")
+    commands = {(check.host, check.command) for check in checks(loaded)
+             if check.function in ("in_swarm", "node_is")}  # fmt: skip
+    assert commands == {
         ("control", ("in_swarm", "manager")), ("worker", ("in_swarm", "worker")),
         ("second", ("in_swarm", "worker")),
         ("control", ("node_is", "control", "manager", "active", "phoenix.node=control")),
@@ -529,9 +542,9 @@ def test_each_node_and_what_the_managers_have_is_checked(tmp_path: Path) -> None
 )
 def test_a_host_s_place_in_the_swarm(tmp_path: Path, said: str, words: str) -> None:
     stand_in(tmp_path, "docker", f'echo "{said}"')
-    found = fault(tmp_path, "in_swarm", "manager")
-    assert words in found
-    assert bool(found) == bool(words), found
+    text = fault(tmp_path, "in_swarm", "manager")
+    assert words in text
+    assert bool(text) == bool(words), text
 
 
 _ROWS = {
@@ -552,9 +565,9 @@ def test_a_node_as_the_managers_have_it(tmp_path: Path, words: str, row: str) ->
     older = "worker down worker active - phoenix.node=worker\n" if not words else ""
     stand_in(tmp_path, "docker", f'case $2 in ls) echo id ;; *) printf "{older}{row}\\n" ;; esac')
     labels = ("gpu=false", "phoenix.node=worker")
-    found = fault(tmp_path, "node_is", "worker", "worker", "active", *labels)
-    assert words in found
-    assert bool(found) == bool(words), found
+    text = fault(tmp_path, "node_is", "worker", "worker", "active", *labels)
+    assert words in text
+    assert bool(text) == bool(words), text
 
 
 @pytest.mark.parametrize(
@@ -577,12 +590,16 @@ echo "worker $state worker active - phoenix.node=worker" """,
 
 
 def test_a_lost_quorum_has_its_own_advice(tmp_path: Path) -> None:
-    made = site(tmp_path)
-    (check,) = [one for one in checks(made) if one.command == ("in_swarm", "manager")]
-    fix = likely_fix(made, check, "the swarm has lost the majority of its managers: what runs")
+    loaded = site(tmp_path)
+    (check,) = [
+        candidate for candidate in checks(loaded) if candidate.command == ("in_swarm", "manager")
+    ]
+    fix = likely_fix(loaded, check, "the swarm has lost the majority of its managers: what runs")
     assert "start the managers that are down" in fix.advice
-    assert any("--force-new-cluster --advertise-addr 10.0.0.23" in one for one in fix.commands)
-    assert "phoenix sync swarm" in likely_fix(made, check, "it is in no swarm").commands
+    assert any(
+        "--force-new-cluster --advertise-addr 10.0.0.23" in command for command in fix.commands
+    )
+    assert "phoenix sync swarm" in likely_fix(loaded, check, "it is in no swarm").commands
 
 
 # -- scripts ---------------------------------------------------------------------------------------
@@ -595,9 +612,9 @@ def sh(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a script of the component with stand-ins for docker, curl, seq and sleep."""
     stand_in(tmp_path, "sleep", ":")
 
-    def run(name: str, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    def run(name: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["sh", str(SCRIPTS / f"{name}.sh"), *words], input=given, text=True, check=False,
+            ["sh", str(SCRIPTS / f"{name}.sh"), *words], input=stdin, text=True, check=False,
             capture_output=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin", "D": str(tmp_path)},
         )  # fmt: skip
 
@@ -615,13 +632,13 @@ def asked(stand_ins: Path) -> Swarm:
 
 def test_networks_that_docker_does_not_list_are_not_taken_for_none(tmp_path: Path) -> None:
     """What was to be removed counted as gone, and what is there was made again."""
-    told = json.dumps(overlay("apps"))
+    listed = json.dumps(overlay("apps"))
     docker = f"""case "$1 $2" in
 info*) echo '{{"LocalNodeState":"active","NodeID":"a","ControlAvailable":true,"Error":""}}' ;;
 "node ls") echo a ;;
 "node inspect") echo '{json.dumps(node("a"))}' ;;
 "network ls") [ ! -e $0.fails ] || exit 1; echo n ;;
-"network inspect") echo '{told}'
+"network inspect") echo '{listed}'
     [ ! -e $0.moves ] || {{ rm $0.moves; exit 1; }} ;;
 esac
 """
@@ -754,12 +771,14 @@ def test_a_network_is_made_with_its_options_and_another_goes_first(tmp_path: Pat
     )  # fmt: skip
     done = sh("network", "mesh", f"{NETWORK_LABEL}=mesh", "yes", "yes", "10.200.4.0/24", "idold")
     assert done.returncode == 0, done.stderr
-    made = (
+    creation = (
         f"network create --driver overlay --label {NETWORK_LABEL}=mesh --opt encrypted --attachable"
         " --subnet 10.200.4.0/24 mesh"
     )
     lines = (tmp_path / "done").read_text().splitlines()
-    assert lines == ["network rm idold", made, made], "it waits until the managers forgot the other"
+    assert lines == ["network rm idold", creation, creation], (
+        "it waits until the managers forgot the other"
+    )
     (tmp_path / "done").unlink()
     assert sh("network", "mesh", f"{NETWORK_LABEL}=mesh", "", "", "", "").returncode == 0
     assert (tmp_path / "done").read_text().splitlines()[0] == (

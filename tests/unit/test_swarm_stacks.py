@@ -34,29 +34,29 @@ HERE = {"placement": {"constraints": ["node.labels.phoenix.node == worker"]}}
 
 def swarm(**service: Any) -> Declaration:
     """`worker` manages the swarm and names the Swarm stack `shop`; `more` of its one service."""
-    made = declaration(swarm_role="manager")
-    made.vm["vms"][0]["swarm_role"] = "worker"
-    manifest, compose = made.stacks["shop"]
+    declared = declaration(swarm_role="manager")
+    declared.vm["vms"][0]["swarm_role"] = "worker"
+    manifest, compose = declared.stacks["shop"]
     manifest["type"] = "swarm"
     manifest["environments"]["production"]["services"]["web"]["traefik_service"]["scheme"] = "http"
     web = compose["services"]["web"]
     port = {"target": 80, "published": 8000, "protocol": "tcp", "mode": "host"}
     web |= {"ports": [port], **service}
-    return made
+    return declared
 
 
-def compose(made: Declaration) -> dict[str, Any]:
-    content: dict[str, Any] = made.stacks["shop"][1]
+def compose(declared: Declaration) -> dict[str, Any]:
+    content: dict[str, Any] = declared.stacks["shop"][1]
     return content
 
 
 def test_a_swarm_stack_is_declared_by_its_manifest(tmp_path: Path) -> None:
-    made = swarm(deploy=HERE).load(tmp_path)
-    (stack,) = made.host("worker").docker_stacks
+    loaded = swarm(deploy=HERE).load(tmp_path)
+    (stack,) = loaded.host("worker").docker_stacks
     assert (stack.type, stack.placement) == (
         "swarm", (("web", ("node.labels.phoenix.node == worker",)),),
     )  # fmt: skip
-    assert [one.path for one in made.warnings] == [PLAIN]
+    assert [warning.path for warning in loaded.warnings] == [PLAIN]
 
 
 @pytest.mark.parametrize(
@@ -86,20 +86,20 @@ def test_a_swarm_stack_is_declared_by_its_manifest(tmp_path: Path) -> None:
 def test_what_swarm_cannot_do_is_refused(
     tmp_path: Path, service: dict[str, Any], path: str, words: str
 ) -> None:
-    made = swarm(**service)
-    compose(made)["services"]["web2"] = {"image": "shop:1"}
-    compose(made)["volumes"] = {"data": None}
-    assert words in problem(made.refused(tmp_path), FILE, f"services.web.{path}").message
+    declared = swarm(**service)
+    compose(declared)["services"]["web2"] = {"image": "shop:1"}
+    compose(declared)["volumes"] = {"data": None}
+    assert words in problem(declared.refused(tmp_path), FILE, f"services.web.{path}").message
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [("restart", "always"), ("expose", [80]), ("depends_on", ["web2"])]
 )
 def test_what_swarm_leaves_out_is_told(tmp_path: Path, key: str, value: Any) -> None:
-    made = swarm(**{key: value, "deploy": HERE})
-    compose(made)["services"]["web2"] = {"image": "shop:1"}
-    told = problem(made.load(tmp_path).warnings, FILE, f"services.web.{key}")
-    assert "Swarm" in told.message
+    declared = swarm(**{key: value, "deploy": HERE})
+    compose(declared)["services"]["web2"] = {"image": "shop:1"}
+    finding = problem(declared.load(tmp_path).warnings, FILE, f"services.web.{key}")
+    assert "Swarm" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -113,67 +113,67 @@ def test_what_swarm_leaves_out_is_told(tmp_path: Path, key: str, value: Any) -> 
 def test_data_that_follow_or_stay_are_taken(
     tmp_path: Path, volume: Any, service: dict[str, Any]
 ) -> None:
-    made = swarm(volumes=["data:/data"], **service)
-    compose(made)["volumes"] = {"data": volume}
-    made.load(tmp_path)
+    declared = swarm(volumes=["data:/data"], **service)
+    compose(declared)["volumes"] = {"data": volume}
+    declared.load(tmp_path)
 
 
 def test_a_host_that_is_no_manager_or_has_no_portainer_is_refused(tmp_path: Path) -> None:
-    made = swarm()
-    made.vm["vms"][0]["swarm_role"], made.vm["vms"][1]["swarm_role"] = "manager", "worker"
-    found = problem(made.refused(tmp_path / "a"), VM, "vms[1].docker_stacks[0]")
-    assert "worker is no manager of the swarm" in found.message
-    made = swarm()
-    made.vm["vms"][1]["portainer_role"] = "none"
-    found = problem(made.refused(tmp_path / "b"), VM, "vms[1].docker_stacks[0]")
-    assert "Portainer has no environment for worker" in found.message
+    declared = swarm()
+    declared.vm["vms"][0]["swarm_role"], declared.vm["vms"][1]["swarm_role"] = "manager", "worker"
+    finding = problem(declared.refused(tmp_path / "a"), VM, "vms[1].docker_stacks[0]")
+    assert "worker is no manager of the swarm" in finding.message
+    declared = swarm()
+    declared.vm["vms"][1]["portainer_role"] = "none"
+    finding = problem(declared.refused(tmp_path / "b"), VM, "vms[1].docker_stacks[0]")
+    assert "Portainer has no environment for worker" in finding.message
 
 
 def test_one_swarm_has_a_stack_once(tmp_path: Path) -> None:
-    made = swarm(deploy=HERE)
-    made.vm["vms"][2] |= {"swarm_role": "manager", "docker_stacks": ["shop"]}
-    found = made.refused(tmp_path)
-    assert any("is deployed through worker already" in one.message for one in found)
+    declared = swarm(deploy=HERE)
+    declared.vm["vms"][2] |= {"swarm_role": "manager", "docker_stacks": ["shop"]}
+    findings = declared.refused(tmp_path)
+    assert any("is deployed through worker already" in finding.message for finding in findings)
 
 
 def test_networks_that_are_another_s_are_declared(tmp_path: Path) -> None:
-    made = swarm(networks=["mesh"], deploy=HERE)
-    compose(made)["networks"] = {"mesh": {"external": True}}
-    told = problem(made.load(tmp_path / "a").warnings, FILE, "networks.mesh")
-    assert "site.swarm_networks declares no such network" in told.message
-    made.lxc.setdefault("site", {})["swarm_networks"] = {"mesh": {}}
-    assert [one.path for one in made.load(tmp_path / "b").warnings] == [PLAIN]
-    made.stacks["shop"][0]["type"] = "compose"
-    compose(made)["services"]["web"] |= {"ports": ["8000:80"], "deploy": {}}
-    found = problem(made.refused(tmp_path / "c"), FILE, "networks.mesh")
-    assert "takes services of the swarm alone" in found.message
+    declared = swarm(networks=["mesh"], deploy=HERE)
+    compose(declared)["networks"] = {"mesh": {"external": True}}
+    warning = problem(declared.load(tmp_path / "a").warnings, FILE, "networks.mesh")
+    assert "site.swarm_networks declares no such network" in warning.message
+    declared.lxc.setdefault("site", {})["swarm_networks"] = {"mesh": {}}
+    assert [warning.path for warning in declared.load(tmp_path / "b").warnings] == [PLAIN]
+    declared.stacks["shop"][0]["type"] = "compose"
+    compose(declared)["services"]["web"] |= {"ports": ["8000:80"], "deploy": {}}
+    refusal = problem(declared.refused(tmp_path / "c"), FILE, "networks.mesh")
+    assert "takes services of the swarm alone" in refusal.message
 
 
 def test_a_bridge_is_no_network_of_a_swarm(tmp_path: Path) -> None:
-    made = swarm(deploy=HERE)
-    compose(made)["networks"] = {"default": {"driver": "bridge"}}
-    found = problem(made.refused(tmp_path), FILE, "networks.default.driver")
-    assert "a network of bridge is on one host alone" in found.message
+    declared = swarm(deploy=HERE)
+    compose(declared)["networks"] = {"default": {"driver": "bridge"}}
+    finding = problem(declared.refused(tmp_path), FILE, "networks.default.driver")
+    assert "a network of bridge is on one host alone" in finding.message
 
 
 def test_a_port_that_another_node_has_in_use_is_refused(tmp_path: Path) -> None:
-    made = swarm()
-    made.stacks["other"] = (
+    declared = swarm()
+    declared.stacks["other"] = (
         {"environments": {"production": {"services": {}}}},
         {"services": {"db": {"image": "db:1", "ports": ["8000:1"]}}},
     )
-    made.vm["vms"][2]["docker_stacks"] = ["other"]
-    found = problem(made.refused(tmp_path), FILE, "services.web.ports")
-    assert "port 8000/tcp of the node second" in found.message
-    compose(made)["services"]["web"]["deploy"] = HERE
-    made.load(tmp_path / "pinned")
+    declared.vm["vms"][2]["docker_stacks"] = ["other"]
+    finding = problem(declared.refused(tmp_path), FILE, "services.web.ports")
+    assert "port 8000/tcp of the node second" in finding.message
+    compose(declared)["services"]["web"]["deploy"] = HERE
+    declared.load(tmp_path / "pinned")
 
 
 # -- nodes and routes ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("given", "names"),
+    ("constraints", "names"),
     [
         ((), ["worker", "control", "second"]),
         (("node.role == manager",), ["worker"]),
@@ -186,17 +186,19 @@ def test_a_port_that_another_node_has_in_use_is_refused(tmp_path: Path) -> None:
         (("engine.labels.x == 1", "node.platform.os == linux"), ["worker", "control", "second"]),
     ],
 )
-def test_constraints_choose_nodes(tmp_path: Path, given: tuple[str, ...], names: list[str]) -> None:
-    made = swarm(deploy=HERE).load(tmp_path)
-    assert [node.name for node in candidates(made.swarm_nodes, given)] == names
-    assert is_pinned(given) == (given[:1] == ("node.hostname == second",))
+def test_constraints_choose_nodes(
+    tmp_path: Path, constraints: tuple[str, ...], names: list[str]
+) -> None:
+    loaded = swarm(deploy=HERE).load(tmp_path)
+    assert [node.name for node in candidates(loaded.swarm_nodes, constraints)] == names
+    assert is_pinned(constraints) == (constraints[:1] == ("node.hostname == second",))
 
 
 def test_a_drained_node_runs_nothing(tmp_path: Path) -> None:
     declared = swarm(deploy=HERE)
     declared.vm["vms"][2]["node_availability"] = "drain"
-    made = declared.load(tmp_path)
-    assert [node.name for node in candidates(made.swarm_nodes, ())] == ["worker", "control"]
+    loaded = declared.load(tmp_path)
+    assert [node.name for node in candidates(loaded.swarm_nodes, ())] == ["worker", "control"]
 
 
 def test_a_swarm_of_drained_nodes_is_told_with_its_stacks(tmp_path: Path) -> None:
@@ -204,62 +206,66 @@ def test_a_swarm_of_drained_nodes_is_told_with_its_stacks(tmp_path: Path) -> Non
     for vm in declared.vm["vms"]:
         if "swarm_role" in vm:
             vm["node_availability"] = "drain"
-    found = [one for one in declared.load(tmp_path).warnings if "runs nowhere" in one.message]
-    assert [one.path for one in found] == ["environments.production"]
+    warnings = [
+        warning for warning in declared.load(tmp_path).warnings if "runs nowhere" in warning.message
+    ]
+    assert [warning.path for warning in warnings] == ["environments.production"]
 
 
-def _balancer(made: Site) -> dict[str, Any]:
-    config = yaml.safe_load(dynamic_config(made)[0])
-    found: dict[str, Any] = config["http"]["services"]["shop"]["loadBalancer"]
-    return found
+def _balancer(loaded: Site) -> dict[str, Any]:
+    config = yaml.safe_load(dynamic_config(loaded)[0])
+    balancer: dict[str, Any] = config["http"]["services"]["shop"]["loadBalancer"]
+    return balancer
 
 
 def test_a_route_leads_to_each_node_that_may_run_it_with_health(tmp_path: Path) -> None:
-    made = swarm().load(tmp_path)
-    (route,) = [one for one in routes(made) if one.service.name == "shop"]
+    loaded = swarm().load(tmp_path)
+    (route,) = [candidate for candidate in routes(loaded) if candidate.service.name == "shop"]
     urls = ["http://10.0.0.24:8000", "http://10.0.0.23:8000", "http://10.0.0.25:8000"]
-    assert [one["url"] for one in _balancer(made)["servers"]] == urls
-    assert _balancer(made)["healthCheck"] == {
+    assert [server["url"] for server in _balancer(loaded)["servers"]] == urls
+    assert _balancer(loaded)["healthCheck"] == {
         "path": route.health_path, "hostname": route.fqdn, "status": 200, "interval": "5s",
         "timeout": "3s",
     }  # fmt: skip
     opened = {
         flow.destination.name  # type: ignore[union-attr]
-        for flow in firewall.flows(made)
-        if flow.source == made.traefik and flow.port == 8000
+        for flow in firewall.flows(loaded)
+        if flow.source == loaded.traefik and flow.port == 8000
     }
     assert opened == {"worker", "control", "second"}
-    assert not [c for c in connections(made) if c.service == "shop" and c.source == made.traefik]
+    assert not [
+        c for c in connections(loaded) if c.service == "shop" and c.source == loaded.traefik
+    ]
 
 
 def test_one_that_only_its_manager_runs_is_routed_as_any_other(tmp_path: Path) -> None:
-    made = swarm(deploy=HERE).load(tmp_path)
-    assert _balancer(made)["servers"] == [{"url": "http://10.0.0.24:8000"}]
-    assert "healthCheck" not in _balancer(made)
-    assert [c for c in connections(made) if c.service == "shop" and c.source == made.traefik]
+    loaded = swarm(deploy=HERE).load(tmp_path)
+    assert _balancer(loaded)["servers"] == [{"url": "http://10.0.0.24:8000"}]
+    assert "healthCheck" not in _balancer(loaded)
+    assert [c for c in connections(loaded) if c.service == "shop" and c.source == loaded.traefik]
 
 
 def test_a_route_by_tls_needs_one_node(tmp_path: Path) -> None:
-    made = swarm()
-    route = made.stacks["shop"][0]["environments"]["production"]["services"]["web"]
+    declared = swarm()
+    route = declared.stacks["shop"][0]["environments"]["production"]["services"]["web"]
     route["traefik_service"]["scheme"] = "https"
-    found = made.refused(tmp_path)
-    assert any("the certificate is on one host alone" in one.message for one in found)
+    findings = declared.refused(tmp_path)
+    assert any("the certificate is on one host alone" in finding.message for finding in findings)
 
 
 # -- what is deployed ------------------------------------------------------------------------------
 
 
 def with_files(tmp_path: Path, key: str = "one", config: str = "plain") -> deployment.Prepared:
-    made = swarm(deploy=HERE)
-    environment = made.stacks["shop"][0]["environments"]["production"]
+    declared = swarm(deploy=HERE)
+    environment = declared.stacks["shop"][0]["environments"]["production"]
     environment["files"] = [
         {"secret": "SHOP_KEY", "destination_in_container": "/run/key"},
         {"source": "app.conf", "destination_in_container": "/etc/app.conf"},
     ]
     (tmp_path / "stacks/shop").mkdir(parents=True, exist_ok=True)
     (tmp_path / "stacks/shop/app.conf").write_text(config)
-    (stack,) = made.load(tmp_path).host("worker").docker_stacks
+    (stack,) = declared.load(tmp_path).host("worker").docker_stacks
     return deployment.prepare(stack, {}, lambda _: SecretStr(key))
 
 
@@ -267,23 +273,23 @@ def test_files_are_secrets_and_configs_named_by_their_content(tmp_path: Path) ->
     done = with_files(tmp_path)
     assert done.files == {}, "nothing is put on the host"
     assert done.swarm_files is not None
-    kept, conf = done.swarm_files
-    assert [(one.secret, one.content) for one in done.swarm_files] == [
+    secret_file, conf = done.swarm_files
+    assert [(file.secret, file.content) for file in done.swarm_files] == [
         (True, b"one"), (False, b"plain"),
     ]  # fmt: skip
-    made = yaml.safe_load(done.compose)
-    assert made["secrets"] == {kept.name: {"external": True, "name": kept.name}}
-    assert made["configs"] == {conf.name: {"external": True, "name": conf.name}}
-    web = made["services"]["web"]
-    assert web["secrets"] == [{"source": kept.name, "target": "/run/key", "mode": 0o400}]
+    rendered = yaml.safe_load(done.compose)
+    assert rendered["secrets"] == {secret_file.name: {"external": True, "name": secret_file.name}}
+    assert rendered["configs"] == {conf.name: {"external": True, "name": conf.name}}
+    web = rendered["services"]["web"]
+    assert web["secrets"] == [{"source": secret_file.name, "target": "/run/key", "mode": 0o400}]
     assert web["configs"] == [{"source": conf.name, "target": "/etc/app.conf"}]
     assert with_files(tmp_path).compose == done.compose
     other = with_files(tmp_path, key="two")
     assert other.swarm_files is not None
-    assert other.swarm_files[0].name != kept.name
+    assert other.swarm_files[0].name != secret_file.name
     assert other.swarm_files[1].name == conf.name
     assert "one" not in repr(done.swarm_files)
-    assert all(len(one.name) <= 64 for one in done.swarm_files)
+    assert all(len(file.name) <= 64 for file in done.swarm_files)
 
 
 def test_a_file_that_docker_does_not_take_is_refused(tmp_path: Path) -> None:
@@ -304,10 +310,10 @@ def test_a_file_that_docker_does_not_take_is_refused(tmp_path: Path) -> None:
 def test_the_new_task_starts_first_where_it_can(
     tmp_path: Path, service: dict[str, Any], order: str | None
 ) -> None:
-    made = swarm(**{"deploy": HERE, **service})
-    compose(made)["volumes"] = {"data": None}
-    made.stacks["shop"][0]["environments"]["production"]["services"] = {}
-    (stack,) = made.load(tmp_path).host("worker").docker_stacks
+    declared = swarm(**{"deploy": HERE, **service})
+    compose(declared)["volumes"] = {"data": None}
+    declared.stacks["shop"][0]["environments"]["production"]["services"] = {}
+    (stack,) = declared.load(tmp_path).host("worker").docker_stacks
     text = deployment.prepare(stack, {}, lambda _: SecretStr("x")).compose
     config = yaml.safe_load(text)["services"]["web"]["deploy"].get("update_config", {})
     assert config.get("order") == order
@@ -316,13 +322,13 @@ def test_the_new_task_starts_first_where_it_can(
 def test_a_secret_that_the_swarm_has_is_held(tmp_path: Path) -> None:
     """Another operator's machine, that lacks it, makes no new one; a new file's is made."""
     name = (with_files(tmp_path).swarm_files or ())[0].name
-    made = swarm(deploy=HERE)
+    declared = swarm(deploy=HERE)
     files = [{"secret": f"KEY_{n}", "destination_in_container": f"/run/{n}"} for n in (0, 1)]
-    made.stacks["shop"][0]["environments"]["production"]["files"] = files
-    expected = [one for one in traces(made.load(tmp_path / "site")) if one.project]
-    told = name.rpartition("-")[0]  # as the fact tells it
-    has = {"worker": Found((f"swarm:{told}",), ("shop-production",))}
-    assert [one.secret for one in shown(expected, has, {})] == ["key_0"]
+    declared.stacks["shop"][0]["environments"]["production"]["files"] = files
+    expected = [trace for trace in traces(declared.load(tmp_path / "site")) if trace.project]
+    object_name = name.rpartition("-")[0]  # as the fact tells it
+    has = {"worker": Found((f"swarm:{object_name}",), ("shop-production",))}
+    assert [trace.secret for trace in shown(expected, has, {})] == ["key_0"]
 
 
 # -- logs ------------------------------------------------------------------------------------------
@@ -330,17 +336,19 @@ def test_a_secret_that_the_swarm_has_is_held(tmp_path: Path) -> None:
 
 def test_logs_of_a_swarm_stack_are_those_of_its_services(tmp_path: Path) -> None:
     """From every node, side by side, asked of the manager."""
-    made = swarm(deploy=HERE).load(tmp_path / "site")
+    loaded = swarm(deploy=HERE).load(tmp_path / "site")
     asked = f'echo "$*" >>{tmp_path}/asked; [ "$2" != ls ] || printf "one\\ntwo\\n"'
     stand_in(tmp_path, "docker", asked)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     for container, lines in (("", ["one", "two"]), ("web", ["shop-production_web"])):
         (tmp_path / "asked").write_text("")
-        (log,) = logs(made, "shop", lines=5, follow=True, container=container)
+        (log,) = logs(loaded, "shop", lines=5, follow=True, container=container)
         assert log.host.name == "worker"
         subprocess.run(log.command, env=environment, check=True)
-        told = [one for one in (tmp_path / "asked").read_text().splitlines() if " logs " in one]
-        assert sorted(told) == [
+        asked_logs = [
+            line for line in (tmp_path / "asked").read_text().splitlines() if " logs " in line
+        ]
+        assert sorted(asked_logs) == [
             f"service logs --timestamps --tail 5 --follow {line}" for line in lines
         ]
 
@@ -365,11 +373,11 @@ def test_the_services_of_a_swarm_stack_are_checked(tmp_path: Path, rows: str, wo
         'ps) echo "Running an hour ago on worker "; '
         'echo "Pending 2 minutes ago on  no suitable node" ;; esac',
     )  # fmt: skip
-    made = swarm(deploy=HERE).load(tmp_path / "site")
-    (check,) = [one for one in checks(made) if one.function == "tasks_are_well"]
+    loaded = swarm(deploy=HERE).load(tmp_path / "site")
+    (check,) = [candidate for candidate in checks(loaded) if candidate.function == "tasks_are_well"]
     assert (check.host, check.command) == ("worker", ("tasks_are_well", "shop-production"))
-    found = fault(tmp_path, *check.command)
-    assert words in found
-    assert bool(found) == bool(words), found
-    assert not [one for one in checks(made) if one.command[:2] == ("containers_are_well",
+    text = fault(tmp_path, *check.command)
+    assert words in text
+    assert bool(text) == bool(words), text
+    assert not [check for check in checks(loaded) if check.command[:2] == ("containers_are_well",
                                                                    "shop-production")]  # fmt: skip

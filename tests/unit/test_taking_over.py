@@ -128,7 +128,7 @@ def test_a_portainer_by_hand_is_adopted_with_its_data() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "why"),
+    ("residents", "why"),
     [
         (
             Residents((Listener("portainer", "tcp", EVERY, 9443, "python3"),)),
@@ -148,8 +148,8 @@ def test_a_portainer_by_hand_is_adopted_with_its_data() -> None:
         ),
     ],
 )
-def test_what_cannot_give_way_is_refused(found: Residents, why: str) -> None:
-    verdict = decide([PORTAINER], found, TakingOver(portainer="adopt"))
+def test_what_cannot_give_way_is_refused(residents: Residents, why: str) -> None:
+    verdict = decide([PORTAINER], residents, TakingOver(portainer="adopt"))
     assert why in "\n".join(verdict.refused)
     assert verdict.records == {}
 
@@ -175,7 +175,7 @@ def test_phoenix_s_own_is_no_stranger() -> None:
 
 
 def test_each_place_is_on_the_host_that_takes_it(site: Site) -> None:
-    taken = {(host.name, place.kind) for host in site.hosts for place in places(site, host)}
+    by_host = {(host.name, place.kind) for host in site.hosts for place in places(site, host)}
     assert {
         (site.hypervisor.name, "resolver"),
         *((host.name, "agent") for host in site.agents if site.portainer),
@@ -185,7 +185,7 @@ def test_each_place_is_on_the_host_that_takes_it(site: Site) -> None:
             (site.ca, "ca"), (site.traefik, "traefik"), (site.gateway, "nginx"),
             (site.portainer, "portainer"),
         ) if host is not None),
-    } == taken  # fmt: skip
+    } == by_host  # fmt: skip
 
 
 def test_a_kept_resolver_has_ours_behind_it_on_the_loopback(site: Site) -> None:
@@ -279,7 +279,7 @@ def state_of(folder: Path) -> CaState:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(one): one.read_bytes() for one in sorted(folder.rglob("*")) if one.is_file()}
+    return {str(file): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
 def test_an_adopted_ca_is_whole_has_the_same_root_and_theirs_stays(
@@ -369,13 +369,13 @@ def test_a_ca_that_is_there_is_never_overwritten(tmp_path: Path, theirs: Path) -
 
 
 def authority_of(theirs: Path, **other: object) -> Authority:
-    one = Authority(
+    authority = Authority(
         str(theirs), str(theirs / "certs/root_ca.crt"), str(theirs / "certs/intermediate_ca.crt"),
         str(theirs / "secrets/intermediate_ca_key"), str(theirs / "secrets/root_ca_key"),
         root=(theirs / "certs/root_ca.crt").read_text(),
         signer=(theirs / "certs/intermediate_ca.crt").read_text(),
     )  # fmt: skip
-    return replace(one, **other)  # type: ignore[arg-type]
+    return replace(authority, **other)  # type: ignore[arg-type]
 
 
 def test_a_host_tells_of_a_ca_and_of_the_unit_that_runs_it(tmp_path: Path, theirs: Path) -> None:
@@ -385,16 +385,16 @@ def test_a_host_tells_of_a_ca_and_of_the_unit_that_runs_it(tmp_path: Path, their
     (process / "cmdline").write_text(f"/usr/bin/step-ca\0{theirs}/config/ca.json\0")
     (tmp_path / "512").mkdir()
     (tmp_path / "512/cgroup").write_text("0::/system.slice/step-ca.service\n")
-    (found,) = looking(tmp_path, CA.word, ss="").authorities
-    assert found == authority_of(theirs, unit="step-ca.service", runs=True)
+    (authority,) = looking(tmp_path, CA.word, ss="").authorities
+    assert authority == authority_of(theirs, unit="step-ca.service", runs=True)
 
 
 def test_without_a_word_a_ca_is_told_and_nothing_is_done(theirs: Path) -> None:
     verdict = decide([CA], Residents(authorities=(authority_of(theirs),)), TakingOver())
-    told = "\n".join(verdict.refused)
-    assert f"the CA in {theirs}: Phoenix's CA takes its place" in told
+    reasons = "\n".join(verdict.refused)
+    assert f"the CA in {theirs}: Phoenix's CA takes its place" in reasons
     for choice in ("adopt", "keep", "replace"):
-        assert f"taking_over = {{'ca': '{choice}'}}" in told
+        assert f"taking_over = {{'ca': '{choice}'}}" in reasons
 
 
 def test_an_adopted_ca_stops_by_its_unit_and_a_kept_one_does_not(theirs: Path) -> None:
@@ -472,8 +472,8 @@ def leaf_certificate(tmp_path: Path) -> str:
 
 def test_names_that_no_command_may_be_given_are_left_out() -> None:
     line = "listener\tresolver\tudp\t0.0.0.0:53\tx\ta b;rm -rf.service\t../x\timage\t"
-    (one,) = parse([line]).listeners
-    assert (one.unit, one.container) == ("", "")
+    (listener,) = parse([line]).listeners
+    assert (listener.unit, listener.container) == ("", "")
     for line in ("listener\tresolver\tudp", "listener\tother\tudp\t*:1\t\t\t\t\t", "what"):
         with pytest.raises(ResidentError, match="unexpected line"):
             parse([line])
@@ -545,9 +545,9 @@ def test_a_name_that_a_user_chose_is_no_unit_and_no_command(tmp_path: Path) -> N
     (process / "cmdline").write_text(f"step-ca\0{folder}/config/ca.json\0")
     ss = 'tcp LISTEN 0 1 *:9000 *:* users:(("x\ty",pid=77,fd=4))\n'
     leftovers = looking(tmp_path, CA.word, ss=ss)
-    (one,) = leftovers.listeners
-    assert one.unit == ""
-    assert "\t" not in one.process
+    (listener,) = leftovers.listeners
+    assert listener.unit == ""
+    assert "\t" not in listener.process
     assert leftovers.authorities == ()
     assert not (tmp_path / "ran").exists()
 
@@ -556,9 +556,9 @@ def test_a_socket_tells_its_unit_where_root_may_not_see_its_process(tmp_path: Pa
     """As in a container of Docker's without CAP_SYS_PTRACE: ss(8) names no process."""
     group = f"cgroup:/docker/{'b' * 64}/system.slice/unbound.service"
     ss = f"udp UNCONN 0 0 10.0.0.13:53 0.0.0.0:*      {group}   \n"
-    (one,) = clashes(RESOLVER, looking(tmp_path, RESOLVER.word, ss=ss))
-    assert isinstance(one, Listener)
-    assert (one.unit, one.process) == ("unbound.service", "")
+    (listener,) = clashes(RESOLVER, looking(tmp_path, RESOLVER.word, ss=ss))
+    assert isinstance(listener, Listener)
+    assert (listener.unit, listener.process) == ("unbound.service", "")
 
 
 def test_routes_of_a_person_s_traefik_are_told_by_name_and_url_alone(tmp_path: Path) -> None:
@@ -573,10 +573,10 @@ def test_routes_of_a_person_s_traefik_are_told_by_name_and_url_alone(tmp_path: P
     (folder / "dynamic/tls.yaml").write_text("tls: {options: {default: {}}}\n")
     place = Place("traefik", "traefik", (80, 443))
     leftovers = looking(tmp_path, place.word, ss="")
-    told = {Path(route.path).name: route for route in leftovers.routes}
-    assert told.keys() == {"wiki.toml", "tls.yaml"}
-    assert told["wiki.toml"].names == ("w.example", "wiki.example")
-    assert "https://10.0.0.9:8443" in told["wiki.toml"].urls
+    by_name = {Path(route.path).name: route for route in leftovers.routes}
+    assert by_name.keys() == {"wiki.toml", "tls.yaml"}
+    assert by_name["wiki.toml"].names == ("w.example", "wiki.example")
+    assert "https://10.0.0.9:8443" in by_name["wiki.toml"].urls
     assert "planted" not in str(leftovers)
     refused = "\n".join(decide([place], leftovers, TakingOver()).refused)
     assert "wiki.toml, routes of Traefik for w.example, wiki.example to http" in refused
@@ -584,7 +584,7 @@ def test_routes_of_a_person_s_traefik_are_told_by_name_and_url_alone(tmp_path: P
     verdict = decide([place], leftovers, TakingOver(traefik="replace"))
     assert verdict.refused == ()
     assert verdict.records == {"traefik": (f"file {folder}/dynamic/tls.yaml",)}
-    odd = Residents(routes=(replace(told["tls.yaml"], path="/etc/traefik/dynamic/a b.yml"),))
+    odd = Residents(routes=(replace(by_name["tls.yaml"], path="/etc/traefik/dynamic/a b.yml"),))
     assert "rename it" in decide([place], odd, TakingOver(traefik="replace")).refused[0]
 
 
@@ -768,12 +768,12 @@ def test_a_portainer_is_kept_aside_and_its_data_go_into_our_volume(
     assert hand.now() == {"box.portainer-before-phoenix", f"volume.{SERVER_VOLUME}"}
     assert (hand.state / "box.portainer-before-phoenix").read_text() == "no:0\n"
     ours = hand.state / f"volume.{SERVER_VOLUME}" / "portainer.db"
-    for kept in (
+    for copied in (
         ours,
         tmp_path / "data/portainer.db",
         hand.records / "portainer-data/portainer.db",
     ):
-        assert kept.read_text() == "theirs", kept
+        assert copied.read_text() == "theirs", copied
     # Ours has begun, migrated its copy, and did not come up.
     ours.write_text("migrated")
     hand.has("box.portainer")

@@ -88,8 +88,8 @@ def test_a_site_without_one_has_no_stream(tmp_path: Path) -> None:
 
 
 def test_what_has_tls_proves_its_own_name_and_the_gateway_passes_the_proof_on(site: Site) -> None:
-    (mine,) = [certificate for certificate in certificates(site) if certificate.host.name == "data"]
-    assert mine.sans == (f"data.host.{ZONE}", f"db.{ZONE}", f"more.{ZONE}")
+    (own,) = [certificate for certificate in certificates(site) if certificate.host.name == "data"]
+    assert own.sans == (f"data.host.{ZONE}", f"db.{ZONE}", f"more.{ZONE}")
     text = gateway(site)
     assert f"server_name db.{ZONE};" in text
     assert text.count("proxy_pass http://10.0.0.25:80;") == 2
@@ -123,8 +123,10 @@ def test_flows_lead_through_the_gateway(site: Site) -> None:
 
 def test_each_is_checked_through_the_gateway(site: Site) -> None:
     client = site.hypervisor.name
-    mine = {(c.host, c.function, c.command[1:3]) for c in checks(site) if c.service == "git:2222"}
-    assert mine == {
+    own_checks = {
+        (c.host, c.function, c.command[1:3]) for c in checks(site) if c.service == "git:2222"
+    }
+    assert own_checks == {
         (client, "port_answers", ("10.0.0.20", "2222")),
         ("gateway", "port_answers", ("10.0.0.25", "22")),
         (client, "tcp_passes", ("10.0.0.20", "2222")),
@@ -201,8 +203,10 @@ def test_one_name_may_have_a_page_and_a_port(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused(
     tmp_path: Path, services: list[dict[str, Any]], path: str, message: str
 ) -> None:
-    given = [{k: v for k, v in service.items() if v is not None} for service in services]
-    finding = problem(declared(*given).refused(tmp_path), LXC, path)
+    declared_services = [
+        {k: v for k, v in service.items() if v is not None} for service in services
+    ]
+    finding = problem(declared(*declared_services).refused(tmp_path), LXC, path)
     assert message in finding.message
     assert finding.fix
 
@@ -212,7 +216,7 @@ def port() -> Iterator[tuple[int, list[str]]]:
     """A server on the loopback; the list says what it does with a connection."""
     ways: list[str] = ["wait"]
     with socket.create_server(("127.0.0.1", 0)) as server:
-        kept: list[socket.socket] = []
+        connections: list[socket.socket] = []
 
         def serve() -> None:
             while True:
@@ -225,14 +229,14 @@ def port() -> Iterator[tuple[int, list[str]]]:
                     continue
                 if ways[0] == "speak":
                     connection.sendall(b"SSH-2.0-x\r\n")
-                kept.append(connection)
+                connections.append(connection)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield server.getsockname()[1], ways
         server.shutdown(socket.SHUT_RDWR)
         thread.join()
-        for connection in kept:
+        for connection in connections:
             connection.close()
 
 

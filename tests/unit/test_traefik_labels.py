@@ -88,7 +88,7 @@ def test_middlewares_that_a_route_has_a_key_for() -> None:
 )  # fmt: skip
 def test_middlewares_that_mean_more_are_refused(labels: list[str]) -> None:
     rule = "traefik.http.routers.a.rule=Host(`a.b`) && PathPrefix(`/x`)"
-    assert [one.position for one in traefik_labels.read([rule, *labels]).refused] == [1]
+    assert [label.position for label in traefik_labels.read([rule, *labels]).refused] == [1]
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_labels_that_take_nothing_away_are_told(tmp_path: Path) -> None:
 def test_labels_of_others_are_told(tmp_path: Path) -> None:
     rule = f"{ROUTER}.rule={host('shop')}"
     site = labelled(rule, PORT, "Traefik.enable=true", "com.example.a=b").load(tmp_path)
-    told = problem(site.warnings, SHOP, f"{LABELS}[3]")
-    assert "com.example.a" in told.message
-    assert [one for one in site.warnings if f"{LABELS}[2]" in one.path] == []
+    finding = problem(site.warnings, SHOP, f"{LABELS}[3]")
+    assert "com.example.a" in finding.message
+    assert [warning for warning in site.warnings if f"{LABELS}[2]" in warning.path] == []
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_path_and_its_networks_reach_the_service(tmp_path: Path) -> None:
         "traefik.http.middlewares.cut.stripprefix.prefixes=/x",
         "traefik.http.middlewares.lan.ipallowlist.sourcerange=10.0.0.0/24",
     ).load(tmp_path)
-    service = next(one for one in site.services if one.path == "/x")
+    service = next(candidate for candidate in site.services if candidate.path == "/x")
     assert service.fqdn == f"shop.{DOMAIN}"
     assert service.strip_path
     assert [str(allowed_network) for allowed_network in service.options.allowed_networks] == [

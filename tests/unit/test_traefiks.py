@@ -29,7 +29,7 @@ from phoenix.site.model import Site
 from phoenix.watch.causes import Check, Findings, Outcome, causes, walk
 from tests.unit.site_builder import LXC, Declaration, lxc, minimal, problem
 from tests.unit.test_networks import two_networks
-from tests.unit.test_undeclared import seen
+from tests.unit.test_undeclared import sightings_of
 
 PROXY = "102"
 
@@ -55,7 +55,11 @@ def gateway_text(site: Site) -> str:
 def test_each_has_its_own_name_and_the_same_routes(site: Site) -> None:
     assert site.warnings == ()
     assert [host.name for host in site.traefiks] == ["proxy", "second"]
-    held = {one.host.name: one.sans for one in certificates(site) if one.name == "traefik"}
+    held = {
+        certificate.host.name: certificate.sans
+        for certificate in certificates(site)
+        if certificate.name == "traefik"
+    }
     assert held == {host.name: (host.fqdn,) for host in site.traefiks}
     served = {end.host.name: end.names for end in endpoints(site) if end.port == 443}
     assert served.items() >= held.items()
@@ -65,9 +69,9 @@ def test_each_has_its_own_name_and_the_same_routes(site: Site) -> None:
         assert set(component_hosts(component, site)) >= set(site.traefiks)
     assert trees_of(site, site.host("second")) == trees_of(site, site.host("proxy"))
     assert set(hosts_of(site, site.service("shop"))) >= set(site.traefiks)
-    told = {(trace.secret, trace.guest) for trace in traces(site)}
-    assert {host for secret, host in told if "dashboard" in secret} == {"proxy", "second"}
-    kinds = [[one.kind for one in places(site, host)] for host in site.traefiks]
+    known = {(trace.secret, trace.guest) for trace in traces(site)}
+    assert {host for secret, host in known if "dashboard" in secret} == {"proxy", "second"}
+    kinds = [[place.kind for place in places(site, host)] for host in site.traefiks]
     assert kinds == [["traefik", "nginx"]] * 2
 
 
@@ -78,9 +82,12 @@ def test_each_reaches_every_backend_and_the_gateway_alone_reaches_each(site: Sit
         assert [flow.source for flow in to_it] == [gateway]
     to_shop = {flow.source for flow in firewall.to(site, worker) if flow.port == 8000}
     assert to_shop == set(site.traefiks)
-    made = {(one.source.name, one.target.name, one.server_name) for one in connections(site)}
-    assert made >= {("gateway", proxy.name, proxy.fqdn) for proxy in site.traefiks}
-    assert made >= {(proxy.name, "worker", "shop.stack.internal.thinkheads.ai") for proxy in
+    pairs = {
+        (connection.source.name, connection.target.name, connection.server_name)
+        for connection in connections(site)
+    }
+    assert pairs >= {("gateway", proxy.name, proxy.fqdn) for proxy in site.traefiks}
+    assert pairs >= {(proxy.name, "worker", "shop.stack.internal.thinkheads.ai") for proxy in
                     site.traefiks}  # fmt: skip
 
 
@@ -134,8 +141,8 @@ def test_with_one_the_gateway_asks_it_twice(tmp_path: Path) -> None:
 def test_no_host_is_gateway_and_traefik(tmp_path: Path) -> None:
     declaration = with_second()
     declaration.lxc["lxc_configs"]["101"]["features"] = ["traefik"]
-    found = problem(declaration.refused(tmp_path), LXC, "lxc_configs.101.role")
-    assert "both the gateway and Traefik" in found.message
+    finding = problem(declaration.refused(tmp_path), LXC, "lxc_configs.101.role")
+    assert "both the gateway and Traefik" in finding.message
 
 
 def test_what_one_leaves_away_is_nowhere(tmp_path: Path) -> None:
@@ -180,7 +187,7 @@ def test_one_that_is_out_is_the_one_cause_and_stops_no_request(site: Site, proxy
     assert first.outcome.fault == "it is inactive"
     assert first.outcome.check.host == proxy
     assert f"{proxy} routes requests" in first.breaks
-    assert not [one for one in walked if one.path.kind == "request" and one.state != "ok"]
+    assert not [state for state in walked if state.path.kind == "request" and state.state != "ok"]
 
 
 @pytest.mark.parametrize("proxy", ["proxy", "second"])
@@ -188,8 +195,8 @@ def test_one_whose_guest_is_silent_leaves_no_request_in_doubt(site: Site, proxy:
     fault = stopped(proxy)
     outcomes = [Outcome(check, fault(check)) for check in checks(site) if check.host != proxy]
     walked = walk(paths(site), Findings(outcomes, {proxy: "no route to host"}))
-    assert {one.state for one in walked if one.path.kind == "request"} == {"ok"}
-    (own,) = [one for one in walked if one.path.name == f"{proxy} routes requests"]
+    assert {state.state for state in walked if state.path.kind == "request"} == {"ok"}
+    (own,) = [state for state in walked if state.path.name == f"{proxy} routes requests"]
     assert own.state == "broken"
 
 
@@ -239,8 +246,8 @@ def test_one_that_leaves_the_declaration_is_told_with_its_commands(
     del declaration.lxc["lxc_configs"]["104"]["role"]
     after = declaration.load(tmp_path / "after")
     trees = tuple(trees_of(site, site.host("second")))
-    placed = {**seen(after).placed, "second": Placed(trees=trees)}
-    items = undeclared(after, seen(after, site, placed=placed)).items
+    placed = {**sightings_of(after).placed, "second": Placed(trees=trees)}
+    items = undeclared(after, sightings_of(after, site, placed=placed)).items
     assert {item.host for item in items} == {"second"}
     commands = {item.command for item in items}
     assert "phoenix remove traefik@second" in commands
@@ -250,5 +257,5 @@ def test_one_that_leaves_the_declaration_is_told_with_its_commands(
 def test_addresses_that_end_alike_are_told_apart(tmp_path: Path) -> None:
     """10.0.0.21 and 110.0.0.21 say, in a list of the addresses that were tried."""
     text = gateway_text(with_second().load(tmp_path))
-    assert IPv4Address("10.0.0.21") in [one.address for one in minimal().load(tmp_path).guests]
+    assert IPv4Address("10.0.0.21") in [guest.address for guest in minimal().load(tmp_path).guests]
     assert '"~(^|[^0-9.])10\\.0\\.0\\.21:443$"' in text

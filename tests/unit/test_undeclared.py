@@ -57,18 +57,25 @@ def two_workers(folder: Path, *, stacks: Sequence[str] = ("shop",)) -> Site:
 def project(
     name: str, deployer: Deployer | None = "portainer", *, containers: int = 1, volumes: int = 0
 ) -> ComposeProject:
-    made = tuple(
+    containers_made = tuple(
         Container(f"{name}-web-{number}", "web", "example/web:1", "running", True, MADE)
         for number in range(containers)
     )
-    kept = tuple(Volume(f"{name}_v{number}", f"/v{number}", True) for number in range(volumes))
+    volumes_made = tuple(
+        Volume(f"{name}_v{number}", f"/v{number}", True) for number in range(volumes)
+    )
     ports = (Port("", 8100, 80, "tcp"), Port("::", 8100, 80, "tcp")) if containers else ()
     return ComposeProject(
-        name, deployer if containers else None, "/data/compose/1", made, kept, ports
+        name,
+        deployer if containers else None,
+        "/data/compose/1",
+        containers_made,
+        volumes_made,
+        ports,
     )
 
 
-def seen(site: Site, former: Site | None = None, **more: object) -> Sightings:
+def sightings_of(site: Site, former: Site | None = None, **more: object) -> Sightings:
     """Of a site whose register has what it and `former` declare."""
     entries = dict.fromkeys(
         (*register.entries(site), *(register.entries(former) if former else ()))
@@ -86,12 +93,12 @@ def with_projects(of: Sightings, **projects: Sequence[ComposeProject]) -> Sighti
     return replace(of, projects={**of.projects, **projects})
 
 
-def told(site: Site, of: Sightings) -> dict[str, Item]:
+def items_by_command(site: Site, of: Sightings) -> dict[str, Item]:
     return {item.command: item for item in undeclared(site, of).items}
 
 
 def test_what_is_declared_is_not_told(site: Site) -> None:
-    of = with_projects(seen(site), worker=[project("shop-production")])
+    of = with_projects(sightings_of(site), worker=[project("shop-production")])
     of = replace(
         of,
         placed={
@@ -110,7 +117,7 @@ def test_a_removed_stack_is_told_with_what_it_holds(site: Site, tmp_path: Path) 
     former = two_workers(tmp_path, stacks=("shop", "blog"))
     unnamed = Anonymous("ab" * 32, "blog-web-1", "/cache")
     blog = replace(project("blog-production", containers=2, volumes=1), anonymous=(unnamed,))
-    of = with_projects(seen(site, former), spare=[blog])
+    of = with_projects(sightings_of(site, former), spare=[blog])
     (item,) = undeclared(site, of).items
     assert (item.kind, item.name, item.host, item.since) == (
         "stack", "blog-production", "spare", MADE,
@@ -128,13 +135,16 @@ def test_a_removed_stack_is_told_with_what_it_holds(site: Site, tmp_path: Path) 
 def test_what_a_person_started_is_not_ours(site: Site, tmp_path: Path) -> None:
     former = two_workers(tmp_path, stacks=("shop", "blog"))
     of = with_projects(
-        seen(site, former),
+        sightings_of(site, former),
         spare=[project("blog-production", "hand"), project("pihole", "portainer")],
         worker=[project("old", None, containers=0, volumes=1)],
     )
     leftovers = undeclared(site, of)
     assert leftovers.items == ()
-    assert [(one.project, one.host, one.deployer) for one in leftovers.foreign] == [
+    assert [
+        (project_left.project, project_left.host, project_left.deployer)
+        for project_left in leftovers.foreign
+    ] == [
         ("blog-production", "spare", "hand"),
         ("pihole", "spare", "portainer"),
     ]
@@ -143,7 +153,7 @@ def test_what_a_person_started_is_not_ours(site: Site, tmp_path: Path) -> None:
 def test_kept_volumes_are_told_and_no_fault(site: Site, tmp_path: Path) -> None:
     former = two_workers(tmp_path, stacks=("shop", "blog"))
     of = with_projects(
-        seen(site, former), spare=[project("blog-production", containers=0, volumes=1)]
+        sightings_of(site, former), spare=[project("blog-production", containers=0, volumes=1)]
     )
     leftovers = undeclared(site, of)
     (item,) = leftovers.items
@@ -169,7 +179,7 @@ def test_a_host_with_the_name_of_one_that_left_is_not_in_the_way_of_its_removal(
     former = named_hosts(tmp_path, worker=24, spare=25)
     now = named_hosts(tmp_path / "now", worker=25)
     stacks = [("shop-production", "worker"), ("blog-production", "spare")]
-    of = seen(now, former, endpoints=["worker", "spare"], stacks=stacks)
+    of = sightings_of(now, former, endpoints=["worker", "spare"], stacks=stacks)
     of = with_projects(of, worker=[project("blog-production")])
     leftovers = undeclared(now, of)
     assert {item.command for item in leftovers.items} == {
@@ -188,7 +198,7 @@ def test_hosts_that_exchange_their_names_keep_the_stacks_that_run_on_them(tmp_pa
     now = named_hosts(tmp_path / "now", spare=24, worker=25)
     before = [("shop-production", "worker"), ("blog-production", "spare")]
     of = with_projects(
-        seen(now, former, endpoints=["worker", "spare"], stacks=before),
+        sightings_of(now, former, endpoints=["worker", "spare"], stacks=before),
         worker=[project("blog-production")],
         spare=[project("shop-production")],
     )
@@ -216,8 +226,11 @@ def test_volumes_that_a_declared_stack_has_are_not_offered_for_removal(
     """The way that a stack with a new name keeps its data (docs/services.md)."""
     now = taking(tmp_path, "gone-production_v0", **body)
     entry = Entry("stack", "gone-production", "worker", "10.0.0.24", 1002)
-    kept = project("gone-production", containers=0, volumes=1)
-    of = with_projects(replace(seen(now), register=(*seen(now).register, entry)), worker=[kept])
+    with_volume = project("gone-production", containers=0, volumes=1)
+    of = with_projects(
+        replace(sightings_of(now), register=(*sightings_of(now).register, entry)),
+        worker=[with_volume],
+    )
     assert undeclared(now, of).items == ()
     of = with_projects(of, worker=[project("gone-production", containers=0, volumes=2)])
     (item,) = undeclared(now, of).items
@@ -229,7 +242,9 @@ def test_volumes_that_a_declared_stack_has_are_not_offered_for_removal(
 
 def test_a_stack_that_is_declared_elsewhere_moves(site: Site, tmp_path: Path) -> None:
     now = two_workers(tmp_path, stacks=("shop", "blog"))
-    of = with_projects(seen(now), worker=[project("blog-production"), project("shop-production")])
+    of = with_projects(
+        sightings_of(now), worker=[project("blog-production"), project("shop-production")]
+    )
     assert [(m.project, m.source.name, m.target.name) for m in moves(now, of)] == [
         ("blog-production", "worker", "spare")
     ]
@@ -239,14 +254,14 @@ def test_a_stack_that_is_declared_elsewhere_moves(site: Site, tmp_path: Path) ->
 def test_a_second_copy_does_not_move_and_its_command_names_the_host(tmp_path: Path) -> None:
     now = two_workers(tmp_path, stacks=("shop", "blog"))
     copies = {"worker": [project("blog-production")], "spare": [project("blog-production")]}
-    of = with_projects(seen(now), **copies)
+    of = with_projects(sightings_of(now), **copies)
     assert moves(now, of) == ()
-    assert told(now, of).keys() == {"phoenix remove blog-production@worker"}
+    assert items_by_command(now, of).keys() == {"phoenix remove blog-production@worker"}
 
 
 def test_what_moves_to_a_host_that_does_not_tell_is_not_undeclared(tmp_path: Path) -> None:
     now = two_workers(tmp_path, stacks=("shop", "blog"))
-    of = with_projects(seen(now), worker=[project("blog-production")])
+    of = with_projects(sightings_of(now), worker=[project("blog-production")])
     silent = replace(of, projects={k: v for k, v in of.projects.items() if k != "spare"})
     assert [(m.project, m.target.name) for m in moves(now, silent)] == [
         ("blog-production", "spare")
@@ -257,7 +272,7 @@ def test_what_moves_to_a_host_that_does_not_tell_is_not_undeclared(tmp_path: Pat
 def test_a_stack_without_containers_is_told_by_portainer(site: Site, tmp_path: Path) -> None:
     former = two_workers(tmp_path, stacks=("shop", "blog"))
     of = replace(
-        seen(site, former),
+        sightings_of(site, former),
         stacks=[("blog-production", "spare"), ("by-a-person", "spare"),
                 ("shop-production", "missing endpoint 7"), ("shop-production", "worker")],
     )  # fmt: skip
@@ -268,21 +283,23 @@ def test_a_stack_without_containers_is_told_by_portainer(site: Site, tmp_path: P
 
 
 def test_a_declared_stack_of_a_deleted_endpoint_comes_back_and_is_not_told(site: Site) -> None:
-    of = replace(seen(site), stacks=[("shop-production", "missing endpoint 7")])
+    of = replace(sightings_of(site), stacks=[("shop-production", "missing endpoint 7")])
     assert undeclared(site, of).items == ()
 
 
 def test_files_and_containers_of_a_stack_are_one_thing(site: Site, tmp_path: Path) -> None:
     former = two_workers(tmp_path, stacks=("shop", "blog"))
     of = replace(
-        with_projects(seen(site, former), spare=[project("blog-production")]),
+        with_projects(sightings_of(site, former), spare=[project("blog-production")]),
         placed={"spare": Placed(("stack-blog-production",))},
         stacks=[("blog-production", "spare")],
     )
     (item,) = undeclared(site, of).items
     assert item.holds[-1] == "its files"
-    alone = replace(seen(site, former), placed={"spare": Placed(("stack-blog-production",))})
-    assert [one.holds for one in undeclared(site, alone).items] == [("its files",)]
+    alone = replace(
+        sightings_of(site, former), placed={"spare": Placed(("stack-blog-production",))}
+    )
+    assert [item.holds for item in undeclared(site, alone).items] == [("its files",)]
 
 
 def test_a_host_that_lost_its_agent(tmp_path: Path) -> None:
@@ -291,12 +308,14 @@ def test_a_host_that_lost_its_agent(tmp_path: Path) -> None:
     declaration.vm["vms"].append(vm(1003, "spare", None, 25))
     now = declaration.load(tmp_path / "now")
     of = replace(
-        with_projects(seen(now, former), spare=[project("phoenix-portainer-agent", "phoenix")]),
+        with_projects(
+            sightings_of(now, former), spare=[project("phoenix-portainer-agent", "phoenix")]
+        ),
         placed={"spare": Placed(("base", "docker", "portainer-agent", "acme-host"), ("host",))},
         endpoints=["worker", "spare", "a-persons"],
         stacks=[("blog-production", "spare")],
     )
-    report = told(now, of)
+    report = items_by_command(now, of)
     assert [(item.kind, item.name) for item in report.values()] == [
         ("component", "docker"),
         ("component", "portainer-agent"),
@@ -309,7 +328,7 @@ def test_a_host_that_lost_its_agent(tmp_path: Path) -> None:
 
 
 def test_a_certificate_outlives_its_timer(site: Site) -> None:
-    of = replace(seen(site), placed={"control": Placed((), ("host", "gateway"))})
+    of = replace(sightings_of(site), placed={"control": Placed((), ("host", "gateway"))})
     (item,) = undeclared(site, of).items
     assert (item.kind, item.name, item.host) == ("certificate", "acme-gateway", "control")
 
@@ -318,7 +337,7 @@ def test_a_removed_host_with_its_endpoint_and_guest(tmp_path: Path) -> None:
     former = two_workers(tmp_path, stacks=("shop", "blog"))
     now = minimal().load(tmp_path / "now")
     of = replace(
-        seen(now, former),
+        sightings_of(now, former),
         endpoints=["worker", "spare"],
         stacks=[("blog-production", "spare")],
         guests=[TaggedGuest(1003, "qemu", "pve", "spare", True)],
@@ -341,12 +360,12 @@ def test_a_renamed_or_moved_host_is_the_same_machine(site: Site) -> None:
         Entry("host", "before", "before", str(worker.address), 77),
         Entry("host", "before", "before", "10.9.9.9", worker.vmid),
     ):
-        of = replace(seen(site), register=(*register.entries(site), entry))
+        of = replace(sightings_of(site), register=(*register.entries(site), entry))
         assert undeclared(site, of).items == ()
 
 
 def test_a_guest_with_our_tag_that_nobody_declared(site: Site) -> None:
-    of = replace(seen(site), guests=[TaggedGuest(900, "lxc", "pve2", "scratch", False)])
+    of = replace(sightings_of(site), guests=[TaggedGuest(900, "lxc", "pve2", "scratch", False)])
     (item,) = undeclared(site, of).items
     assert (item.kind, item.host, item.holds) == (
         "guest", "pve2", ("container 900 on pve2, stopped",),
@@ -356,7 +375,7 @@ def test_a_guest_with_our_tag_that_nobody_declared(site: Site) -> None:
 def test_secrets_of_removed_stacks_alone(site: Site) -> None:
     entry = Entry("secret", "blog_password", "spare", "10.0.0.25", 1003)
     of = replace(
-        seen(site),
+        sightings_of(site),
         register=(*register.entries(site), entry),
         stored=frozenset({"blog_password", "of_another_site", "shop_password"}),
         used=frozenset({"shop_password"}),
@@ -369,7 +388,7 @@ def test_select_tells_hosts_and_kinds_apart(tmp_path: Path) -> None:
     now = two_workers(tmp_path, stacks=())
     former = two_workers(tmp_path, stacks=("shop", "blog"))
     of = with_projects(
-        seen(now, former),
+        sightings_of(now, former),
         worker=[project("shop-production")],
         spare=[project("shop-production"), project("blog-production")],
     )
@@ -397,8 +416,8 @@ def test_rules_of_a_firewall_that_no_sync_keeps(site: Site) -> None:
     worker = site.host("worker").vmid
     rules = {f"/etc/pve/firewall/{worker}.fw": 7, "/etc/pve/nodes/pve/host.fw": 3,
              "/etc/pve/firewall/77.fw": 2}  # fmt: skip
-    assert undeclared(site, replace(seen(site), rules=rules)).items == ()
-    (item,) = undeclared(site, replace(seen(site), rules=rules, firewall=False)).items
+    assert undeclared(site, replace(sightings_of(site), rules=rules)).items == ()
+    (item,) = undeclared(site, replace(sightings_of(site), rules=rules, firewall=False)).items
     assert (item.kind, item.command) == ("firewall", "phoenix remove rules")
     assert item.holds == (
         f"7 in /etc/pve/firewall/{worker}.fw", "3 in /etc/pve/nodes/pve/host.fw",
@@ -408,14 +427,16 @@ def test_rules_of_a_firewall_that_no_sync_keeps(site: Site) -> None:
 @pytest.mark.parametrize("word", ["", " ", "@worker", "stack:", "stack:@worker", "None", "none"])
 def test_a_word_without_a_name_means_nothing(word: str) -> None:
     """As where a script's variable is empty: `phoenix remove "$STACK" -y`."""
-    found = Undeclared(items=(Item(kind="stack", name="shop-production", host="worker"),))
-    assert select(found, word) == ()
-    assert select(found, "stack:shop-production@worker") == found.items
+    leftovers = Undeclared(items=(Item(kind="stack", name="shop-production", host="worker"),))
+    assert select(leftovers, word) == ()
+    assert select(leftovers, "stack:shop-production@worker") == leftovers.items
 
 
 def test_the_guard_of_a_host_that_has_none_is_told(tmp_path: Path) -> None:
     declared = minimal()
-    of = replace(seen(declared.load(tmp_path / "on")), placed={"worker": Placed(("base", "guard"))})
+    of = replace(
+        sightings_of(declared.load(tmp_path / "on")), placed={"worker": Placed(("base", "guard"))}
+    )
     assert undeclared(declared.load(tmp_path / "on"), of).items == ()
     declared.lxc["site"] = {"guard": False}
     (item,) = undeclared(declared.load(tmp_path / "off"), of).items

@@ -60,9 +60,9 @@ def test_a_plan_ends_with_2_and_names_the_command() -> None:
 
 
 def test_what_was_kept_is_no_change() -> None:
-    kept = Undeclared(items=(VOLUMES,))
-    assert a_plan(kept).exit_code == 0
-    text = printed(lambda console: plan.print_plan(console, a_plan(kept)))
+    leftovers = Undeclared(items=(VOLUMES,))
+    assert a_plan(leftovers).exit_code == 0
+    text = printed(lambda console: plan.print_plan(console, a_plan(leftovers)))
     assert text == "nothing to do on 1 host\n"
 
 
@@ -122,18 +122,18 @@ def test_what_hosts_tell_is_read_and_who_does_not_tell_is_named(site: Site) -> N
     values[observation.CONTAINERS]["worker"] = None
     values[observation.CONTAINERS]["control"] = to_json([project("x")])
     del values[observation.PLACED]["proxy"]
-    seen = observation.sightings(
+    sightings = observation.sightings(
         site, Observed(values, {"proxy": "timed out"}), frozenset(), frozenset()
     )
-    assert list(seen.unknown) == [
+    assert list(sightings.unknown) == [
         "proxy: timed out", "worker: its Docker does not answer", "Portainer's API gives no answer",
     ]  # fmt: skip
-    assert [one.name for one in seen.projects["control"]] == ["x"]
-    assert not seen.unlisted
+    assert [listed.name for listed in sightings.projects["control"]] == ["x"]
+    assert not sightings.unlisted
     values[observation.GUESTS] = {site.hypervisor.name: observation.NO_LIST}
     without = observation.sightings(site, Observed(values, {}), frozenset(), frozenset())
     leftovers = undeclared(site, without)
-    assert (list(without.guests), leftovers.items) == ([], undeclared(site, seen).items)
+    assert (list(without.guests), leftovers.items) == ([], undeclared(site, sightings).items)
     (line,) = leftovers.unlisted
     assert "cannot be known" in line
     assert "has no pvesh" in line
@@ -144,8 +144,8 @@ def test_what_hosts_tell_is_read_and_who_does_not_tell_is_named(site: Site) -> N
     for kind, host in ((observation.SWARM, "worker"), (observation.RULES, site.hypervisor.name)):
         values[kind] = {host: None}
         values[observation.UNREAD] = {host: "it hangs"}
-        told = observation.sightings(site, Observed(values, {}), frozenset(), frozenset())
-        assert f"{host}: it hangs" in told.unknown, kind
+        incomplete = observation.sightings(site, Observed(values, {}), frozenset(), frozenset())
+        assert f"{host}: it hangs" in incomplete.unknown, kind
         values[kind] = {host: {}} if kind == observation.RULES else {}
     values[observation.REGISTER] = {site.hypervisor.name: []}
     new = observation.sightings(site, Observed(values, {}), frozenset(), frozenset())

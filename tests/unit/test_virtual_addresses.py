@@ -68,9 +68,9 @@ def site(tmp_path: Path) -> Site:
 
 def test_it_may_be_held_by_both(site: Site) -> None:
     assert site.warnings == ()
-    (one,) = virtual_addresses(site)
-    assert (one.address, one.network) == (VIRTUAL, "lan")
-    assert [(held.host.name, held.address) for held in one.holders] == [
+    (virtual,) = virtual_addresses(site)
+    assert (virtual.address, virtual.network) == (VIRTUAL, "lan")
+    assert [(held.host.name, held.address) for held in virtual.holders] == [
         ("gateway", ONE), ("gateway-two", TWO)
     ]  # fmt: skip
     assert [host.name for host in component_hosts("keepalived", site)] == ["gateway", "gateway-two"]
@@ -146,12 +146,14 @@ def test_clients_that_one_gateway_alone_lets_in_are_told(
     assert f"in firewall.rules of both {names[0]} and {names[1]}" in finding.fix
 
     guests[lacks]["firewall"] = {"rules": [CLIENTS | {"source": "203.0.113.0/24"}]}
-    (wider,) = [one for one in declaration.load(tmp_path).warnings if "lets in" in one.message]
+    (wider,) = [
+        finding for finding in declaration.load(tmp_path).warnings if "lets in" in finding.message
+    ]
     assert wider.path == f"lxc_configs.{has}.firewall.rules", "it has a part of them alone"
 
     guests[lacks]["firewall"] = {"rules": [CLIENTS]}
     both = declaration.load(tmp_path).warnings
-    assert not [one for one in both if "lets in" in one.message]
+    assert not [finding for finding in both if "lets in" in finding.message]
 
 
 def test_clients_named_by_it_are_told(tmp_path: Path) -> None:
@@ -228,15 +230,17 @@ def test_names_of_services_lead_there_and_those_of_hosts_to_themselves(site: Sit
 
 def test_in_two_networks_each_client_gets_its_own(tmp_path: Path) -> None:
     site = in_two_networks().load(tmp_path)
-    (record,) = [one for one in dns.records(site) if one.name.startswith("shop.internal")]
+    (record,) = [
+        candidate for candidate in dns.records(site) if candidate.name.startswith("shop.internal")
+    ]
     assert record.addresses == (VIRTUAL, IPv4Address("172.16.9.9"))
     assert dns.answers_in(site, record, "internal") == (IPv4Address("172.16.9.9"),)
     assert dns.answers_in(site, record, "lan") == (VIRTUAL,)
 
 
 def test_each_gateway_has_a_certificate_of_its_own_with_all_names(site: Site) -> None:
-    held = [one for one in certificates(site) if is_the_gateways(one.name)]
-    assert [one.host.name for one in held] == ["gateway", "gateway-two"]
+    held = [certificate for certificate in certificates(site) if is_the_gateways(certificate.name)]
+    assert [certificate.host.name for certificate in held] == ["gateway", "gateway-two"]
     assert held[0].sans == held[1].sans
 
 
@@ -296,12 +300,12 @@ def test_of_a_second_card_the_filter_would_drop_it(tmp_path: Path) -> None:
 def test_each_has_the_other_as_its_peer(site: Site) -> None:
     texts = {}
     for host, own, peer in (("gateway", ONE, TWO), ("gateway-two", TWO, ONE)):
-        (one,) = keepalived.instances(site, site.host(host), {own: "ens18"})
-        assert (one.device, one.own, one.peers) == ("ens18", own, (peer,))
-        texts[host] = keepalived.config(site.host(host), (one,))
+        (instance,) = keepalived.instances(site, site.host(host), {own: "ens18"})
+        assert (instance.device, instance.own, instance.peers) == ("ens18", own, (peer,))
+        texts[host] = keepalived.config(site.host(host), (instance,))
         assert f"unicast_src_ip {own}\n" in texts[host]
         assert f"{VIRTUAL}/32\n" in texts[host]
-        drop_in = keepalived.killed((one,))
+        drop_in = keepalived.killed((instance,))
         assert f"address del {VIRTUAL}/32 dev ens18" in drop_in
         assert f"[ -e {keepalived.ENDED} ] || echo 0 >{keepalived.ENDED}" in drop_in
         assert keepalived.ENDED in texts[host]
@@ -311,8 +315,8 @@ def test_each_has_the_other_as_its_peer(site: Site) -> None:
 
 
 def test_an_interface_that_the_host_does_not_tell_is_called_as_declared(site: Site) -> None:
-    (one,) = keepalived.instances(site, site.host("gateway"), {})
-    assert one.device == "eth0"
+    (instance,) = keepalived.instances(site, site.host("gateway"), {})
+    assert instance.device == "eth0"
 
 
 @pytest.mark.parametrize(
@@ -402,10 +406,10 @@ def test_a_gateway_that_is_down_is_told_and_breaks_no_request(site: Site) -> Non
         for check in checks(site)
     ]
     walked = walk(paths(site), Findings(outcomes))
-    told = {(one.path.kind, one.path.name) for one in walked if one.state == "broken"}
-    assert ("gateway", "gateway takes requests") in told
-    assert not [name for kind, name in told if kind == "request"]
-    assert ("gateway", "gateway-two takes requests") not in told
+    broken = {(state.path.kind, state.path.name) for state in walked if state.state == "broken"}
+    assert ("gateway", "gateway takes requests") in broken
+    assert not [name for kind, name in broken if kind == "request"]
+    assert ("gateway", "gateway-two takes requests") not in broken
 
 
 def test_each_gateway_is_asked_by_itself(site: Site) -> None:
@@ -470,15 +474,15 @@ def test_a_certificate_of_either_is_nobody_else_s(site: Site) -> None:
         "gateway-two": (replaced(known, "bb"),),
     }
 
-    def told(key: str, **hosts: tuple[AskedKeys, ...]) -> str:
-        one = Issued(serial="1", names=names, not_before=start, not_after=end, key=key)
+    def warning(key: str, **hosts: tuple[AskedKeys, ...]) -> str:
+        certificate = Issued(serial="1", names=names, not_before=start, not_after=end, key=key)
         asked = {name.replace("_", "-"): held for name, held in hosts.items()}
-        return outcome(site, [one], asked or notes).warning
+        return outcome(site, [certificate], asked or notes).warning
 
-    assert told("aa") == told("bb") == ""
-    assert "to a key that gateway never made" in told("cc")
+    assert warning("aa") == warning("bb") == ""
+    assert "to a key that gateway never made" in warning("cc")
     # The other may have asked for it, and tells nothing.
-    assert told("cc", gateway=notes["gateway"]) == ""
+    assert warning("cc", gateway=notes["gateway"]) == ""
 
 
 def replaced(known: AskedKeys, key: str) -> AskedKeys:
@@ -500,7 +504,7 @@ def test_of_two_traefiks_one_that_is_down_is_no_gateway_s_fault(tmp_path: Path) 
         for check in checks(site)
     ]
     walked = walk(paths(site), Findings(outcomes))
-    broken = {(one.path.kind, one.path.name) for one in walked if one.state == "broken"}
+    broken = {(state.path.kind, state.path.name) for state in walked if state.state == "broken"}
     assert ("proxy", "proxy-two routes requests") in broken
     assert not {kind for kind, _ in broken} & {"gateway", "request"}
 

@@ -97,13 +97,13 @@ class Site:
 
 @pytest.fixture
 def site() -> Site:
-    made = Site()
-    assert made.round(3) == []
-    return made
+    site = Site()
+    assert site.round(3) == []
+    return site
 
 
 def titles(messages: list[Message]) -> list[tuple[str, str]]:
-    return [(one.kind, one.title.removeprefix("[lab.example] ")) for one in messages]
+    return [(message.kind, message.title.removeprefix("[lab.example] ")) for message in messages]
 
 
 ALARM = ("failure", f"fault: gateway: {UNIT.hop}")
@@ -207,7 +207,7 @@ def seconds_pass(site: Site, count: int) -> list[tuple[float, Message]]:
                 site.report(host)
         site.now += 1
         if (site.now - START) % 15 == 0:
-            said += [(site.now - begun, one) for one in site.looks()]
+            said += [(site.now - begun, message) for message in site.looks()]
     return said
 
 
@@ -361,13 +361,13 @@ def test_a_warning_is_told_as_one_and_ends_as_one(site: Site) -> None:
 
 
 def test_what_is_told_beside_the_checks_is_a_warning(site: Site) -> None:
-    def with_warnings(told: dict[str, str]) -> list[Message]:
+    def with_warnings(warnings: dict[str, str]) -> list[Message]:
         site.off.add("outside")
         said = []
         for _ in range(3):
             site.report("outside")
-            one = site.newest["outside"]
-            site.newest["outside"] = Arrival(replace(one.report, warnings=told), one.at)
+            arrival = site.newest["outside"]
+            site.newest["outside"] = Arrival(replace(arrival.report, warnings=warnings), arrival.at)
             said += site.round()
         return said
 
@@ -380,17 +380,17 @@ def test_what_is_told_beside_the_checks_is_a_warning(site: Site) -> None:
 def test_a_report_that_was_cut_off_is_a_fault_and_says_nothing_else(site: Site) -> None:
     def cut(took: int | None, plan: str) -> None:
         site.report("gateway")
-        one = site.newest["gateway"]
-        site.newest["gateway"] = Arrival(replace(one.report, took=took, plan=plan), one.at)
+        arrival = site.newest["gateway"]
+        site.newest["gateway"] = Arrival(replace(arrival.report, took=took, plan=plan), arrival.at)
 
     for took, plan, said in ((None, "b", "2 of 2 checks were made"), (1, "x", "other checks")):
-        told = []
+        messages = []
         site.off.add("gateway")
         for _ in range(4):
             cut(took, plan)
-            told += site.round()
-        assert titles(told) == [("failure", "fault: gateway: its report")], plan
-        assert said in told[0].body
+            messages += site.round()
+        assert titles(messages) == [("failure", "fault: gateway: its report")], plan
+        assert said in messages[0].body
         site.off.clear()
         assert titles(site.round(3)) == [("success", "over: gateway: its report")]
 
@@ -415,7 +415,7 @@ def test_a_check_that_is_not_declared_any_more_is_over(site: Site) -> None:
 def test_what_was_told_of_a_host_that_left_the_site_is_over(site: Site) -> None:
     """It stood in `phoenix status` for good."""
     site.faults[APART] = "is failed"
-    assert [one.kind for one in site.round(3)] == ["failure"]
+    assert [message.kind for message in site.round(3)] == ["failure"]
     lists = {host: plan for host, plan in PLAN.lists.items() if host != "other"}
     checks = tuple(check for check in CHECKS if check != APART)
     site.plan = replace(PLAN, lists=lists, checks=checks, paths=(PATHS[0], PATHS[2]))
@@ -427,13 +427,15 @@ def test_what_was_told_of_a_host_that_left_the_site_is_over(site: Site) -> None:
 
 def test_a_warning_that_becomes_a_fault_is_not_over(site: Site) -> None:
     site.faults[ROOM] = "~/ has 12% left"
-    assert [one.kind for one in site.round(3)] == ["warning"]
+    assert [message.kind for message in site.round(3)] == ["warning"]
     site.faults[ROOM] = "/ has 3% left"
-    assert [one.kind for one in site.round(4)] == ["failure"]
+    assert [message.kind for message in site.round(4)] == ["failure"]
     site.faults[ROOM] = "~/ has 12% left"
-    assert [one.kind for one in site.round(4)] == ["success"], "the fault; its warning is known"
+    assert [message.kind for message in site.round(4)] == ["success"], (
+        "the fault; its warning is known"
+    )
     site.faults.clear()
-    assert [one.kind for one in site.round(4)] == ["success"]
+    assert [message.kind for message in site.round(4)] == ["success"]
     assert site.state.known == {}
 
 
@@ -444,7 +446,7 @@ def test_a_disk_that_fills_is_told_days_ahead() -> None:
         said += site.round()
         site.now += 3600 - MINUTE
         site.looks()
-    warned = [one for one in said if one.kind == "warning"]
+    warned = [message for message in said if message.kind == "warning"]
     assert titles(warned)[0] == ("warning", "warning: outside: how / fills")
     assert "will be full in 2 days" in warned[0].body
     assert len(warned) == len(PLAN.lists), "once for each host"
@@ -458,7 +460,7 @@ def test_a_watcher_that_boots_goes_on_foretelling() -> None:
         said += site.round()
         site.now += 3600 - MINUTE
         site.looks()
-    assert [one.kind for one in said] == ["warning"] * len(PLAN.lists)
+    assert [message.kind for message in said] == ["warning"] * len(PLAN.lists)
     site.newest.clear()
     after = site.looks() + site.round(4)
     assert after == []
@@ -470,16 +472,16 @@ def test_a_watcher_that_boots_goes_on_foretelling() -> None:
 def test_a_report_that_was_cut_off_ends_no_warning(site: Site) -> None:
     site.beside["other"] = {"warnings": {"backups": "too old"}}
     said = site.round(3)
-    assert [one.kind for one in said] == ["warning"]
+    assert [message.kind for message in said] == ["warning"]
     before = site.state.disks["other"]
     site.beside["other"] = {"took": None, "outcomes": (), "disks": {}}
     said = site.round(3)
-    assert [one.kind for one in said] == ["failure"], (
+    assert [message.kind for message in said] == ["failure"], (
         "its report is not whole, and no more is known"
     )
     assert site.state.disks["other"] == before
     site.beside.clear()
-    assert sorted(one.kind for one in site.round(4)) == ["success", "success"]
+    assert sorted(message.kind for message in site.round(4)) == ["success", "success"]
 
 
 def test_no_end_of_a_disk_is_foretold_of_what_comes_and_goes() -> None:
@@ -528,7 +530,7 @@ def test_every_alarm_has_one_end_and_no_end_has_no_alarm(steps: list[tuple[str, 
         word, _, cause = title.partition(": ")
         key = f"{cause} {kind if word != 'over' else ''}".strip()
         if word == "over":
-            begun = next(one for one in open_ if one.startswith(cause))
+            begun = next(sentence for sentence in open_ if sentence.startswith(cause))
             open_.remove(begun)
         else:
             assert key not in open_, "told twice"
@@ -539,7 +541,7 @@ def test_every_alarm_has_one_end_and_no_end_has_no_alarm(steps: list[tuple[str, 
 def test_the_plan_goes_through_its_file() -> None:
     assert from_json(PLAN.to_json()) == replace(
         PLAN,
-        checks=tuple(replace(one, command=one.command) for one in CHECKS),
+        checks=tuple(replace(check, command=check.command) for check in CHECKS),
     )
     with pytest.raises(ValueError, match="version 9"):
         from_json(json.dumps({"version": 9}))
@@ -564,13 +566,13 @@ def ca_tells(site: Site, *certificates: Issued, asked: dict[str, Asked] | None =
         "other": {"issued": certificates},
         "gateway": {"asked": notes if asked is None else asked},
     }
-    return [f"{one.title}: {one.body}" for one in site.round(3)]
+    return [f"{message.title}: {message.body}" for message in site.round(3)]
 
 
 def test_a_certificate_that_no_guest_asked_for_is_told(site: Site) -> None:
-    (told,) = ca_tells(site, issued(MINE), issued(THEIRS))
-    assert "warning: other: certificates that the CA issued" in told
-    assert "app.lab.example to a key that gateway never made" in told
+    (message,) = ca_tells(site, issued(MINE), issued(THEIRS))
+    assert "warning: other: certificates that the CA issued" in message
+    assert "app.lab.example to a key that gateway never made" in message
 
 
 def test_a_foreign_certificate_is_not_over_because_the_notes_are_missing(site: Site) -> None:
@@ -586,8 +588,8 @@ def test_a_foreign_certificate_is_not_over_because_the_notes_are_missing(site: S
 
 
 def test_a_name_that_nobody_declares_is_told(site: Site) -> None:
-    (told,) = ca_tells(site, issued(THEIRS, "evil.lab.example"))
-    assert "evil.lab.example, which nobody declares" in told
+    (message,) = ca_tells(site, issued(THEIRS, "evil.lab.example"))
+    assert "evil.lab.example, which nobody declares" in message
 
 
 @pytest.mark.parametrize(

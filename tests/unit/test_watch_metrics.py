@@ -63,13 +63,13 @@ def exposed() -> str:
         ),
     }  # fmt: skip
     state = State(at=NOW - 15, began=NOW - 9999)
-    observed = observe(PLAN, {host: Arrival(one, NOW - 5) for host, one in reports.items()},
+    observed = observe(PLAN, {host: Arrival(report, NOW - 5) for host, report in reports.items()},
                        state, NOW)  # fmt: skip
-    told = Known("fault", "gateway", "service", "Nginx", "is inactive", [], NOW, told=True)
+    announced = Known("fault", "gateway", "service", "Nginx", "is inactive", [], NOW, told=True)
     untold = Known("fault", "ca", "service", "x", "seen once", [], NOW)
     return metrics.text(
         PLAN, observed, states={"app": "broken", "wiki": "ok", "new": "unknown"},
-        known=[told, untold], working=True, waiting=2, now=NOW,
+        known=[announced, untold], working=True, waiting=2, now=NOW,
     )  # fmt: skip
 
 
@@ -83,8 +83,8 @@ def samples(text: str) -> dict[tuple[str, ...], float]:
 
 
 def test_what_is_exposed_is_openmetrics_and_says_what_was_seen() -> None:
-    found = samples(exposed())
-    assert found == {
+    exposition = samples(exposed())
+    assert exposition == {
         ("phoenix_watcher_looked_timestamp_seconds",): NOW,
         ("phoenix_host_silent", "gateway"): 0,
         ("phoenix_host_silent", "ca"): 0,
@@ -128,7 +128,10 @@ def test_each_alert_fires_where_it_should_and_only_there() -> None:
     rules = yaml.safe_load((FOLDER / "components/watch" / watch.RULES).read_text())
     tests = yaml.safe_load(cases.read_text())["tests"]
     fires = {
-        case["alertname"] for one in tests for case in one["alert_rule_test"] if case["exp_alerts"]
+        case["alertname"]
+        for unit_test in tests
+        for case in unit_test["alert_rule_test"]
+        if case["exp_alerts"]
     }
     named = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
     assert fires == named
@@ -241,11 +244,11 @@ def test_each_reader_gets_its_own_and_nobody_else_does(
     assert status == "200"
     assert samples(body) == samples(exposed())
     assert asked(server, folder, "/page", host) == ("200", "the page")
-    for path, pair, wanted in (
+    for path, pair, code in (
         ("/metrics", host, "403"), ("/page", scraper, "403"), ("/nobody", host, "403"),
         ("/", scraper, "403"), ("/metrics/../page", scraper, "403"), ("/none", scraper, "503"),
     ):  # fmt: skip
-        assert asked(server, folder, path, pair, "--path-as-is") == (wanted, ""), path
+        assert asked(server, folder, path, pair, "--path-as-is") == (code, ""), path
     report = ("--data-binary", "phoenix-watch 1\nhost\ta\nplan\tp\n")
     assert asked(server, folder, "/report", scraper, *report)[0] == "403"
     assert list(server.folder.iterdir()) == [], "who reads metrics reports for nobody"

@@ -88,21 +88,21 @@ def text(page: Page) -> str:
 
 
 def nginx(watched: Watched) -> str:
-    (found,) = [c.title for c in watched.plan.checks if c.hop == "Nginx (nginx.service)"]
-    return found
+    (title,) = [c.title for c in watched.plan.checks if c.hop == "Nginx (nginx.service)"]
+    return title
 
 
 def test_a_sound_site_is_told_as_it_is_now(watched: Watched) -> None:
     page = watched.page()
     total = len(watched.plan.checks)
     assert (page.health.state, page.health.checks, page.health.not_run) == ("ok", total, 0)
-    assert {one.name: one.health.state for one in page.services} == {
+    assert {service.name: service.health.state for service in page.services} == {
         "portainer": "ok", "shop": "ok", "traefik": "ok",
     }  # fmt: skip
-    assert {one.name: one.health.state for one in page.hosts} == {
+    assert {host.name: host.health.state for host in page.hosts} == {
         host.name: "ok" for host in watched.site.hosts
     }
-    assert {(one.holder, one.name) for one in page.held} == {
+    assert {(certificate.holder, certificate.name) for certificate in page.held} == {
         (host.name, "own") for host in watched.site.hosts
     }
     shown = text(page)
@@ -118,7 +118,7 @@ def test_a_fault_is_on_the_page_with_the_look_that_sees_it_first(watched: Watche
     assert page.health.state == "broken"
     assert page.health.first_cause is not None
     assert page.health.first_cause.hop == "Nginx (nginx.service)"
-    assert {one.health.state for one in page.services} == {"broken"}
+    assert {service.health.state for service in page.services} == {"broken"}
     assert "Not healthy" in text(page)
     assert "PANIC" not in text(page) + page.model_dump_json(), "log lines are not for everyone"
 
@@ -127,8 +127,8 @@ def test_what_is_not_known_is_not_told_as_well(watched: Watched) -> None:
     watched.silent = {host.name for host in watched.site.hosts}
     page = watched.page()
     assert page.health.state == "unknown"
-    assert {one.health.state for one in page.services} == {"unknown"}
-    assert {one.health.state for one in page.hosts} == {"unknown"}
+    assert {service.health.state for service in page.services} == {"unknown"}
+    assert {host.health.state for host in page.hosts} == {"unknown"}
     assert "Not known" in text(page)
     assert 'class="state ok"' not in re.sub(r"(?s)<section aria-labelledby=.certificates.*", "",
                                             text(page))  # fmt: skip
@@ -138,13 +138,13 @@ def test_strangers_learn_of_services_alone_where_that_is_chosen(watched: Watched
     watched.tells = "services"
     watched.faults[nginx(watched)] = "is inactive"
     page = watched.page()
-    told = page.model_dump_json() + text(page)
+    shown = page.model_dump_json() + text(page)
     for host in watched.site.hosts:
-        assert str(host.address) not in told
-        assert f'"{host.name}"' not in told
-    assert "ann@desk" not in told
-    assert "nginx" not in told.lower()
-    assert {one.health.state for one in page.services} == {"broken"}
+        assert str(host.address) not in shown
+        assert f'"{host.name}"' not in shown
+    assert "ann@desk" not in shown
+    assert "nginx" not in shown.lower()
+    assert {service.health.state for service in page.services} == {"broken"}
 
 
 def test_the_reader_s_time_decides_how_old_it_is(watched: Watched) -> None:
@@ -211,7 +211,7 @@ def test_ninety_days_are_kept_and_no_more(tmp_path: Path) -> None:
         looks(tmp_path, NOW + day * DAY, 120, "ok")
     assert len(History(tmp_path).of("app", NOW + (KEPT + 29) * DAY)) == KEPT
     assert len(list(tmp_path.iterdir())) == KEPT + 1
-    assert sum(one.stat().st_size for one in tmp_path.glob("20*.json")) < KEPT * 100
+    assert sum(file.stat().st_size for file in tmp_path.glob("20*.json")) < KEPT * 100
 
 
 @pytest.mark.parametrize("torn", ["", "{", '{"until": 1, "services": {"app": [1]}}', "null", "[]"])
@@ -223,7 +223,7 @@ def test_a_torn_day_costs_that_day_alone(
     (tmp_path / "2026-11-28.json").write_text(torn)
     looks(tmp_path, NOW + 2 * DAY + 120, 120, "broken")
     later = History(tmp_path).of("app", NOW + 2 * DAY)
-    assert [(one["day"], one["ok"], one["broken"]) for one in later] == [
+    assert [(day["day"], day["ok"], day["broken"]) for day in later] == [
         ("2026-11-26", 60, 0), ("2026-11-27", 60, 0), ("2026-11-28", 0, 60),
     ]  # fmt: skip
     assert "2026-11-28.json cannot be read" in capsys.readouterr().out
@@ -234,7 +234,7 @@ def test_a_clock_that_is_set_back_and_forth_loses_no_other_day(tmp_path: Path) -
     looks(tmp_path, NOW - 3 * DAY, 120, "ok")
     looks(tmp_path, NOW + 300 * DAY, 120, "ok")
     looks(tmp_path, NOW + 60, 120, "ok")
-    assert [(one["day"], one["ok"]) for one in History(tmp_path).of("app", NOW + 180)] == [
+    assert [(day["day"], day["ok"]) for day in History(tmp_path).of("app", NOW + 180)] == [
         ("2026-11-23", 60), ("2026-11-26", 120),
     ]  # fmt: skip
 
@@ -265,14 +265,14 @@ def test_a_short_fault_makes_no_broken_day(watched: Watched) -> None:
 
 def test_a_look_writes_page_and_data(site: Site, tmp_path: Path) -> None:
     etc, run, var, shown = (tmp_path / name for name in ("etc", "run", "var", "shown"))
-    for one in (etc, run, var):
-        one.mkdir()
+    for folder in (etc, run, var):
+        folder.mkdir()
     (etc / "watcher.json").write_text(plan(site, 60, {}).to_json())
     assert look(etc, run, var, shown, lambda *_: True) == 0
     page = Page.model_validate_json((shown / "home.json").read_text())
     assert page.health.state == "unknown", "nobody has reported"
     assert (shown / "index.html").read_text().startswith("<!DOCTYPE html>")
-    assert {one.name for one in shown.iterdir()} == {"home.json", "index.html", "metrics"}
+    assert {file.name for file in shown.iterdir()} == {"home.json", "index.html", "metrics"}
     assert len(list((var / "history").iterdir())) == 1
 
 
@@ -295,14 +295,14 @@ def test_the_page_is_the_watcher_s_where_its_host_reports_alone(tmp_path: Path) 
 @pytest.mark.parametrize("answers", [True, False])
 def test_a_page_that_does_not_come_leaves_the_former_one(tmp_path: Path, *, answers: bool) -> None:
     etc, page, programs = tmp_path / "etc", tmp_path / "page", tmp_path / "bin"
-    for one in (etc, page, programs):
-        one.mkdir()
+    for folder in (etc, page, programs):
+        folder.mkdir()
     (etc / "watch.conf").write_text("URL='https://w:8470/report'\nENTRANCE='w:8470:a:8470'\n")
     for name in ("index.html", "home.json"):
         (page / name).write_text("former")
     curl = programs / "curl"
-    wanted = 'while [ $# -gt 0 ]; do [ "$1" != -o ] || { echo "$3" >"$2"; }; shift; done'
-    curl.write_text(f"#!/bin/sh\n{wanted}\nexit {0 if answers else 22}\n")
+    writes = 'while [ $# -gt 0 ]; do [ "$1" != -o ] || { echo "$3" >"$2"; }; shift; done'
+    curl.write_text(f"#!/bin/sh\n{writes}\nexit {0 if answers else 22}\n")
     curl.chmod(0o755)
     done = subprocess.run(
         ["sh", ROOT / "phoenix/components/watch/phoenix-watch-page"],
@@ -320,8 +320,8 @@ def test_a_page_that_does_not_come_leaves_the_former_one(tmp_path: Path, *, answ
 def test_half_a_page_is_none_though_the_next_file_comes(tmp_path: Path) -> None:
     """The real curl ends as its last file did, unless it is told to end at the first fault."""
     etc, page, programs = tmp_path / "etc", tmp_path / "www", tmp_path / "bin"
-    for one in (etc, page, programs):
-        one.mkdir()
+    for folder in (etc, page, programs):
+        folder.mkdir()
     (tmp_path / "home.json").write_text("new")
     (etc / "watch.conf").write_text(f"URL='file://{tmp_path}/report'\nENTRANCE='w:1:a:1'\n")
     for name in ("index.html", "home.json"):

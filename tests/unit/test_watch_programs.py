@@ -53,8 +53,8 @@ def site(tmp_path: Path) -> Site:
 
 
 def test_the_watchers_modules_import_the_standard_library_and_each_other_alone() -> None:
-    found = {f"watch/{path.name}" for path in (ROOT / "phoenix/watch").glob("*.py")}
-    assert {"__init__.py", *found} == set(watch.MODULES)
+    modules = {f"watch/{path.name}" for path in (ROOT / "phoenix/watch").glob("*.py")}
+    assert {"__init__.py", *modules} == set(watch.MODULES)
     for name in watch.MODULES:
         for node in ast.walk(ast.parse((ROOT / "phoenix" / name).read_text())):
             named = (
@@ -62,10 +62,10 @@ def test_the_watchers_modules_import_the_standard_library_and_each_other_alone()
                 if isinstance(node, ast.Import)
                 else [f"{node.module}"] if isinstance(node, ast.ImportFrom) else []
             )  # fmt: skip
-            for one in named:
-                top = one.partition(".")[0]
-                ours = one == "phoenix.watch" or one.startswith("phoenix.watch.")
-                assert ours or top in sys.stdlib_module_names, f"{name} imports {one}"
+            for module in named:
+                top = module.partition(".")[0]
+                ours = module == "phoenix.watch" or module.startswith("phoenix.watch.")
+                assert ours or top in sys.stdlib_module_names, f"{name} imports {module}"
     assert PORT == WATCH
 
 
@@ -137,9 +137,11 @@ def test_the_plan_has_every_check_that_a_host_makes_and_their_order(site: Site) 
     known = from_json(plan(site, 60, {}).to_json())
     assert known.hosts == tuple(host.name for host in site.hosts)
     for host in site.watched:
-        mine = made_on(site, host)
-        assert [one.title for one in known.made_on(host.name)] == [one.title for one in mine]
-        assert [one.function for one in known.made_on(host.name)] == [one.function for one in mine]
+        own = made_on(site, host)
+        assert [check.title for check in known.made_on(host.name)] == [check.title for check in own]
+        assert [check.function for check in known.made_on(host.name)] == [
+            check.function for check in own
+        ]
         assert known.lists[host.name] == watch.digest(lines(site, host))
         assert f"reach on {host.name}: its own checks" in known.fixes
     assert all(check.title in known.fixes for check in known.checks)
@@ -157,9 +159,9 @@ def test_a_host_that_is_left_alone_is_not_watched(tmp_path: Path) -> None:
     assert left not in {host.name for host in site.watched}
     known = plan(site, 60, {})
     assert left not in known.hosts
-    assert not [one for one in known.checks if one.host == left]
+    assert not [check for check in known.checks if check.host == left]
     assert all(hop.checks for path in known.paths for hop in path.hops)
-    units = {(one.host, one.unit) for one in checks(site) if "watch" in one.unit}
+    units = {(check.host, check.unit) for check in checks(site) if "watch" in check.unit}
     assert (left, watch.TIMER) not in units
     assert (site.watched_by, watch.RECEIVER) in units
 
@@ -169,9 +171,9 @@ def test_a_host_that_is_left_alone_is_not_watched(tmp_path: Path) -> None:
     [(10, r"\*:\*:\d/10"), (60, r"\*:0/1:[1-5]?\d"), (300, r"\*:[0-4]/5:[1-5]?\d")],
 )
 def test_each_host_has_its_moment(interval: int, expected: str) -> None:
-    found = {watch.calendar(interval, f"host-{number}") for number in range(30)}
-    assert all(re.fullmatch(expected, one) for one in found), found
-    assert len(found) > 5
+    calendars = {watch.calendar(interval, f"host-{number}") for number in range(30)}
+    assert all(re.fullmatch(expected, calendar) for calendar in calendars), calendars
+    assert len(calendars) > 5
 
 
 # -- phoenix-watch, the program of each host -------------------------------------------------------
@@ -274,9 +276,9 @@ def test_a_backup_that_is_too_old_is_in_the_report(
     etc_of(tmp_path / "etc", lock=tmp_path / "lock")
     assert parse(reported(tmp_path, ECHO)[0]).warnings == {}, "there is no history here"
     (tmp_path / "history").write_text(line)
-    told = parse(reported(tmp_path, ECHO)[0]).warnings
-    assert set(told) == ({"backups"} if expected else set())
-    assert told.get("backups", "").startswith(expected or "")
+    warnings = parse(reported(tmp_path, ECHO)[0]).warnings
+    assert set(warnings) == ({"backups"} if expected else set())
+    assert warnings.get("backups", "").startswith(expected or "")
 
 
 def history(*runs: tuple[str, Result | None, int, bool]) -> str:
@@ -396,31 +398,33 @@ def test_no_character_of_a_program_ends_the_line_of_a_report() -> None:
 
 def test_a_message_waits_for_the_place_that_does_not_take_it_and_no_other() -> None:
     first, second = (alarms.Waiting(Message("failure", title, "")) for title in ("first", "second"))
-    taken: list[tuple[str, str]] = []
+    sent: list[tuple[str, str]] = []
 
     def send(url: str, message: Message) -> bool:
         if url == URL_A:
-            taken.append((url, message.title))
+            sent.append((url, message.title))
         return url == URL_A
 
     left = alarms.deliver([first, second], [URL_A, URL_B], send)
-    assert taken == [(URL_A, "first"), (URL_A, "second")]
-    kept = [alarms.Waiting.from_json(json.loads(json.dumps(one.to_json()))) for one in left]
+    assert sent == [(URL_A, "first"), (URL_A, "second")]
+    read_again = [
+        alarms.Waiting.from_json(json.loads(json.dumps(waiting.to_json()))) for waiting in left
+    ]
 
     def later(url: str, message: Message) -> bool:
-        taken.append((url, message.title))
+        sent.append((url, message.title))
         return True
 
-    assert alarms.deliver(kept, [URL_A, URL_B], later) == []
-    assert taken[2:] == [(URL_B, "first"), (URL_B, "second")], "in order, and once to each place"
-    assert "planted" not in json.dumps([one.to_json() for one in left])
+    assert alarms.deliver(read_again, [URL_A, URL_B], later) == []
+    assert sent[2:] == [(URL_B, "first"), (URL_B, "second")], "in order, and once to each place"
+    assert "planted" not in json.dumps([waiting.to_json() for waiting in left])
     assert alarms.deliver([first], [], later) == [], "without a place nothing waits"
 
 
 def watcher(tmp_path: Path, site: Site, urls: str = "") -> tuple[Path, Path, Path]:
     places = tmp_path / "etc", tmp_path / "run", tmp_path / "var"
-    for one in places:
-        one.mkdir(exist_ok=True)
+    for place in places:
+        place.mkdir(exist_ok=True)
     (places[0] / "watcher.json").write_text(plan(site, 60, {}).to_json())
     if urls:
         (places[0] / "watcher.alarms").write_text(urls)
@@ -440,8 +444,8 @@ def test_a_look_keeps_what_it_knows_and_tells_status(
     os.utime(run / "reports" / host, (2**31, 2**31))
     assert look(etc, run, var, tmp_path / "shown", lambda *_: False) in (0, 1)
     status = json.loads((var / "status.json").read_text())
-    assert [one["name"] for one in status["hosts"]] == [one.name for one in site.hosts]
-    assert {one["name"]: one["seen"] is not None for one in status["hosts"]}[host]
+    assert [listed["name"] for listed in status["hosts"]] == [listed.name for listed in site.hosts]
+    assert {listed["name"]: listed["seen"] is not None for listed in status["hosts"]}[host]
     assert status["places"] == 1
     (var / "state.json").write_text("{torn")
     assert look(etc, run, var, tmp_path / "shown", lambda *_: True) == 0
@@ -460,7 +464,7 @@ def test_a_watcher_whose_disk_is_full_tells_that_once(
     (var / "history").rmdir()
     (var / "history").touch()
     (run / "reports").mkdir()
-    for host in (one.name for one in site.hosts):
+    for host in (guest.name for guest in site.hosts):
         (run / "reports" / host).write_text(f"phoenix-watch 1\nhost\t{host}\nplan\told\ntook\t1\n")
     sent: list[str] = []
 
@@ -470,7 +474,7 @@ def test_a_watcher_whose_disk_is_full_tells_that_once(
 
     for number in range(4):
         later = time.time() + 60 * number
-        for host in (one.name for one in site.hosts):
+        for host in (guest.name for guest in site.hosts):
             os.utime(run / "reports" / host, (later, later))
         with patch("phoenix.watch.__main__.time.time", lambda later=later: later):
             assert look(etc, run, var, tmp_path / "shown", send) == 0
@@ -490,7 +494,7 @@ def test_a_watcher_whose_disk_is_full_tells_that_once(
 def test_a_place_that_fails_in_its_own_way_keeps_no_message_from_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    taken: list[str] = []
+    sent: list[str] = []
 
     class Sender:
         def add(self, url: str) -> bool:
@@ -499,13 +503,13 @@ def test_a_place_that_fails_in_its_own_way_keeps_no_message_from_others(
             return True
 
         def notify(self, *, title: str, **_: str) -> bool:
-            taken.append(title)
+            sent.append(title)
             return True
 
     monkeypatch.setitem(sys.modules, "apprise", SimpleNamespace(Apprise=Sender))
     waiting = [alarms.Waiting(Message("failure", "first", ""))]
     left = alarms.deliver(waiting, [URL_A, URL_B], alarms.by_apprise)
-    assert taken == ["first"]
+    assert sent == ["first"]
     assert len(left) == 1
     assert capsys.readouterr().out == "json://...: ValueError\n"
 
@@ -551,16 +555,16 @@ def test_a_watcher_that_could_be_two_hosts_is_refused(tmp_path: Path) -> None:
 def test_a_watcher_that_is_no_host_is_refused_with_the_names_that_are(tmp_path: Path) -> None:
     declared = minimal()
     declared.lxc.setdefault("site", {})["watcher"] = "nobody"
-    found = problem(declared.refused(tmp_path), LXC, "site.watcher")
-    assert "no host is called 'nobody'" in found.message
-    assert "gateway" in found.fix
+    finding = problem(declared.refused(tmp_path), LXC, "site.watcher")
+    assert "no host is called 'nobody'" in finding.message
+    assert "gateway" in finding.fix
 
 
 def test_the_watchers_port_is_not_for_a_stack(tmp_path: Path) -> None:
     declared = minimal()
     declared.lxc.setdefault("site", {})["watcher"] = "worker"
     declared.stacks["shop"] = stack("shop", 8000, published="8470:8000")
-    assert any("the watcher" in one.message for one in declared.refused(tmp_path))
+    assert any("the watcher" in finding.message for finding in declared.refused(tmp_path))
 
 
 def test_secrets_of_the_watch_are_those_of_a_site_that_has_one(site: Site, tmp_path: Path) -> None:

@@ -125,8 +125,8 @@ def test_who_only_connects_holds_up_nobody(receiver: Receiver, tmp_path: Path) -
     try:
         assert posted(receiver, tmp_path, A, REPORT.format("a")) == 204
     finally:
-        for one in idle:
-            one.close()
+        for connection in idle:
+            connection.close()
 
 
 def test_curl_of_a_host_and_the_watcher_know_each_other(receiver: Receiver, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_pairs_are_the_same_each_time_and_no_two_hosts_have_one() -> None:
     assert of_host(KEY, "a.host.lab.example").pem == A.pem
     every = [A, B, WATCHER, of_watcher(KEY, "a.host.lab.example")]
     every.append(of_host(SecretStr("x" * 40), "a.host.lab.example"))
-    assert len({one.fingerprint for one in every}) == len(every)
+    assert len({report.fingerprint for report in every}) == len(every)
     with pytest.raises(SecretError, match="shorter than 32 bytes"):
         of_host(SecretStr("short"), "a")
 

@@ -52,10 +52,10 @@ def site(tmp_path: Path) -> Site:
     return declared.load(tmp_path)
 
 
-def status(site: Site, told: object) -> Status:
-    observed = Observed({observation.WATCH: {site.watched_by: told}}, {})
-    found = diagnose(site, paths(site), Findings([]))
-    return build(site, "site", observed, [], found, Drift(), NOW)
+def status(site: Site, answer: object) -> Status:
+    observed = Observed({observation.WATCH: {site.watched_by: answer}}, {})
+    diagnosis = diagnose(site, paths(site), Findings([]))
+    return build(site, "site", observed, [], diagnosis, Drift(), NOW)
 
 
 def test_the_watcher_alone_is_asked_and_none_without_one(site: Site, tmp_path: Path) -> None:

@@ -52,9 +52,9 @@ TOLD = [
 def test_a_key_without_effect_is_told(
     tmp_path: Path, declared: Declaration, file: str, path: str, words: str
 ) -> None:
-    found = problem(declared.load(tmp_path).warnings, file, path)
-    assert words in found.message
-    assert found.unread, "an error under --strict"
+    finding = problem(declared.load(tmp_path).warnings, file, path)
+    assert words in finding.message
+    assert finding.unread, "an error under --strict"
 
 
 @pytest.mark.parametrize(("mounts", "is_told"), [([], True), (["/:/host:ro"], False)])
@@ -62,8 +62,8 @@ def test_leave_that_no_service_needs(tmp_path: Path, mounts: list[str], *, is_to
     declared = minimal()
     declared.stacks["shop"][0]["environments"]["production"]["host_access"] = True
     declared.stacks["shop"][1]["services"]["web"]["volumes"] = mounts
-    told = [one.message for one in declared.load(tmp_path).warnings]
-    assert any("no service needs host_access" in one for one in told) is is_told
+    messages = [warning.message for warning in declared.load(tmp_path).warnings]
+    assert any("no service needs host_access" in message for message in messages) is is_told
 
 
 @pytest.mark.parametrize("key", ["health_path", "health_status"])
@@ -73,8 +73,8 @@ def test_a_health_that_nobody_asks_for(tmp_path: Path, key: str) -> None:
     route = environment["services"]["web"]["traefik_service"]
     route.update({"check": "none", key: "/up" if key == "health_path" else 204})
     path = f"environments.production.services.web.traefik_service.{key}"
-    found = problem(declared.load(tmp_path).warnings, "stacks/shop/phoenix.json", path)
-    assert "nobody asks" in found.message
+    finding = problem(declared.load(tmp_path).warnings, "stacks/shop/phoenix.json", path)
+    assert "nobody asks" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_health_that_nobody_asks_for(tmp_path: Path, key: str) -> None:
     ],
 )
 def test_what_is_carried_out_is_not_told(tmp_path: Path, declared: Declaration) -> None:
-    assert [str(one) for one in declared.load(tmp_path).warnings] == []
+    assert [str(warning) for warning in declared.load(tmp_path).warnings] == []
 
 
 @pytest.mark.parametrize(
@@ -100,5 +100,5 @@ def test_a_rule_for_a_port_that_the_stack_does_not_publish(
     rule = {"type": "in", "action": "ACCEPT", "source": "10.0.0.50", "proto": proto, "port": port,
             "comment": "the indexer"}  # fmt: skip
     declared.stacks["shop"][0]["environments"]["production"]["firewall_rules"] = [rule]
-    told = [one.message for one in declared.load(tmp_path).warnings]
-    assert any("publishes no port" in one for one in told) is bool(is_told)
+    messages = [warning.message for warning in declared.load(tmp_path).warnings]
+    assert any("publishes no port" in message for message in messages) is bool(is_told)

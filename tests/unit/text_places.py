@@ -42,13 +42,15 @@ def places() -> list[Place]:
 
     The shipped site has stacks on VMs alone; a container's are of the same model.
     """
-    found = []
-    for kind, made in json_schema.SCHEMAS.items():
-        schema = made()
+    listed = []
+    for kind, schema_of in json_schema.SCHEMAS.items():
+        schema = schema_of()
         base = SETTINGS if kind == "settings" else site_files()[FILES[kind]]
-        found += [place for place in _walk(kind, schema, schema, base, (), ()) if place]
-    found = [place for place in found if place.kind != "lxc" or "docker_stacks" not in place.steps]
-    return list({(place.kind, place.steps): place for place in found}.values())
+        listed += [place for place in _walk(kind, schema, schema, base, (), ()) if place]
+    listed = [
+        place for place in listed if place.kind != "lxc" or "docker_stacks" not in place.steps
+    ]
+    return list({(place.kind, place.steps): place for place in listed}.values())
 
 
 def _walk(
@@ -56,23 +58,23 @@ def _walk(
     steps: tuple[str | int, ...], above: tuple[Mapping[str, Any], ...],
 ) -> Iterator[Place]:  # fmt: skip
     """`base` is the data of the shipped site at this place, None where it has none."""
-    for one in _options(schema, whole):
-        here = (*above, one)
-        if base is None and _examples(one):
-            base = _examples(one)[0]
-        if one.get("deprecated") or "$schema" in steps:
+    for option in _options(schema, whole):
+        here = (*above, option)
+        if base is None and _examples(option):
+            base = _examples(option)[0]
+        if option.get("deprecated") or "$schema" in steps:
             continue
-        if one.get("type") == "string" and not {"enum", "const"} & one.keys():
+        if option.get("type") == "string" and not {"enum", "const"} & option.keys():
             yield Place(kind, steps, here)
-        for name, inner in one.get("properties", {}).items():
+        for name, inner in option.get("properties", {}).items():
             yield from _walk(kind, whole, inner, _at(base, name), (*steps, name), here)
-        items = one.get("items")
+        items = option.get("items")
         if items is not None:
             last = len(base) - 1 if isinstance(base, list | tuple) and base else 0
             yield from _walk(kind, whole, items, _at(base, last), (*steps, last), here)
-        others = _entries(one)
+        others = _entries(option)
         if others is not None:
-            name = max(base, key=lambda one: len(str(base[one]))) if base else "a"
+            name = max(base, key=lambda key: len(str(base[key]))) if base else "a"
             yield Place(kind, (*steps, name, KEY), here)
             inner = list(_walk(kind, whole, others, _at(base, name), (*steps, name), here))
             own = len(steps) + 1
@@ -291,7 +293,7 @@ def put(data: Any, place: Place, value: Any) -> Any:
     What a holder needs beside it is made of the schema's examples. What is not on the way to the
     place is that of `data` itself.
     """
-    made = holder = copy.copy(data)
+    changed = holder = copy.copy(data)
     steps = place.steps[:-2] if place.steps[-1] == KEY else place.steps[:-1]
     for step, schema in zip(steps, place.schemas[1:], strict=False):
         present = _at(holder, step)
@@ -303,13 +305,13 @@ def put(data: Any, place: Place, value: Any) -> Any:
             change(holder)
     for pattern, change in WHOLE.items():
         if re.search(pattern, str(place)):
-            change(made)
+            change(changed)
     if place.steps[-1] == KEY:
         name = place.steps[-2]
         holder[value] = holder.pop(name, _example(_entries(place.schemas[-1]) or {}))
     else:
         _set(holder, place.steps[-1], value)
-    return made
+    return changed
 
 
 def _set(holder: Any, step: str | int, value: Any) -> None:
@@ -322,8 +324,8 @@ def _set(holder: Any, step: str | int, value: Any) -> None:
 
 def _examples(schema: Mapping[str, Any]) -> list[Any]:
     """Those of its type: a field that takes a list or text has examples of both."""
-    wanted = {"array": list, "object": dict}.get(schema.get("type", ""), str | int)
-    return [one for one in schema.get("examples", ()) if isinstance(one, wanted)]
+    types = {"array": list, "object": dict}.get(schema.get("type", ""), str | int)
+    return [example for example in schema.get("examples", ()) if isinstance(example, types)]
 
 
 def _example(schema: Mapping[str, Any]) -> Any:

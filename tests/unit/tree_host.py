@@ -138,7 +138,7 @@ class TreeHost:
 
     def tree(self, text: str, *, files: Mapping[Path, str] | None = None, **more: object) -> Tree:
         """Linked config and `other`, a copied unit; unhealthy when the service runs "bad"."""
-        found = {
+        usual = {
             self.config: f"config {text}\n",
             self.other: f"other {text}\n",
             self.unit: f"[Unit] {text}\n",
@@ -147,7 +147,7 @@ class TreeHost:
             component="demo",
             files={
                 str(path): TreeFile(content, user=USER, group=GROUP)
-                for path, content in (found if files is None else files).items()
+                for path, content in (usual if files is None else files).items()
             },
             unit="demo.service",
             action="restart",
@@ -248,15 +248,15 @@ class TreeHost:
         link = self.base / "current"
         if not link.is_symlink():
             return []
-        found = []
+        damages = []
         for line in (link / "manifest").read_text().splitlines():
             mode, _, _, sha256, _, path = line.split("\t")
             file = Path(f"{link}/root{path}")
             if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
-                found.append(f"{file} is damaged")
+                damages.append(f"{file} is damaged")
             elif file.stat().st_mode & 0o7777 != int(mode, 8):
-                found.append(f"{file} has mode {file.stat().st_mode:o}")
-        return found
+                damages.append(f"{file} has mode {file.stat().st_mode:o}")
+        return damages
 
 
 def killed(done: Done) -> bool:
