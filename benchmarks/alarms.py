@@ -44,7 +44,7 @@ def measure(*, interval: int, only: str = "") -> dict[str, Any]:
             say(f"{number} of {len(chosen)}: {fault.name}")
             row = _tried(watched, fault)
             rows.append(row)
-            say(f"  {_told(row)}")
+            say(f"  {_sentence(row)}")
     return {"interval": interval, "faults": rows}
 
 
@@ -77,7 +77,7 @@ def _tried(watched: Watched, fault: Fault) -> dict[str, Any]:
     }
 
 
-def _told(row: Mapping[str, Any]) -> str:
+def _sentence(row: Mapping[str, Any]) -> str:
     """One row as it comes: all of it where it is not as wanted."""
     if good(row):
         return f"well after {row['alarm_seconds']:.0f} s: {row['alarms'][0]}"

@@ -39,12 +39,12 @@ def _stopped(role: str, unit: str, name: str, cause: str = "") -> Fault:
 
 def _masked(role: str, unit: str, name: str) -> Fault:
     # As `systemctl mask` does, which refuses a unit whose own file is in the link's place.
-    file, kept = f"/etc/systemd/system/{unit}", f"/run/bench-{unit}"
+    file, aside = f"/etc/systemd/system/{unit}", f"/run/bench-{unit}"
     return Fault(
         f"{name} is masked", role,
-        f"systemctl stop {unit}; [ ! -e {file} ] || mv {file} {kept}; ln -s /dev/null {file} &&"
+        f"systemctl stop {unit}; [ ! -e {file} ] || mv {file} {aside}; ln -s /dev/null {file} &&"
         " systemctl daemon-reload",
-        f"rm {file}; [ ! -e {kept} ] || mv {kept} {file}; systemctl daemon-reload;"
+        f"rm {file}; [ ! -e {aside} ] || mv {aside} {file}; systemctl daemon-reload;"
         f" systemctl start {unit}",
         r"is masked",
     )  # fmt: skip

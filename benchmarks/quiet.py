@@ -350,10 +350,10 @@ add chain inet {_TABLE} out {{ type filter hook output priority -310; }}
 
 def summary(result: Mapping[str, Any]) -> tuple[str, bool]:
     """What was seen in words, and whether there was no alarm, no failure, and the cost is met."""
-    seen: list[dict[str, Any]] = result["seen"]
+    records: list[dict[str, Any]] = result["seen"]
 
     def of(kind: str) -> list[dict[str, Any]]:
-        return [line for line in seen if line["kind"] == kind]
+        return [line for line in records if line["kind"] == kind]
 
     alarms, work = of("alarm"), of("step")
     failed = [job for job in work if job["failure"]]

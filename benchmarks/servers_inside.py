@@ -54,7 +54,7 @@ def processes(name: str) -> list[int]:
     ]
 
 
-def told(ids: Sequence[int], name: str) -> list[str]:
+def proc_files(ids: Sequence[int], name: str) -> list[str]:
     """A file of /proc of each process that is still there."""
     texts = []
     for each in ids:
@@ -65,13 +65,13 @@ def told(ids: Sequence[int], name: str) -> list[str]:
 
 def cpu(ids: Sequence[int]) -> float:
     """CPU seconds of processes."""
-    fields = [text.rsplit(")", 1)[1].split() for text in told(ids, "stat")]
+    fields = [text.rsplit(")", 1)[1].split() for text in proc_files(ids, "stat")]
     return sum(int(each[11]) + int(each[12]) for each in fields) / _TICKS
 
 
 def memory(ids: Sequence[int]) -> float:
     """MiB of processes, what they share counted once."""
-    text = "".join(told(ids, "smaps_rollup"))
+    text = "".join(proc_files(ids, "smaps_rollup"))
     return sum(map(int, re.findall(r"^Pss: +(\d+) kB", text, re.M))) / 1024
 
 

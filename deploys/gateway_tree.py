@@ -32,7 +32,7 @@ def kept_sites() -> tuple[OwnSite, ...]:
         return ()
     sites = read_or(question(OwnSites, base=f"{BASE}/{COMPONENT}"), ())
     return tuple(
-        own_site for own_site in considered(sites, kept=True) if own_site.path != nginx.CONFIG
+        own_site for own_site in considered(sites, are_kept=True) if own_site.path != nginx.CONFIG
     )
 
 

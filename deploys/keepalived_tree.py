@@ -11,7 +11,7 @@ from operations.host_state import question, read_or
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.keepalived import keepalived_conf as keepalived
-from phoenix.components.networks.bridges import Found
+from phoenix.components.networks.bridges import HostInterfaces
 from phoenix.components.programs import LIBRARY
 from phoenix.components.restart import restart_without_end
 from phoenix.files import render, text
@@ -20,7 +20,7 @@ from phoenix.shell import fill
 
 def put() -> None:
     """keepalived on this gateway, at work."""
-    live = read_or(question(Interfaces), Found()).live
+    live = read_or(question(Interfaces), HostInterfaces()).live
     devices = {IPv4Interface(address).ip: device for device, had in live.items() for address in had}
     known = keepalived.instances(site(), site_host(), devices)
     packages(name="Virtual addresses: packages", names=list(keepalived.PACKAGES))

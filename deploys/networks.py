@@ -19,7 +19,7 @@ from phoenix.shell import fill
 
 if site_host() in component_hosts("networks", site()):
     residents.look()
-    actual = read_or(question(Interfaces), bridges.Found())
+    actual = read_or(question(Interfaces), bridges.HostInterfaces())
     own = bridges.own(site(), actual)
     for difference in bridges.differences(site(), actual):
         log_lines([difference])

@@ -22,7 +22,7 @@ from operations.host_state import question, read_of
 from operations.portainer import PortainerStacks, SwarmStacks
 from operations.stacks import Stacks, variables
 from phoenix.components import held_secrets
-from phoenix.components.held_secrets import Found, Trace
+from phoenix.components.held_secrets import Holdings, Trace
 from phoenix.derived import deployments
 from phoenix.secrets import catalog, record
 from phoenix.secrets.errors import SecretError
@@ -112,11 +112,11 @@ def _held(_run: State) -> tuple[Trace, ...]:
     }
     expected = [trace for trace in held_secrets.traces(site()) if trace.secret in absent]
     guests = dict.fromkeys(trace.guest for trace in expected)
-    actual = {guest: _found(guest, expected) for guest in guests}
+    actual = {guest: _holdings(guest, expected) for guest in guests}
     return held_secrets.shown(expected, actual, _variables(expected))
 
 
-def _found(guest: str, expected: list[Trace]) -> Found:
+def _holdings(guest: str, expected: list[Trace]) -> Holdings:
     paths = tuple(
         dict.fromkeys(trace.path for trace in expected if trace.guest == guest and trace.path)
     )

@@ -111,7 +111,7 @@ def others_are_there(
     remaining = {name: has for name, has in (ports or {}).items() if name not in elsewhere}
     for project, holder, in_use in taken_ports(declared, remaining):
         with part(project):
-            moves.refuse_run(*_taken(project, holder, in_use))
+            moves.refuse_run(*_port_in_use(project, holder, in_use))
     order = deployment.in_order(names, givers(declared, ports or {}))
     return sorted(stacks, key=lambda prepared: order.index(prepared.stack.project))
 
@@ -138,7 +138,7 @@ def _numbers(ports: Ports) -> str:
     return ", ".join(dict.fromkeys(str(port.number) for port in sorted(ports)))
 
 
-def _taken(project: str, holder: str, in_use: Ports) -> tuple[str, str]:
+def _port_in_use(project: str, holder: str, in_use: Ports) -> tuple[str, str]:
     """The title of a refused step, and why a stack cannot have a port, with the fix."""
     numbers = _numbers(in_use)
     declared = {stack.project for stack in site_host().docker_stacks}

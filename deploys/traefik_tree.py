@@ -23,7 +23,7 @@ def own_traefik() -> OwnTraefik:
     if settings().taking_over.traefik != "keep":
         return none
     own = read_or(question(OwnTraefikFiles, base=f"{BASE}/{COMPONENT}"), none)
-    return considered(own, kept=True) or none
+    return considered(own, is_kept=True) or none
 
 
 def dynamic(component: str, files: Mapping[str, TreeFile], marker: str, first: str = "") -> Tree:

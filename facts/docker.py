@@ -54,7 +54,7 @@ class DockerDaemon(HostFact[DaemonState]):
         return DaemonState(
             present="\n".join(texts.get("present", ())),
             foreign="foreign" in texts,
-            kept="\n".join(texts.get("kept", ())),
+            former="\n".join(texts.get("kept", ())),
             data_root="".join(texts.get("data-root", (DATA_ROOT,))),
             used="used" in texts,
             in_swarm="swarm" in texts,

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from facts.command import script
 from facts.host_fact import HostFact, marked
-from phoenix.components.held_secrets import Found
+from phoenix.components.held_secrets import Holdings
 from phoenix.shell import Script
 
 _LABEL = "com.docker.compose.project"
@@ -30,7 +30,7 @@ printf '%s\\n' "$names" | sed 's/-[^-]*$//'""",
 )
 
 
-class HeldSecrets(HostFact[Found]):
+class HeldSecrets(HostFact[Holdings]):
     """Which of these files are there, and which stacks run, of compose and of a swarm.
 
     An engine that is installed and does not answer makes the answer unknown, not empty.
@@ -41,11 +41,11 @@ class HeldSecrets(HostFact[Found]):
         return marked(script(_HELD, _LABEL, *paths), seconds=30)
 
     @override
-    def parse(self, lines: list[str]) -> Found:
+    def parse(self, lines: list[str]) -> Holdings:
         values: dict[str, dict[str, None]] = {"path": {}, "project": {}}
         for line in filter(None, lines):
             kind, _, value = line.partition(" ")
             if kind not in values:
                 raise FactProcessError(f"unexpected answer: {line!r}")
             values[kind][value] = None
-        return Found(tuple(values["path"]), tuple(values["project"]))
+        return Holdings(tuple(values["path"]), tuple(values["project"]))

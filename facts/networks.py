@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from facts.command import script
 from facts.host_fact import HostFact, marked
-from phoenix.components.networks.bridges import FILE, MADE, MAIN_FILE, Found
+from phoenix.components.networks.bridges import FILE, MADE, MAIN_FILE, HostInterfaces
 from phoenix.shell import Script
 
 # interfaces(5): a stanza begins with `iface NAME`.
@@ -27,7 +27,7 @@ done
 )
 
 
-class Interfaces(HostFact[Found]):
+class Interfaces(HostFact[HostInterfaces]):
     """What a host declares in interfaces(5), and the interfaces that it has."""
 
     @override
@@ -35,7 +35,7 @@ class Interfaces(HostFact[Found]):
         return marked(script(_SCRIPT, MAIN_FILE, MADE))
 
     @override
-    def parse(self, lines: list[str]) -> Found:
+    def parse(self, lines: list[str]) -> HostInterfaces:
         declared: dict[str, str] = {}
         own: set[str] = set()
         live: dict[str, tuple[str, ...]] = {}
@@ -53,4 +53,4 @@ class Interfaces(HostFact[Found]):
                     aware |= {name} if separates else set()
                 case _:
                     raise FactProcessError(f"unexpected answer: {line!r}")
-        return Found(declared, frozenset(own), live, frozenset(aware))
+        return HostInterfaces(declared, frozenset(own), live, frozenset(aware))

@@ -37,10 +37,10 @@ def _state(tree: Tree) -> Question[DaemonState]:
 
 def _paths(tree: Tree, merged: Merged) -> Tree:
     """The whole tree; what a person had in the file may be a password of a proxy."""
-    mode = "0600" if merged.kept else "0644"
+    mode = "0600" if merged.former else "0644"
     files = {DAEMON: TreeFile(merged.daemon, mode=mode)}
-    if merged.kept:
-        files[KEPT] = TreeFile(merged.kept, mode=mode)
+    if merged.former:
+        files[KEPT] = TreeFile(merged.former, mode=mode)
     return replace(tree, files={**tree.files, **files})
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from phoenix.runs.results import NOT_DONE
 
 _reasons: dict[str, None] = {}
-_told: list[str] = []
+_said: list[str] = []
 
 
 def refuse_run(reason: str) -> None:
@@ -21,8 +21,8 @@ def refuse_run(reason: str) -> None:
 
 def reason() -> str:
     """All reasons, a line each; the next time in short. Empty where the run may begin."""
-    if _reasons and _told:
+    if _reasons and _said:
         return f"{NOT_DONE}this run is refused"
     text = "\n".join(_reasons)
-    _told.extend(filter(None, [text]))
+    _said.extend(filter(None, [text]))
     return text

@@ -74,7 +74,7 @@ _SECONDS = 10.0
 _channels: list[paramiko.Channel] = []
 _MOST = 4 * 1024 * 1024  # bytes of a history
 _tried: list[Owner] = []
-_told: list[Host] = []
+_informed: list[Host] = []
 _refused: list[SiteLockedError] = []
 _asking = Lock()
 _at_end: list[Callable[[Host], None]] = []
@@ -178,9 +178,9 @@ def _tell_refused(
 def tell_refused(hypervisor: Host, owner: Owner, reason: str) -> None:
     """Have the history tell of a run that the control machine's own lock refused, once."""
     with _asking:
-        if _told:
+        if _informed:
             return
-        _told.append(hypervisor)
+        _informed.append(hypervisor)
         transport = _transport(hypervisor)
         if transport is not None:
             _tell_refused(transport, hypervisor, owner, reason)
@@ -348,9 +348,9 @@ def tell_history(hypervisor: Host, runs: str) -> None:
         runs: `all` runs, or the `last` deployment.
     """
     with _asking:
-        if _told:
+        if _informed:
             return
-        _told.append(hypervisor)
+        _informed.append(hypervisor)
         transport = _transport(hypervisor)
         if transport is None:
             return

@@ -31,7 +31,7 @@ from phoenix.derived import swarm as meeting
 from phoenix.shell import Script
 from phoenix.site.model import Host as SiteHost
 from phoenix.site.model import Site, SwarmNetwork
-from phoenix.site.model import SwarmNode as Wanted
+from phoenix.site.model import SwarmNode as DeclaredNode
 from phoenix.site.ports import SWARM
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
@@ -73,7 +73,7 @@ def initialized(site: Site, pools: Iterable[str]) -> Commands:
             f"{', '.join(silent)}"
         )
         return
-    declared, own = _wanted(site)
+    declared, own = _own_node(site)
     log_reasons(f"a new swarm is made, whose networks are from {', '.join(pools)}")
     yield script(
         _script("init"), meeting.advertised(site, own), SWARM, declared.availability, SUBNET_SIZE,
@@ -96,7 +96,7 @@ def joined(site: Site) -> Commands:
             return
         host.noop("it is in the swarm")
         return
-    declared, own = _wanted(site)
+    declared, own = _own_node(site)
     if manager is None and own == site.swarm_nodes[0]:
         host.noop("the swarm is made on it")
         return
@@ -131,7 +131,7 @@ def node(site: Site, in_use: Iterable[UsedRange], *, role: str) -> Commands:
         in_use: what the swarm's networks must not overlap.
         role: of the nodes whose turn it is; there is nothing to do on others.
     """
-    declared, own = _wanted(site)
+    declared, own = _own_node(site)
     if declared.role != role:
         host.noop(f"it is a {declared.role}")
         return
@@ -341,7 +341,7 @@ def _wrong(here_now: Swarm, manager: _Manager | None) -> str:
     return ""
 
 
-def _wanted(site: Site) -> tuple[Wanted, SiteHost]:
+def _own_node(site: Site) -> tuple[DeclaredNode, SiteHost]:
     own = site.host(host.name)
     if own.swarm is None:
         raise OperationError(f"{own.name} is no node of the swarm")

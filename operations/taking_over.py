@@ -87,15 +87,15 @@ def _all(places: Sequence[Place]) -> list[Question[Any]]:
     return [_standing(places), *_sites(places), *_traefik(places), *docker]
 
 
-def _found(places: Sequence[Place], choices: TakingOver) -> Residents:
+def _residents(places: Sequence[Place], choices: TakingOver) -> Residents:
     """Who stands in these places, as far as somebody has to decide about it."""
     residents = read(_standing(places))
     for query in _sites(places):
         sites: tuple[OwnSite, ...] = read(query)
-        residents = replace(residents, sites=considered(sites, kept=choices.nginx == "keep"))
+        residents = replace(residents, sites=considered(sites, are_kept=choices.nginx == "keep"))
     for traefik in _traefik(places):
         own: own_files.OwnTraefik = read(traefik)
-        proxy = own_files.considered(own, kept=choices.traefik == "keep")
+        proxy = own_files.considered(own, is_kept=choices.traefik == "keep")
         residents = replace(residents, proxy=proxy)
     for daemon, start in _docker(places):
         state: DaemonState = read(daemon)
@@ -127,7 +127,7 @@ def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Co
     Where they say nothing the host is refused, and left out of the run, before anything on it is
     touched. A plan shows what was found and what may be said.
     """
-    residents = _found(places, choices)
+    residents = _residents(places, choices)
     verdict = decide(
         places,
         residents,

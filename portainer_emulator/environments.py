@@ -175,7 +175,7 @@ class Environments:
             return Answer(status, data, {"Content-Type": kind})
         hidden = {(pair["name"], pair["value"]) for pair in self.store.data.get("hidden", [])}
         rows = json.loads(data) or []
-        return json_answer([one for one in rows if not hidden & set(one["Labels"].items())])
+        return json_answer([row for row in rows if not hidden & set(row["Labels"].items())])
 
     def websocket(self, request: Request) -> Answer | None:
         """GET /websocket/exec: handed to the agent, which owns the session."""

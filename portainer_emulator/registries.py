@@ -85,12 +85,12 @@ class Registries:
         Raises:
             HttpError: it names no registry.
         """
-        given = request.headers.get(AUTH_HEADER)
-        if not given:
+        header = request.headers.get(AUTH_HEADER)
+        if not header:
             return {}
         del request.handler.headers[AUTH_HEADER]
         try:
-            chosen = json.loads(base64.b64decode(given)).get("registryId")
+            chosen = json.loads(base64.b64decode(header)).get("registryId")
         except (ValueError, AttributeError):
             raise HttpError(500, "Unable to decode the registry header") from None
         if not chosen:

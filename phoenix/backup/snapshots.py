@@ -37,14 +37,14 @@ class Snapshot(BaseModel):
 class Noted(BaseModel):
     """What a host has noted of one part: its newest good backup and proof, and why not newer ones.
 
-    `made` and `proven` are None where there was none; `failure` and `unproven` are empty where the
-    last try went well.
+    `backed_up` and `proven` are None where there was none; `failure` and `unproven` are empty
+    where the last try went well.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     part: str
-    made: AwareDatetime | None
+    backed_up: AwareDatetime | None
     snapshot: str
     proven: AwareDatetime | None
     proven_snapshot: str
@@ -81,11 +81,11 @@ def _snapshot(row: Any) -> Snapshot:
 
 
 def _noted(words: Sequence[str]) -> Noted:
-    part, made, snapshot, proven, proven_snapshot, failure, unproven = (
+    part, backed_up, snapshot, proven, proven_snapshot, failure, unproven = (
         "" if word == "-" else word for word in words
     )
     return Noted(
-        part=part, made=_moment(made), snapshot=snapshot, proven=_moment(proven),
+        part=part, backed_up=_moment(backed_up), snapshot=snapshot, proven=_moment(proven),
         proven_snapshot=proven_snapshot, failure=failure, unproven=unproven,
     )  # fmt: skip
 

@@ -99,10 +99,10 @@ def init(
     from phoenix.cli.new_site import questions
     from phoenix.cli.reports import init as reports
 
-    answered = questions.Given(
+    answered = questions.Options(
         domain, network, gateway, hypervisor, address, tuple(guest or ()), timezone, organisation
     )
     if (report := reports.finish(folder)) is None:
         answers: Answers = questions.answers(answered, defaults=defaults or as_json, source=source)
         report = reports.make(folder, answers)
-    output.emit(as_json, report, lambda console: reports.print_made(console, report))
+    output.emit(as_json, report, lambda console: reports.print_report(console, report))

@@ -68,13 +68,13 @@ def was_asked(finished: Finished) -> bool:
     return observation.PLACED in finished.course.values
 
 
-def print_undeclared(console: Console, leftovers: Undeclared, *, kept: bool = False) -> None:
+def print_undeclared(console: Console, leftovers: Undeclared, *, with_kept: bool = False) -> None:
     """The things by kind, each with the command that removes it; nothing where there are none.
 
     Args:
-        kept: also what an earlier removal left on purpose.
+        with_kept: also what an earlier removal left on purpose.
     """
-    items = leftovers.items if kept else leftovers.running
+    items = leftovers.items if with_kept else leftovers.running
     if items:
         console.print(Text("running or left here, and declared nowhere", style="bold"))
     for item in (item for kind in KINDS for item in items if item.kind == kind):

@@ -61,7 +61,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Found:
+class Holdings:
     """What a guest that was asked has: files of `Trace.path`, and stacks that run there.
 
     Those of its swarm are among them, where it is a manager.
@@ -128,7 +128,7 @@ def _of_stacks(guest: Host) -> Iterator[Trace]:
 
 def shown(
     expected: Iterable[Trace],
-    actual: Mapping[str, Found],
+    actual: Mapping[str, Holdings],
     variables: Variables,
 ) -> tuple[Trace, ...]:
     """Those of `expected` that the guests show.
@@ -142,7 +142,7 @@ def shown(
     return tuple(trace for trace in expected if _shows(trace, actual[trace.guest], variables))
 
 
-def _shows(trace: Trace, actual: Found, variables: Variables) -> bool:
+def _shows(trace: Trace, actual: Holdings, variables: Variables) -> bool:
     if trace.path:
         return trace.path in actual.paths
     names = variables.get((trace.guest, trace.project))

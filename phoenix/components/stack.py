@@ -111,7 +111,7 @@ def names(stack: Deployment, overrides: Mapping[str, str]) -> Names:
     }
     return Names(
         makes=frozenset(own - {(other.kind, other.name) for other in others}),
-        takes=frozenset((other.kind, other.name) for other in others if other.taken),
+        takes=frozenset((other.kind, other.name) for other in others if other.is_used),
     )
 
 
@@ -323,8 +323,10 @@ def swarm_file(stack: Deployment, placed_files: Sequence[SwarmFile]) -> str:
     for file in placed_files:
         others = data.get(file.kind) or {}
         data[file.kind] = {**others, file.name: {"external": True, "name": file.name}}
-    made: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True)
-    return made
+    rendered: str = yaml.dump(
+        data, Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True
+    )
+    return rendered
 
 
 def _in_swarm(

@@ -11,12 +11,12 @@ from phoenix.declaration.compose import filled
 from phoenix.declaration.compose_values import at
 from phoenix.declaration.json_errors import join
 
-_Found = tuple[str, str, str]
+_Problem = tuple[str, str, str]
 """Path, message and fix."""
 _Pools = Mapping[str, Iterable[IPv4Network | IPv6Network]]
 
 
-def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     """Path, message and fix of each.
 
     Args:
@@ -64,7 +64,7 @@ def _pools(
 
 def _gateways(
     compose: Mapping[str, Any], values: Mapping[str, str], pools: _Pools
-) -> Iterator[_Found]:
+) -> Iterator[_Problem]:
     for name, _, path, pool in _pools(compose):
         gateway = filled(pool.get("gateway") or "", values)
         if gateway and not _is_within(gateway, pools.get(name, ())):
@@ -74,10 +74,10 @@ def _gateways(
 
 def _of_containers(
     compose: Mapping[str, Any], values: Mapping[str, str], pools: _Pools
-) -> Iterator[_Found]:
+) -> Iterator[_Problem]:
     """Addresses outside of their network, and those that two containers would have."""
     users: dict[tuple[str, str], str] = {}
-    for network, path, text in _wanted(compose, values):
+    for network, path, text in _declared(compose, values):
         if not _is_within(text, pools.get(network, ())):
             fix = f"write a subnet under networks.{network}.ipam.config that has it"
             yield path, f"{text[:80]!r} is in no subnet of {network}", fix
@@ -86,7 +86,7 @@ def _of_containers(
             yield path, message, "write another address for one of the two"
 
 
-def _wanted(
+def _declared(
     compose: Mapping[str, Any], values: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str]]:
     """Network, path and text of each address that a service is to have."""

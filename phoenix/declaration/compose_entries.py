@@ -14,7 +14,7 @@ from phoenix.declaration.compose import filled
 from phoenix.declaration.compose_values import at
 from phoenix.declaration.json_errors import join, meant
 
-_Found = tuple[str, str, str]
+_Problem = tuple[str, str, str]
 """Path, message and fix."""
 
 _CAPABILITIES = (
@@ -50,7 +50,7 @@ _SOURCES = {
 _FOREVER = ("always", "unless-stopped")
 
 
-def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     """Path, message and fix of each.
 
     Args:
@@ -71,7 +71,7 @@ def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Fo
     yield from _shared(compose)
 
 
-def _contradictions(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def _contradictions(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     """Keys of one service that exclude each other."""
     if service.get("network_mode") and service.get("networks"):
         message = "a service has networks or a network_mode: Compose refuses both"
@@ -96,7 +96,7 @@ def _amount(value: Any, values: Mapping[str, str]) -> float | None:
 _DIGITS = 40
 
 
-def _rights(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def _rights(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     """Capabilities and options of security."""
     for key in ("cap_add", "cap_drop"):
         for position, name in enumerate(service.get(key) or ()):
@@ -112,7 +112,7 @@ def _rights(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
             yield f"security_opt[{position}]", message, fix
 
 
-def _names(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def _names(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     """Resolvers, and further names that a container knows."""
     servers = service.get("dns")
     for position, server in enumerate(servers if isinstance(servers, list) else [servers]):
@@ -150,7 +150,7 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _mounts(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def _mounts(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     """Types and targets of mounts, and modes of ports."""
     for position, mount in enumerate(service.get("volumes") or ()):
         place = f"volumes[{position}]"
@@ -175,7 +175,7 @@ def _mounts(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
             yield f"ports[{position}].mode", f"{mode[:80]!r} is no mode of a port", fix
 
 
-def _source(kind: str | None, source: str | None, place: str) -> Iterator[_Found]:
+def _source(kind: str | None, source: str | None, place: str) -> Iterator[_Problem]:
     """A bind mount has a source, and what is in memory has none (moby, linux_parser.go)."""
     if kind == "bind" and source == "":
         yield place, "a bind mount needs a source: Docker refuses it", "write the path of the host"
@@ -183,7 +183,7 @@ def _source(kind: str | None, source: str | None, place: str) -> Iterator[_Found
         yield f"{place}.source", "a tmpfs has no source: Docker refuses it", "remove it"
 
 
-def _least(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def _least(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     """Memory below what Docker takes (moby, daemon_unix.go: linuxMinMemory)."""
     for path in ("mem_limit", "deploy.resources.limits.memory"):
         amount = _amount(at(service, path.split(".")), values)
@@ -194,7 +194,7 @@ def _least(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_F
 _LEAST_MEMORY = 6 * 1024 * 1024
 
 
-def _limits(service: Mapping[str, Any]) -> Iterator[_Found]:
+def _limits(service: Mapping[str, Any]) -> Iterator[_Problem]:
     """Mappings that lack a key without which Compose refuses them."""
     limits = service.get("ulimits")
     for name, limit in limits.items() if isinstance(limits, dict) else ():
@@ -211,7 +211,7 @@ def _limits(service: Mapping[str, Any]) -> Iterator[_Found]:
 
 def _endless(
     service: Mapping[str, Any], services: Mapping[str, Any], values: Mapping[str, str]
-) -> Iterator[_Found]:
+) -> Iterator[_Problem]:
     """Waits for the end of what Docker starts again whenever it ends."""
     waits = service.get("depends_on")
     for name, how in waits.items() if isinstance(waits, dict) else ():
@@ -228,7 +228,7 @@ def _endless(
             yield join("depends_on", name), message, f'write restart: "no" in {name}'
 
 
-def _shared(compose: Mapping[str, Any]) -> Iterator[_Found]:
+def _shared(compose: Mapping[str, Any]) -> Iterator[_Problem]:
     """What services share and is said in two ways, or in none."""
     for kind in ("configs", "networks", "secrets", "volumes"):
         for name, body in (compose.get(kind) or {}).items():

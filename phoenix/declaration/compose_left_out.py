@@ -12,7 +12,7 @@ from phoenix.declaration.compose import filled
 from phoenix.declaration.json_errors import join, meant
 from phoenix.derived.certificates import RENEWAL_LABEL
 
-_Found = tuple[str, str, str]
+_Problem = tuple[str, str, str]
 """Path, message and fix."""
 
 _SWARM = ("endpoint_mode", "labels", "placement", "rollback_config", "update_config")
@@ -33,7 +33,7 @@ _REMOVE = "remove it"
 
 def check(
     compose: Mapping[str, Any], values: Mapping[str, str], project: str, *, swarm: bool
-) -> Iterator[_Found]:
+) -> Iterator[_Problem]:
     """Path, message and fix of each thing that nobody carries out.
 
     Args:
@@ -59,7 +59,7 @@ def _of_service(
     compose: Mapping[str, Any],
     *,
     swarm: bool,
-) -> Iterator[_Found]:
+) -> Iterator[_Problem]:
     for key in _WINDOWS:
         if key in service:
             yield key, "is of containers on Windows: Docker on Linux does without it", _REMOVE
@@ -82,7 +82,7 @@ def _of_service(
                 yield f"volumes[{position}]", message, fix
 
 
-def _of_swarm(service: Mapping[str, Any]) -> Iterator[_Found]:
+def _of_swarm(service: Mapping[str, Any]) -> Iterator[_Problem]:
     """Keys of `deploy` that Compose does without."""
     deploy = service.get("deploy") or {}
     message = "is Docker Swarm's: Compose does without it"
@@ -104,7 +104,7 @@ def _of_swarm(service: Mapping[str, Any]) -> Iterator[_Found]:
                 yield f"deploy.restart_policy.{key}", message, _REMOVE
 
 
-def _owners(service: Mapping[str, Any], compose: Mapping[str, Any]) -> Iterator[_Found]:
+def _owners(service: Mapping[str, Any], compose: Mapping[str, Any]) -> Iterator[_Problem]:
     """Owner and mode of what is mounted as it is on the host (Compose specification, "secrets")."""
     for kind in ("configs", "secrets"):
         known = compose.get(kind)
@@ -119,7 +119,7 @@ def _owners(service: Mapping[str, Any], compose: Mapping[str, Any]) -> Iterator[
                         yield f"{kind}[{position}].{key}", message, fix
 
 
-def _ports_of_nobody(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def _ports_of_nobody(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     """Ports for which Docker chooses one of the host's: no rule and no route knows it."""
     if service.get("network_mode"):
         return
@@ -142,7 +142,7 @@ def _ports_of_nobody(service: Mapping[str, Any], values: Mapping[str, str]) -> I
 
 def _of_internal_networks(
     service: Mapping[str, Any], compose: Mapping[str, Any]
-) -> Iterator[_Found]:
+) -> Iterator[_Problem]:
     """Ports of a container that is in internal networks alone: Docker publishes none of them.
 
     https://docs.docker.com/reference/compose-file/networks/#internal
@@ -158,7 +158,7 @@ def _of_internal_networks(
         yield "ports", message, "put the service into another network as well, or remove the ports"
 
 
-def _twice(service: Mapping[str, Any]) -> Iterator[_Found]:
+def _twice(service: Mapping[str, Any]) -> Iterator[_Problem]:
     """Of two lines for one name the last counts."""
     for key in ("environment", "labels"):
         first: set[str] = set()
@@ -171,7 +171,7 @@ def _twice(service: Mapping[str, Any]) -> Iterator[_Found]:
             first.add(name)
 
 
-def _labels(service: Mapping[str, Any]) -> Iterator[_Found]:
+def _labels(service: Mapping[str, Any]) -> Iterator[_Problem]:
     """Labels in Phoenix's name that it does not know, and Compose's own, which it writes."""
     labels = service.get("labels") or ()
     named = (
@@ -186,7 +186,7 @@ def _labels(service: Mapping[str, Any]) -> Iterator[_Found]:
             yield path, "is a label that Compose writes itself", "call it otherwise, or remove it"
 
 
-def _of_the_whole(compose: Mapping[str, Any], *, swarm: bool) -> Iterator[_Found]:
+def _of_the_whole(compose: Mapping[str, Any], *, swarm: bool) -> Iterator[_Problem]:
     """Keys of what services share."""
     if "models" in compose or any("models" in body for body in compose["services"].values()):
         yield "models", "needs Docker Model Runner, which Phoenix does not install", _REMOVE
@@ -204,7 +204,7 @@ def _of_the_whole(compose: Mapping[str, Any], *, swarm: bool) -> Iterator[_Found
             yield f"{join('networks', name)}.attachable", message, _REMOVE
 
 
-def _beside_external(compose: Mapping[str, Any]) -> Iterator[_Found]:
+def _beside_external(compose: Mapping[str, Any]) -> Iterator[_Problem]:
     """Keys of what another made."""
     for kind in ("configs", "networks", "secrets", "volumes"):
         for name, body in _bodies(compose, kind):
@@ -214,7 +214,7 @@ def _beside_external(compose: Mapping[str, Any]) -> Iterator[_Found]:
                 yield f"{join(kind, name)}.{others[0]}", message, "remove it, or remove external"
 
 
-def _unused(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def _unused(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     """What the file declares and no service names: Compose makes none of it."""
     for kind in ("configs", "networks", "secrets", "volumes"):
         used = {name for body in compose["services"].values() for name in _used(kind, body, values)}

@@ -22,7 +22,7 @@ from phoenix.declaration.compose import docker_names, filled, passed_on, publish
 from phoenix.declaration.json_errors import join, meant
 from phoenix.site.findings import Report
 
-_Found = tuple[str, str, str]
+_Problem = tuple[str, str, str]
 """Path, message and fix."""
 
 _FEW = 50
@@ -71,12 +71,12 @@ def check(
 class Outside(NamedTuple):
     """A network or volume in Docker that a compose file calls external: another's.
 
-    `taken`: a service that is started takes it. Compose looks for no other.
+    `is_used`: a service that is started uses it. Compose looks for no other.
     """
 
     kind: Literal["network", "volume"]
     name: str
-    taken: bool
+    is_used: bool
 
 
 def outside(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[Outside]:
@@ -112,7 +112,7 @@ def _networks_of(service: Mapping[str, Any]) -> set[str]:
     return named or {"default"}
 
 
-def _copies(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def _copies(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     """Services of which several containers would need what there is once."""
     fixed = {port.service for port in published(compose, values, {}, "", Report())}
     for name, service in compose["services"].items():
@@ -132,7 +132,7 @@ def _copies(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
 
 def _containers(
     compose: Mapping[str, Any], values: Mapping[str, str], project: str
-) -> Iterator[_Found]:
+) -> Iterator[_Problem]:
     """Two containers of one name in one file."""
     first: dict[str, str] = {}
     for kind, name, path in docker_names(compose, values, project):
@@ -141,7 +141,7 @@ def _containers(
             yield path, message, "give one of the two another name, or leave it to Compose"
 
 
-def _undefined(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def _undefined(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     """What a service names and the file does not declare."""
     services = compose["services"]
     for name, service in services.items():
@@ -157,7 +157,7 @@ def _undefined(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterato
             yield from _unknown(f"services.{name}.{path}", "service", needed, services.keys())
 
 
-def _unknown(path: str, kind: str, name: str, known: Collection[str]) -> Iterator[_Found]:
+def _unknown(path: str, kind: str, name: str, known: Collection[str]) -> Iterator[_Problem]:
     if name and "$" not in name and name not in known:
         place = "under services" if kind == "service" else f"under {kind}s, beside services"
         declare = f"declare it {place}"
@@ -195,7 +195,7 @@ def _needed(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"volumes_from[{position}]", str(dependency).partition(":")[0]
 
 
-def _circles(compose: Mapping[str, Any]) -> Iterator[_Found]:
+def _circles(compose: Mapping[str, Any]) -> Iterator[_Problem]:
     """Services that wait for each other."""
     services = compose["services"]
     waits = {
@@ -212,7 +212,7 @@ def _circles(compose: Mapping[str, Any]) -> Iterator[_Found]:
 
 def _not_given(
     compose: Mapping[str, Any], values: Mapping[str, str], declared: str, *, swarm: bool
-) -> Iterator[_Found]:
+) -> Iterator[_Problem]:
     """Secrets and configs of a source that there is not."""
     for kind in ("secrets", "configs"):
         for name, body in _items(compose.get(kind)):
@@ -228,7 +228,7 @@ def _not_given(
 
 def _not_passed_on(
     compose: Mapping[str, Any], values: Mapping[str, str], declared: str
-) -> Iterator[_Found]:
+) -> Iterator[_Problem]:
     """Variables that a container is to have, and that there are not."""
     for path, name in passed_on(compose):
         if path.startswith("services") and name not in values and "$" not in name:

@@ -14,7 +14,7 @@ from typing import Any
 from phoenix.declaration.compose import filled
 from phoenix.declaration.json_errors import join
 
-_Found = tuple[str, str, str]
+_Problem = tuple[str, str, str]
 """Path, message and fix."""
 
 _NAME = re.compile(r"[a-zA-Z0-9._-]+\Z")
@@ -61,7 +61,7 @@ _CONDITIONS = ("service_completed_successfully", "service_healthy", "service_sta
 _TESTS = ("CMD", "CMD-SHELL", "NONE")
 
 
-def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     """Path, message and fix of each value that Compose or Docker refuse.
 
     Args:
@@ -99,7 +99,7 @@ def _null_characters(value: Any, path: str) -> Iterator[str]:
         yield path
 
 
-def _of_service(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def _of_service(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     for path, form, fix in _WORDS:
         value = at(service, path.split("."))
         if value is None or isinstance(value, dict | list):
@@ -125,7 +125,7 @@ def _of_service(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterat
             yield path, message, "mount it elsewhere, or keep one of the two"
 
 
-def _lines(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def _lines(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     """Entries of lists without what Docker asks of each."""
     held = service.get("tmpfs")
     for position, mount in enumerate(held if isinstance(held, list) else [held]):

@@ -300,7 +300,7 @@ def host_ports(site: Site, report: Report) -> None:
     own = _own_services(site)
     needed = _needed_ports(site)
     for host in site.guests:
-        used = _Taken(needed[host.name])
+        used = _PortsInUse(needed[host.name])
         for service in own.get(host.name, ()):
             of_portainer = (
                 service.kind == "backend" and host is site.portainer and service.is_the_guest_s
@@ -369,7 +369,7 @@ def gateway_ports(site: Site, report: Report) -> None:
                 report.error(service.source.file, where, message, "write another name for one")
 
 
-def _entrances(site: Site, server: Host, used: _Taken, report: Report) -> None:
+def _entrances(site: Site, server: Host, used: _PortsInUse, report: Report) -> None:
     """The tunnel's entrance to each agent takes the agent's port on Portainer's guest, too."""
     for service in (candidate for candidate in site.services if candidate.kind == "agent"):
         host = service.owner
@@ -402,7 +402,7 @@ def environments(site: Site, report: Report) -> None:
             )
 
 
-def _published_ports(host: Host, used: _Taken, report: Report) -> None:
+def _published_ports(host: Host, used: _PortsInUse, report: Report) -> None:
     for stack in host.docker_stacks:
         file = stack.compose_label
         own: dict[tuple[str, int, str], list[PublishedPort]] = {}
@@ -443,7 +443,7 @@ def _version(port: PublishedPort) -> int:
     return port.address.version if port.address is not None else 4
 
 
-class _Taken:
+class _PortsInUse:
     """The ports of one guest, each with the address that it is taken on and by whom.
 
     None stands for every address. Two may have one port on different addresses alone (ip(7)).

@@ -82,14 +82,14 @@ def options(
 
 def _check_headers(raw: RawOptions, source: Source, report: Report) -> None:
     refused = _OF_THE_PROXIES | {name.lower() for name in REMOVED_HEADERS}
-    for key, headers, taken in (
+    for key, headers, forbidden in (
         ("request_headers", raw.request_headers, refused),
         ("response_headers", raw.response_headers, _OF_THE_PROXIES | _OF_THE_GATEWAY),
     ):
         first: dict[str, str] = {}
         for name in headers:
             place = f"{source.path}.{key}.{name}"
-            if name.lower() in taken:
+            if name.lower() in forbidden:
                 report.error(
                     *(source.file, place, f"{name} is a header that the proxies set or remove"),
                     "remove it; who a user is, forward_auth tells the service",

@@ -237,7 +237,7 @@ class ContainerRuntime(_Strict):
     )
 
     @model_validator(mode="after")
-    def _one(self) -> ContainerRuntime:
+    def _by_path_or_type(self) -> ContainerRuntime:
         if (self.path is None) == (self.runtime_type is None):
             raise problem("needs path or runtimeType, and not both", "write one of them")
         return self

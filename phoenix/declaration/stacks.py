@@ -316,7 +316,7 @@ class StackCatalog:
             networks=tuple(
                 other.name
                 for other in compose_limits.outside(content, values)
-                if other.kind == "network" and other.taken
+                if other.kind == "network" and other.is_used
             ),
             backup=backups.of_stack(
                 raw.backup,

@@ -17,7 +17,7 @@ from phoenix.derived.swarm import LABEL
 from phoenix.site.findings import Report
 from phoenix.site.model import Deployment, Host, Service, Site
 
-_Found = tuple[str, str, str]
+_Problem = tuple[str, str, str]
 """Path, message and fix."""
 
 _CARRIED_OUT = frozenset(
@@ -102,7 +102,7 @@ def _refusal(key: str) -> tuple[str, str]:
     )
 
 
-def _renewal(service: Mapping[str, Any]) -> Iterator[_Found]:
+def _renewal(service: Mapping[str, Any]) -> Iterator[_Problem]:
     if any(label.partition("=")[0].strip() == RENEWAL_LABEL for label in of_compose(service)):
         yield (
             "labels",
@@ -111,7 +111,7 @@ def _renewal(service: Mapping[str, Any]) -> Iterator[_Found]:
         )
 
 
-def _ports(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def _ports(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     """The routing mesh opens a port on every node, and hides who asks: routes need the node's."""
     for position, entry in enumerate(service.get("ports") or ()):
         path = f"ports[{position}]"
@@ -135,7 +135,7 @@ def _ports(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_F
 
 def _volumes(
     compose: Mapping[str, Any], service: Mapping[str, Any], values: Mapping[str, str]
-) -> Iterator[_Found]:
+) -> Iterator[_Problem]:
     """Data on a node's own disk, which a task that moves to another node leaves behind."""
     if (
         is_pinned(constraints(service, values))
@@ -167,14 +167,14 @@ def _volumes(
         )
 
 
-def _deploy(service: Mapping[str, Any]) -> Iterator[_Found]:
+def _deploy(service: Mapping[str, Any]) -> Iterator[_Problem]:
     deploy = service.get("deploy") or {}
     if str(deploy.get("mode", "replicated")) not in ("replicated", "global"):
         message = "a job of Swarm is not followed to its end"
         yield "deploy.mode", message, "write replicated or global"
 
 
-def _placed(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Found]:
+def _placed(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
     """Constraints that the swarm refuses."""
     for constraint in constraints(service, values):
         if not _TAKEN.match(constraint):

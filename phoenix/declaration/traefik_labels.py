@@ -182,7 +182,7 @@ def _take(
             labels_read.middlewares.setdefault(middleware[1], {})[meaning] = value
             labels_read.defined.append((position, key, middleware[1]))
             return
-    if ignored := _told(name, value):
+    if ignored := _ignored(name, value):
         labels_read.ignored.append(Refused(position, key, *ignored))
         return
     meaning, message, fix = _meaning(name, value, plain=plain)
@@ -193,7 +193,7 @@ def _take(
         labels_read.refused.append(Refused(position, key, message, fix))
 
 
-def _told(name: str, value: str) -> tuple[str, str] | None:
+def _ignored(name: str, value: str) -> tuple[str, str] | None:
     """Message and fix of a label that does nothing here, and whose absence opens nothing."""
     router, transport = _ROUTER.match(name), _TRANSPORT.match(name)
     if router and name[router.end() :] == "entrypoints" and value != "websecure":

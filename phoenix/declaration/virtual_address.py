@@ -72,7 +72,7 @@ def check(site: Site, file: str, report: Report, *, whole: bool) -> None:
 
 def _by_network(site: Site, file: str, report: Report) -> dict[str, list[IPv4Address]]:
     """The virtual addresses by the name of their network; what is wrong with each is reported."""
-    in_use = _taken(site)
+    in_use = _addresses_in_use(site)
     by_network: dict[str, list[IPv4Address]] = {}
     for address in site.virtual_addresses:
         network = _network_of(site, address)
@@ -145,7 +145,7 @@ def _network_of(site: Site, address: IPv4Address) -> Network | None:
     )
 
 
-def _taken(site: Site) -> dict[IPv4Address, str]:
+def _addresses_in_use(site: Site) -> dict[IPv4Address, str]:
     """Every address that somebody is known to have, and whose it is."""
     in_use = {network.gateway: "the network's router" for network in site.networks}
     in_use |= {network.address: "the hypervisor's address" for network in site.networks}
@@ -177,6 +177,9 @@ def _taken(site: Site) -> dict[IPv4Address, str]:
 
 def _free(site: Site, network: Network) -> IPv4Address | str:
     """An address of a network that nobody in the declaration has."""
-    in_use = {*_taken(site), *(address for host in site.hosts for address in addresses(host))}
+    in_use = {
+        *_addresses_in_use(site),
+        *(address for host in site.hosts for address in addresses(host)),
+    }
     hosts = network.subnet.hosts() if network.subnet is not None else ()
     return next((address for address in hosts if address not in in_use), "ADDRESS")

@@ -12,7 +12,7 @@ from phoenix.declaration.json_keys import RawHypervisor, RawVm
 from phoenix.site.findings import Report
 from phoenix.site.model import Host, Site
 
-_Found = tuple[str, str, str]
+_Problem = tuple[str, str, str]
 """Path below the entry, message and fix."""
 
 
@@ -37,7 +37,7 @@ def check(
         report.unread(file, f"site.hypervisor.{path}", message, fix)
 
 
-def _of_entry(entry: Entry) -> Iterator[_Found]:
+def _of_entry(entry: Entry) -> Iterator[_Problem]:
     raw = entry.raw
     if raw.boot_delay and not raw.start_at_boot:
         yield (
@@ -53,7 +53,7 @@ def _of_entry(entry: Entry) -> Iterator[_Found]:
         )
 
 
-def _left_alone(site: Site, host: Host, words: Sequence[str]) -> Iterator[_Found]:
+def _left_alone(site: Site, host: Host, words: Sequence[str]) -> Iterator[_Problem]:
     """Words of a host's own list for parts that it does not have."""
     has: Mapping[str, bool] = {
         "docker": "docker" in host.roles,

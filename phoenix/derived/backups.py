@@ -32,20 +32,20 @@ def parts(site: Site) -> tuple[Part, ...]:
     """Every part, in the order in which a site is restored; none without `site.backups`."""
     if site.backups is None:
         return ()
-    found = []
+    listed = []
     if site.ca is not None:
-        found.append(Part(CA, "the CA", site.ca))
+        listed.append(Part(CA, "the CA", site.ca))
         if site.backups.secrets_for:
-            found.append(Part(SECRETS, "the generated secrets", site.ca))
+            listed.append(Part(SECRETS, "the generated secrets", site.ca))
     if site.portainer is not None:
-        found.append(Part(PORTAINER, "Portainer's data", site.portainer))
-    found += [
+        listed.append(Part(PORTAINER, "Portainer's data", site.portainer))
+    listed += [
         Part(f"{STACK}{stack.project}", f"stack {stack.project}", host, stack)
         for host in site.docker_hosts
         for stack in host.docker_stacks
         if stack.backup is not None and (stack.backup.volumes or stack.backup.dumps)
     ]
-    return tuple(found)
+    return tuple(listed)
 
 
 def of_host(site: Site, host: Host) -> tuple[Part, ...]:

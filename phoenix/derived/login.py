@@ -42,7 +42,7 @@ def host_data(login: SshLogin, address: str, data: Mapping[str, Any]) -> dict[st
         own[SUDO] = True
     if login.jump:
         text = jump_options(login.jump, str(own["ssh_hostname"]), own)
-        own["ssh_config_file"] = str(_kept(text))
+        own["ssh_config_file"] = str(_own_file(text))
     return own
 
 
@@ -77,7 +77,7 @@ def jump_options(jump: str, target: str, data: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "Host *", "  Include ~/.ssh/config", ""])
 
 
-def _kept(text: str) -> Path:
+def _own_file(text: str) -> Path:
     """A file of this person's with a text, made where it is not there."""
     base = os.environ.get("XDG_STATE_HOME")
     folder = (Path(base) if base else Path.home() / ".local" / "state") / "phoenix" / "ssh"

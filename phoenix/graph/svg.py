@@ -217,7 +217,7 @@ def _fan(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
         start = layout.places[link.source]
         x, y, half = start.right, start.middle, (start.right + row.x) / 2
         line = path("M", x, y, "C", half, y, half, row.middle, row.x, row.middle)
-        canvas.link(_kind(link), line, _told(link))
+        canvas.link(_kind(link), line, _label(link))
 
 
 def _agents(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
@@ -248,7 +248,7 @@ def _direct(canvas: Canvas, picture: Topology, layout: _Layout) -> None:
         row = canvas.rows[link.target]
         line = path("M", start.centre, start.bottom, "V", low, "H", lane, "V", row.middle,
                     "H", row.right)  # fmt: skip
-        canvas.link(_kind(link), line, f"clients, directly: {_told(link)}")
+        canvas.link(_kind(link), line, f"clients, directly: {_label(link)}")
     layout.right += LANE
     layout.bottom += LANE
 
@@ -257,7 +257,7 @@ def _kind(link: Link) -> str:
     return "request" if link.verified else "plain"
 
 
-def _told(link: Link) -> str:
+def _label(link: Link) -> str:
     return f"{link.protocol} {link.port}, {link.proof}"
 
 

@@ -136,7 +136,7 @@ def _report(walked: causes.WalkedPath) -> PathReport:
     )  # fmt: skip
 
 
-def _cause(site: Site, cause: causes.Found) -> Cause:
+def _cause(site: Site, cause: causes.RootCause) -> Cause:
     check = cause.outcome.check
     return Cause(
         host=check.host,

@@ -186,10 +186,10 @@ class _Checks:
         """Those of one function whose fields have these values, in the order of `checks`."""
         asked = (function, *fields.items())
         if asked not in self._asked:
-            self._asked[asked] = self._found(function, fields)
+            self._asked[asked] = self._matching(function, fields)
         return self._asked[asked]
 
-    def _found(self, function: str, fields: Mapping[str, object]) -> tuple[Check, ...]:
+    def _matching(self, function: str, fields: Mapping[str, object]) -> tuple[Check, ...]:
         shortest = min(
             (self._by_field.get(item, []) for item in (("function", function), *fields.items())),
             key=len,

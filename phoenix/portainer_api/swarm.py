@@ -278,19 +278,21 @@ class _Containers:
         update = self.service.get("UpdateStatus") or {}
         if update.get("State") in _STOPPED:
             why = _last_fault(tasks) or update.get("Message") or update["State"]
-            return [self._one(self.name, "dead", f"its update ended: {why}")]
+            return [self._container(self.name, "dead", f"its update ended: {why}")]
         running = [task for task in tasks if task.get("DesiredState") not in _ENDED]
         states = [self._task(task, now) for task in running]
         failed = [task for task in tasks if _failed(task) and self._is_recent(task, now)]
         if len(failed) >= _FAILURES and not all(state.is_steady for state in states):
             return [
-                self._one(self.name, "dead", f"{len(failed)} tasks failed: {_last_fault(failed)}")
+                self._container(
+                    self.name, "dead", f"{len(failed)} tasks failed: {_last_fault(failed)}"
+                )
             ]
         if update.get("State") in _UNDER_WAY:
             states.append(self._starting("its update is under way"))
         wanted_count = _state(self.service).replicas
         if not states and tasks and _newest(tasks)["Status"]["State"] == "complete":
-            return [self._one(self.name, "exited", "Exited (0)")]
+            return [self._container(self.name, "exited", "Exited (0)")]
         if not states and wanted_count != 0:
             states.append(self._starting("no task yet"))
         return states
@@ -317,14 +319,14 @@ class _Containers:
         container = task["Spec"].get("ContainerSpec") or {}
         checked = bool(((container.get("Healthcheck") or {}).get("Test") or ["NONE"])[0] != "NONE")
         words = f"Up {_up(max(seconds, 0))}{' (healthy)' if checked else ''}"
-        return self._one(label, "running", words)
+        return self._container(label, "running", words)
 
     def _starting(self, why: str, label: str = "") -> ContainerSummary:
-        return self._one(
+        return self._container(
             f"{label or self.name} ({why})", "running", "Up 1 second (health: starting)"
         )
 
-    def _one(self, name: str, state: str, status: str) -> ContainerSummary:
+    def _container(self, name: str, state: str, status: str) -> ContainerSummary:
         return ContainerSummary(
             id=str(self.service["ID"]), names=(name,), state=state, status=status,
             labels={PROJECT_LABEL: self.project, SERVICE_LABEL: self.name},

@@ -126,7 +126,7 @@ def page() -> str:
     """The whole page."""
     parts = [_INTRO]
     parts += [_section(section) for section in SECTIONS]
-    parts += [_settings(), _given(), _secrets()]
+    parts += [_settings(), _site_data_and_arguments(), _secrets()]
     return "\n".join(parts)
 
 
@@ -248,7 +248,7 @@ def _settings() -> str:
     return "\n".join(text)
 
 
-def _given() -> str:
+def _site_data_and_arguments() -> str:
     text: list[str] = []
     for title, intro, model in (
         ("Given by an inventory", _ABOUT_SITE_DATA, settings.SiteData),

@@ -130,9 +130,9 @@ def read(file: Path, site_name: str, key: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Imported:
-    """What `import_` took: names that were new or replaced here; `aside` keeps a former store."""
+    """What `import_` did: `names` were new or replaced here; `aside` keeps a former store."""
 
-    taken: tuple[str, ...]
+    names: tuple[str, ...]
     aside: Path | None
 
 

@@ -39,8 +39,8 @@ def slow_hash(purpose: str, value: str, make: Callable[[], str]) -> str:
         make: makes the hash, the same one each time.
     """
     if (purpose, value) not in _made:
-        found = [store.find(purpose, value) for store in _stores.values()]
-        known = next(filter(None, found), None)
+        kept = [store.find(purpose, value) for store in _stores.values()]
+        known = next(filter(None, kept), None)
         _made[purpose, value] = known or make()
         if known is None:
             for store in _stores.values():
@@ -99,9 +99,9 @@ class _Store:
         hashes = (self.kept.get(key) for key in self._keys(purpose, value))
         return next(filter(None, hashes), None)
 
-    def keep(self, purpose: str, value: str, made: str) -> None:
+    def keep(self, purpose: str, value: str, hashed: str) -> None:
         keys = self._keys(purpose, value)
-        self.kept.update(dict.fromkeys(keys, made))
+        self.kept.update(dict.fromkeys(keys, hashed))
         self.is_written = self.is_written and not keys
 
     def write(self) -> None:
@@ -114,7 +114,7 @@ class _Store:
             self._put()
 
     def _keys(self, purpose: str, value: str) -> list[str]:
-        return [f"{purpose} of {name}" for name, kept in self.values.items() if kept == value]
+        return [f"{purpose} of {name}" for name, own in self.values.items() if own == value]
 
     def _put(self) -> None:
         handle, temporary = tempfile.mkstemp(dir=self.path.parent)  # mkstemp makes it 0600

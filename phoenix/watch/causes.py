@@ -174,7 +174,7 @@ class WalkedPath:
 
 
 @dataclass(frozen=True)
-class Found:
+class RootCause:
     """One fault that no other explains: `outcome` tells it.
 
     `seen_by` are the hosts that found it, that of `outcome` among them; `breaks` the names of the
@@ -204,7 +204,7 @@ def walk(paths: Iterable[CheckedPath], findings: Findings) -> tuple[WalkedPath, 
 
 def causes(
     walked: Sequence[WalkedPath], silent: Mapping[str, str], places: Mapping[Check, int]
-) -> tuple[Found, ...]:
+) -> tuple[RootCause, ...]:
     """The causes over all paths that were walked, the first one to fix first.
 
     On each path it is the first broken hop's lowest fault; over all paths the causes are ordered
@@ -282,7 +282,7 @@ _NAMES = "names_resolve"
 
 def _grouped(
     faults: Sequence[tuple[CheckedPath | None, Outcome]], places: Mapping[Check, int]
-) -> tuple[Found, ...]:
+) -> tuple[RootCause, ...]:
     """Each fault once, with all who saw it and all that it breaks; the first cause first."""
     groups: _Groups = {}
     for path, outcome in faults:
@@ -297,8 +297,8 @@ def _grouped(
         return guards_only, _rank(group[0][1]), min(place(outcome) for _, outcome in group)
 
     return tuple(
-        Found(
-            outcome=_told([outcome for _, outcome in group], place),
+        RootCause(
+            outcome=_together([outcome for _, outcome in group], place),
             seen_by=tuple(dict.fromkeys(outcome.check.host for _, outcome in group)),
             breaks=tuple(dict.fromkeys(path.name for path, _ in group if path is not None)),
         )
@@ -330,7 +330,7 @@ def _names_together(groups: _Groups) -> _Groups:
     return together
 
 
-def _told(outcomes: Sequence[Outcome], place: Callable[[Outcome], int]) -> Outcome:
+def _together(outcomes: Sequence[Outcome], place: Callable[[Outcome], int]) -> Outcome:
     """The first of them; where they are of several names, with what was found of each."""
     ordered = sorted(outcomes, key=place)
     first = ordered[0]

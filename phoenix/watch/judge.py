@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from phoenix.watch import disks
-from phoenix.watch.causes import Check, Findings, Found, Outcome, causes, heard, walk, warnings
+from phoenix.watch.causes import Check, Findings, Outcome, RootCause, causes, heard, walk, warnings
 from phoenix.watch.issued import foreign
 from phoenix.watch.plan import Fix, Plan
 from phoenix.watch.report import Report, Run, Validity
@@ -149,7 +149,7 @@ class Observed:
     newest: Mapping[str, Arrival]
     silent: Mapping[str, str]
     outcomes: tuple[Outcome, ...]
-    causes: tuple[Found, ...]
+    causes: tuple[RootCause, ...]
     warned: tuple[Outcome, ...]
 
     @property
@@ -247,7 +247,10 @@ def messages_of(plan: Plan, observed: Observed, state: State, now: float) -> lis
     now_wrong = {
         **{_key("fault", cause.outcome.check): ("fault", cause) for cause in observed.causes},
         **{
-            _key("warning", warning.check): ("warning", Found(warning, (warning.check.host,), ()))
+            _key("warning", warning.check): (
+                "warning",
+                RootCause(warning, (warning.check.host,), ()),
+            )
             for warning in observed.warned
         },
     }
@@ -296,7 +299,7 @@ def _outcomes(plan: Plan, report: Report) -> Iterator[Outcome]:
 
 def _faults(
     plan: Plan, outcomes: Sequence[Outcome], silent: Mapping[str, str], late: Sequence[str]
-) -> Iterator[Found]:
+) -> Iterator[RootCause]:
     """The first cause of each fault; most hosts silent at once are one cause.
 
     Args:
@@ -311,14 +314,14 @@ def _faults(
     most = bool(silent) and len(late) > 2 and 2 * len(late) > len(plan.hosts)
     if most:
         text = f"{len(late)} of {len(plan.hosts)} hosts do not report: {', '.join(late)}"
-        yield Found(Outcome(MOST, text), (MOST.host,), ())
+        yield RootCause(Outcome(MOST, text), (MOST.host,), ())
     for cause in first_causes:
         if not (most and cause.outcome.check.layer == "reach"):
             yield cause
     on_paths = {check for path in plan.paths for check in path.checks}
     for outcome in outcomes:
         if outcome.fault and outcome.check not in on_paths:
-            yield Found(outcome, (outcome.check.host,), ())
+            yield RootCause(outcome, (outcome.check.host,), ())
 
 
 def _warnings(
@@ -371,7 +374,7 @@ def _locked(
 
 
 def _begun(
-    plan: Plan, state: State, now_wrong: Mapping[str, tuple[str, Found]], looked: float, *,
+    plan: Plan, state: State, now_wrong: Mapping[str, tuple[str, RootCause]], looked: float, *,
     locked: bool, now: float,
 ) -> Iterator[Message]:  # fmt: skip
     for key, (severity, cause) in now_wrong.items():

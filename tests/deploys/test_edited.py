@@ -17,7 +17,7 @@ from tests.unit.site_builder import LXC, minimal
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(run_refused, "_reasons", {})
-    monkeypatch.setattr(run_refused, "_told", [])
+    monkeypatch.setattr(run_refused, "_said", [])
     monkeypatch.setattr(edited, "_looked", [])
     minimal().load(tmp_path / "site")
     (tmp_path / "group_data").mkdir()

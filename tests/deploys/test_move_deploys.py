@@ -48,7 +48,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> dict[str, HostState | Exception]:
     monkeypatch.setattr(moves, "_states", {})
     monkeypatch.setattr(moves, "_pending", [])
     monkeypatch.setattr(run_refused, "_reasons", {})
-    monkeypatch.setattr(run_refused, "_told", [])
+    monkeypatch.setattr(run_refused, "_said", [])
     for name in ("PORTAINER_ADMIN_PASSWORD", "PORTAINER_AGENT_SECRET", "STEP_CA_PASSWORD",
                  "TRAEFIK_DASHBOARD_PASSWORD", "THINKHEADS_AI_APP_DATABASE_PASS",
                  "QDRANT_SERVICE_API_KEY"):  # fmt: skip
@@ -159,7 +159,7 @@ def test_no_route_leads_to_the_new_host_before_the_stack_is_there(
     def ask() -> str:
         monkeypatch.setattr(moves, "_states", {})
         monkeypatch.setattr(run_refused, "_reasons", {})
-        monkeypatch.setattr(run_refused, "_told", [])
+        monkeypatch.setattr(run_refused, "_said", [])
         api = "ssh" if deploy == "proxmox" else "off"
         file, known = tmp_path / "s.json", deployed_on(OLD)
         with suppress(OperationError):  # there is no Proxmox VE here, which it notices later
@@ -180,7 +180,7 @@ def test_routes_are_renewed_without_a_word_to_docker_hosts_where_nothing_moves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_refused, "_reasons", {})
-    monkeypatch.setattr(run_refused, "_told", [])
+    monkeypatch.setattr(run_refused, "_said", [])
 
     def ask(target: Host, *, sizes: bool) -> HostState:
         raise AssertionError(f"{target.name} was asked, {sizes}")

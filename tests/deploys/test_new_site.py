@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from phoenix.cli.new_site import contents, folder
-from phoenix.cli.new_site.questions import Given, of
+from phoenix.cli.new_site.questions import Options, of
 from phoenix.declaration.inventory import load
 from tests.deploys.recorder import ROOT, run
 
@@ -20,7 +20,7 @@ CHAIN = ("ca:step_ca", "traefik", "web:nginx", "box:docker")
 @pytest.fixture(params=[(), CHAIN], ids=["standard", "no_portainer"], scope="module")
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("new") / "site"
-    answers = Given("lab.example.com", IPv4Network("10.77.0.0/24"), guests=request.param)
+    answers = Options("lab.example.com", IPv4Network("10.77.0.0/24"), guests=request.param)
     folder.write(where, contents.files(of(answers)))
     return where
 

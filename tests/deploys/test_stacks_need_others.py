@@ -21,7 +21,7 @@ ASKED = re.compile("docker network ls")
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_refused, "_reasons", {})
-    monkeypatch.setattr(run_refused, "_told", [])
+    monkeypatch.setattr(run_refused, "_said", [])
 
 
 def deployed(

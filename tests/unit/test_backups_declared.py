@@ -263,7 +263,7 @@ def test_what_a_host_tells_is_read_and_another_form_is_refused() -> None:
     ])  # fmt: skip
     assert report.snapshots[0].time == datetime(2026, 11, 26, 1, 30, 1, 123456, tzinfo=UTC)
     assert report.noted[0].proven_snapshot == "abc"
-    assert report.noted[1].made is None
+    assert report.noted[1].backed_up is None
     assert report.noted[1].failure.endswith("no room")
     assert parse(["null"]).snapshots == ()
     for wrong in (["{"], ['[{"id": 1}]'], ["[]", "ca\t1"]):

@@ -12,7 +12,7 @@ import pytest
 from facts.networks import Interfaces
 from phoenix.cli.targets import Work, work
 from phoenix.components.networks import bridges
-from phoenix.components.networks.bridges import MAIN_FILE, Device, Found
+from phoenix.components.networks.bridges import MAIN_FILE, Device, HostInterfaces
 from phoenix.derived.components import component_hosts, trees_of
 from phoenix.health.checks import checks
 from phoenix.health.undeclared import Placed, Sightings, undeclared
@@ -34,12 +34,12 @@ def test_a_network_that_the_hypervisor_routes_gets_its_bridge_and_nat(tmp_path: 
     assert bridges.devices(site) == (
         Device("vmbr9", IPv4Interface("172.16.9.1/24"), "", aware=False),
     )
-    assert bridges.interfaces(bridges.own(site, Found())) == (
+    assert bridges.interfaces(bridges.own(site, HostInterfaces())) == (
         "# Made by Phoenix: deploys/networks.py. What another file declares is left alone.\n\n"
         "auto vmbr9\niface vmbr9 inet static\n\taddress 172.16.9.1/24\n"
         "\tbridge-ports none\n\tbridge-stp off\n\tbridge-fd 0\n"
     )
-    assert bridges.listed(bridges.own(site, Found())) == "vmbr9 172.16.9.1/24 -\n"
+    assert bridges.listed(bridges.own(site, HostInterfaces())) == "vmbr9 172.16.9.1/24 -\n"
     assert (
         "ip saddr 172.16.9.0/24 ip daddr != { 10.0.0.0/24, 172.16.9.0/24 } "
         'oifname != "vmbr9" masquerade comment "internal"\n'
@@ -82,7 +82,7 @@ def test_without_nat_it_is_forwarded_alone(tmp_path: Path) -> None:
 def test_vlans_lie_on_a_bridge_that_separates_them(tmp_path: Path) -> None:
     other = {"subnet": "172.16.8.0/24", "bridge": "vmbr9.8", "nat": True}
     site = declared(tmp_path, other=other)
-    devices = bridges.own(site, Found())
+    devices = bridges.own(site, HostInterfaces())
     assert devices == (
         Device("vmbr9", None, "", aware=True),
         Device("vmbr9.8", IPv4Interface("172.16.8.1/24"), "vmbr9", aware=False),
@@ -94,10 +94,10 @@ def test_vlans_lie_on_a_bridge_that_separates_them(tmp_path: Path) -> None:
     assert bridges.listed(devices) == "vmbr9 - aware\nvmbr9.8 172.16.8.1/24 -\n"
     on_the_main_one = declared(tmp_path / "main", other={**other, "bridge": "vmbr0.8"})
     assert [device.name for device in bridges.devices(on_the_main_one)] == ["vmbr0.8"]
-    assert list(bridges.differences(on_the_main_one, Found(live={"vmbr0": ()}))) == [
+    assert list(bridges.differences(on_the_main_one, HostInterfaces(live={"vmbr0": ()}))) == [
         "vmbr0 does not separate VLANs: give it `bridge-vlan-aware yes`, then `ifreload -a`"
     ]
-    aware = Found(live={"vmbr0": ()}, aware=frozenset({"vmbr0"}))
+    aware = HostInterfaces(live={"vmbr0": ()}, aware=frozenset({"vmbr0"}))
     assert not list(bridges.differences(on_the_main_one, aware))
 
 
@@ -108,20 +108,20 @@ FILE = {"vmbr9": "/etc/network/interfaces"}
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        (Found(FILE, live={"vmbr9": ("172.16.9.1/24",)}), []),
-        (Found(live={"vmbr9": ("172.16.9.1/24",)}), []),
-        (Found(FILE, live={"vmbr9": ("172.16.9.254/24",)}),
+        (HostInterfaces(FILE, live={"vmbr9": ("172.16.9.1/24",)}), []),
+        (HostInterfaces(live={"vmbr9": ("172.16.9.1/24",)}), []),
+        (HostInterfaces(FILE, live={"vmbr9": ("172.16.9.254/24",)}),
          ["vmbr9 (declared in /etc/network/interfaces) has 172.16.9.254/24, and the site says "
           + CORRECT]),
-        (Found(live={"vmbr9": ()}),
+        (HostInterfaces(live={"vmbr9": ()}),
          [f"vmbr9 (made by hand) has no IPv4 address, and the site says {CORRECT}"]),
-        (Found(FILE),
+        (HostInterfaces(FILE),
          [f"vmbr9 (declared in {MAIN_FILE}) is not there: run `ifup vmbr9` on the hypervisor"]),
     ],
     ids=["as declared", "made by hand", "another address", "none", "down"],
 )  # fmt: skip
 def test_a_person_s_bridge_is_left_and_a_difference_told(
-    tmp_path: Path, state: Found, said: list[str]
+    tmp_path: Path, state: HostInterfaces, said: list[str]
 ) -> None:
     site = declared(tmp_path, internal=INNER)
     assert bridges.own(site, state) == ()
@@ -130,7 +130,7 @@ def test_a_person_s_bridge_is_left_and_a_difference_told(
 
 def test_a_bridge_of_ours_stays_ours_until_a_person_declares_it(tmp_path: Path) -> None:
     site = declared(tmp_path, internal=INNER)
-    state = Found({}, frozenset({"vmbr9"}), {"vmbr9": ("172.16.9.1/24",)})
+    state = HostInterfaces({}, frozenset({"vmbr9"}), {"vmbr9": ("172.16.9.1/24",)})
     assert [bridge.name for bridge in bridges.own(site, state)] == ["vmbr9"]
     assert bridges.own(site, replace(state, declared=FILE)) == ()
 
@@ -143,7 +143,7 @@ def test_the_answer_of_the_host_is_read() -> None:
         "live\tvmbr0\t10.0.0.13/24 10.0.0.14/24 \taware",
         "live\teno1\t\t",
     ]
-    assert Interfaces().parse(lines) == Found(
+    assert Interfaces().parse(lines) == HostInterfaces(
         {"vmbr0": "/etc/network/interfaces"},
         frozenset({"vmbr9", "vmbr8"}),
         {"vmbr0": ("10.0.0.13/24", "10.0.0.14/24"), "eno1": ()},
@@ -173,11 +173,11 @@ def test_a_bridge_of_ours_separates_vlans_that_another_guest_routes(tmp_path: Pa
     assert bridges.devices(site) == (
         Device("vmbr9", IPv4Interface("172.16.9.1/24"), "", aware=True),
     )
-    assert bridges.listed(bridges.own(site, Found())) == "vmbr9 172.16.9.1/24 aware\n"
-    text = bridges.interfaces(bridges.own(site, Found()))
+    assert bridges.listed(bridges.own(site, HostInterfaces())) == "vmbr9 172.16.9.1/24 aware\n"
+    text = bridges.interfaces(bridges.own(site, HostInterfaces()))
     assert "\taddress 172.16.9.1/24\n" in text
     assert "\tbridge-vlan-aware yes\n" in text
-    of_a_person = Found(FILE, live={"vmbr9": ("172.16.9.1/24",)})
+    of_a_person = HostInterfaces(FILE, live={"vmbr9": ("172.16.9.1/24",)})
     assert [
         difference.partition(":")[0] for difference in bridges.differences(site, of_a_person)
     ] == ["vmbr9 does not separate VLANs"]

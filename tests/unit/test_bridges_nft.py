@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from phoenix.components.networks import bridges
-from phoenix.components.networks.bridges import Found
+from phoenix.components.networks.bridges import HostInterfaces
 from phoenix.files import text
 from phoenix.site.model import Site
 from tests.unit.test_bridges import INNER, declared
@@ -60,7 +60,7 @@ class Kernel:
         assert self.process.stdout.readline() == "up\n"
 
     def put(self, site: Site) -> None:
-        devices = bridges.own(site, Found())
+        devices = bridges.own(site, HostInterfaces())
         self.list.write_text(bridges.listed(devices))
         self.rules.write_text(bridges.ruleset(site))
         (self.folder / "interfaces.d/phoenix").write_text(bridges.interfaces(devices))

@@ -231,7 +231,7 @@ def test_questions_have_the_defaults_of_the_answers_before(
     monkeypatch.setattr(sys, "stdin", Terminal)
     answers = iter(typed)
     monkeypatch.setattr(typer, "prompt", lambda _text, default: next(answers) or default)
-    answered = questions.answers(questions.Given(), defaults=False, source=None)
+    answered = questions.answers(questions.Options(), defaults=False, source=None)
     assert next(answers, None) is None
     assert (answered.domain, str(answered.network), str(answered.gateway)) == (
         "lab.example.com", "10.9.8.0/24", "10.9.8.1",
@@ -264,7 +264,7 @@ def test_each_answer_is_looked_at_before_the_next_question(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     answers = iter(typed)
     monkeypatch.setattr(typer, "prompt", lambda _text, default: next(answers) or default)
-    answered = questions.answers(questions.Given(), defaults=False, source=None)
+    answered = questions.answers(questions.Options(), defaults=False, source=None)
     assert next(answers, None) is None
     output = capsys.readouterr().out
     assert [fault for fault in typed.values() if fault not in output] == []

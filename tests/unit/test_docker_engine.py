@@ -77,7 +77,7 @@ def test_what_a_person_had_is_kept_but_for_what_phoenix_needs(site: Any) -> None
     assert data["dns"] == [str(site.hypervisor.address)]
     assert data["dns-search"] == [site.domain, "home.example"]
     assert not {"hosts", "iptables"} & data.keys()
-    assert json.loads(merged.kept) == PERSON
+    assert json.loads(merged.former) == PERSON
     words = "\n".join(merged.words)
     assert "kept: data-root, default-address-pools, insecure-registries" in words
     assert "a setting says otherwise: dns, dns-search" in words
@@ -87,10 +87,10 @@ def test_what_a_person_had_is_kept_but_for_what_phoenix_needs(site: Any) -> None
 def test_later_runs_keep_it_too_and_settings_win(site: Any) -> None:
     first = merge(declared(site, site.docker_hosts[0], read({})[0]), FOREIGN)
     later = DaemonState(
-        present=first.daemon, kept=first.kept, data_root="/srv/docker", used=True
+        present=first.daemon, former=first.former, data_root="/srv/docker", used=True
     )  # fmt: skip
     again = merge(declared(site, site.docker_hosts[0], read({})[0]), later)
-    assert (again.daemon, again.kept) == (first.daemon, first.kept)
+    assert (again.daemon, again.former) == (first.daemon, first.former)
     data = written(
         site, later, docker_registry_mirrors=["https://other.example"], docker_log_driver="local",
         docker_runtimes={"runsc": {"runtimeType": "io.containerd.runsc.v1"}},
@@ -172,7 +172,7 @@ def test_the_fact_reads_whose_file_it_is_and_where_the_data_are(
     daemon.symlink_to(own)
     (tmp_path / "kept.json").write_text('{"labels":\n []}\n')
     ours = state()
-    assert (ours.foreign, json.loads(ours.kept)) == (False, {"labels": []})
+    assert (ours.foreign, json.loads(ours.former)) == (False, {"labels": []})
 
 
 def test_the_api_has_no_address(site: Any) -> None:

@@ -10,13 +10,13 @@ import pytest
 from facts.held_secrets import HeldSecrets
 from facts.host_fact import FactError
 from phoenix.components import held_secrets
-from phoenix.components.held_secrets import Found, Trace
+from phoenix.components.held_secrets import Holdings, Trace
 from phoenix.site.secret_names import PLATFORM
 from tests.unit.site_builder import minimal
 from tests.unit.test_check_script import stand_in
 
-NOTHING = Found((), ())
-RUNS = Found((), ("shop-production",))
+NOTHING = Holdings((), ())
+RUNS = Holdings((), ("shop-production",))
 VARIABLE = Trace("db_pass", "worker", project="shop-production", variable="DB")
 
 
@@ -61,18 +61,18 @@ def test_every_generated_secret_has_its_places(tmp_path: Path) -> None:
             {("worker", "shop-production"): frozenset({"OTHER"})},
             False,
         ),  # a new one of an old stack
-        (Found((), ("other",)), {}, False),  # and above: a new variable of an old stack
+        (Holdings((), ("other",)), {}, False),  # and above: a new variable of an old stack
     ],
 )
 def test_variable_of_a_stack(
-    state: Found, variables: held_secrets.Variables, *, held: bool
+    state: Holdings, variables: held_secrets.Variables, *, held: bool
 ) -> None:
     assert held_secrets.shown([VARIABLE], {"worker": state}, variables) == (VARIABLE,) * held
 
 
 def test_file_is_held_where_it_is() -> None:
     trace = Trace("a", "worker", path="/x")
-    assert held_secrets.shown([trace], {"worker": Found(("/x",), ())}, {}) == (trace,)
+    assert held_secrets.shown([trace], {"worker": Holdings(("/x",), ())}, {}) == (trace,)
     assert held_secrets.shown([trace], {"worker": RUNS}, {}) == ()
 
 
@@ -98,7 +98,7 @@ def test_a_secret_file_of_a_stack_is_told_by_its_name(tmp_path: Path) -> None:
     }
 
 
-def asked(folder: Path, docker: str) -> Found:
+def asked(folder: Path, docker: str) -> Holdings:
     """What a host answers whose Docker is this script."""
     stand_in(folder, "docker", docker)
     command = HeldSecrets().command(paths=["/nonexistent"]).get_raw_value()
@@ -119,12 +119,12 @@ esac
 
 
 def test_a_manager_tells_the_swarms_stacks_and_secrets(tmp_path: Path) -> None:
-    assert asked(tmp_path, MANAGER) == Found(
+    assert asked(tmp_path, MANAGER) == Holdings(
         ("swarm:orbit-production-0", "swarm:orbit-production-1"),
         ("shop-production", "orbit-production"),
     )
     alone = MANAGER.replace("echo true", "echo false")
-    assert asked(tmp_path, alone) == Found((), ("shop-production",))
+    assert asked(tmp_path, alone) == Holdings((), ("shop-production",))
 
 
 @pytest.mark.parametrize("word", ["stack ls", "secret ls", "info --format", "ps --all"])

@@ -79,7 +79,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[]
     clients: list[paramiko.Transport] = []
 
     def connect() -> Any:
-        for name in ("_channels", "_tried", "_refused", "_told", "_at_end", "_tell_end"):
+        for name in ("_channels", "_tried", "_refused", "_informed", "_at_end", "_tell_end"):
             monkeypatch.setattr(site_lock, name, [])  # each run is a process of its own
         ours, theirs = socket.socketpair()
         server = paramiko.Transport(theirs)

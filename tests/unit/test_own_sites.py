@@ -142,12 +142,12 @@ def test_after_phoenix_has_the_place_only_what_it_reads_is_in_force(gateway: Gat
         ("blog", True),
         ("old", False),
     ]
-    assert [Path(entry.path).name for entry in considered(own_sites, kept=False)] == ["blog"]
-    assert considered(own_sites, kept=True) == own_sites
+    assert [Path(entry.path).name for entry in considered(own_sites, are_kept=False)] == ["blog"]
+    assert considered(own_sites, are_kept=True) == own_sites
 
 
 def test_files_without_any_server_are_nothing_to_keep() -> None:
-    assert considered([own(servers=(), top=("map",))], kept=True) == ()
+    assert considered([own(servers=(), top=("map",))], are_kept=True) == ()
     with pytest.raises(SitesError, match="unexpected line"):
         parse(["in\t/etc/nginx/conf.d/a.conf\tserver"])
 

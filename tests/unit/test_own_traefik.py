@@ -151,15 +151,15 @@ def test_what_was_kept_is_read_where_phoenix_has_taken_its_place(folder: Path) -
     assert own.is_ours
     assert list(own.used) == ["web"]
     assert [file.path for file in own.dynamic] == ["/etc/traefik/dynamic/blog.yml"]
-    assert considered(own, kept=True) == own
-    assert considered(own, kept=False) is None, "it gave way, and nobody asks any more"
+    assert considered(own, is_kept=True) == own
+    assert considered(own, is_kept=False) is None, "it gave way, and nobody asks any more"
 
 
 def test_a_host_without_a_traefik_has_nothing_to_decide_about(tmp_path: Path) -> None:
     (tmp_path / "dynamic").mkdir()
     own = looked(tmp_path)
     assert own == OwnTraefik()
-    assert considered(own, kept=True) is None
+    assert considered(own, is_kept=True) is None
 
 
 def in_static(old: str, new: str) -> Callable[[Path], None]:

@@ -101,9 +101,9 @@ def test_what_daemon_json_opens_stays_by_the_persons_word_alone(site: Site) -> N
         assert not findings
         state = DaemonState(present=json.dumps(PERSON), foreign=True)
         merged = merge(declared(site, site.docker_hosts[0], settings), state)
-        again = DaemonState(present=merged.daemon, kept=merged.kept)
+        again = DaemonState(present=merged.daemon, former=merged.former)
         second = merge(declared(site, site.docker_hosts[0], settings), again)
-        assert (second.daemon, second.kept) == (merged.daemon, merged.kept)
+        assert (second.daemon, second.former) == (merged.daemon, merged.former)
         result: dict[str, object] = json.loads(merged.daemon)
         return result
 

@@ -197,7 +197,7 @@ def test_second_operator_gets_what_the_first_has(
     done = sharing.import_(values, second, replace=False)
     assert done == sharing.Imported(("portainer_agent_secret", "proxmox_api_token"), None)
     assert json.loads(second.path.read_text()) == values
-    assert sharing.import_(values, second, replace=False).taken == ()
+    assert sharing.import_(values, second, replace=False).names == ()
 
 
 def test_other_values_stay_unless_replaced(tmp_path: Path, exported: tuple[Path, Path]) -> None:
@@ -217,7 +217,7 @@ def test_import_goes_into_the_teams_file(
 ) -> None:
     store, done = started(site, project)
     values = sharing.read(exported[0], "site-a", exported[1])
-    assert sharing.import_(values, store, replace=False).taken == ("proxmox_api_token",)
+    assert sharing.import_(values, store, replace=False).names == ("proxmox_api_token",)
     assert sops.decrypt(done.file)["proxmox_api_token"] == PLANTED
 
 

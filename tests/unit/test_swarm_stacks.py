@@ -11,7 +11,7 @@ import yaml
 from pydantic import SecretStr
 
 from phoenix.components import stack as deployment
-from phoenix.components.held_secrets import Found, shown, traces
+from phoenix.components.held_secrets import Holdings, shown, traces
 from phoenix.components.traefik.traefik_yml import dynamic_config
 from phoenix.declaration.swarm_stacks import candidates, is_pinned
 from phoenix.derived import firewall
@@ -327,7 +327,7 @@ def test_a_secret_that_the_swarm_has_is_held(tmp_path: Path) -> None:
     declared.stacks["shop"][0]["environments"]["production"]["files"] = files
     expected = [trace for trace in traces(declared.load(tmp_path / "site")) if trace.project]
     object_name = name.rpartition("-")[0]  # as the fact tells it
-    has = {"worker": Found((f"swarm:{object_name}",), ("shop-production",))}
+    has = {"worker": Holdings((f"swarm:{object_name}",), ("shop-production",))}
     assert [trace.secret for trace in shown(expected, has, {})] == ["key_0"]
 
 

@@ -36,7 +36,7 @@ _KNOWN_PORTS: Mapping[int, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Found:
+class ExistingGuest:
     """A guest of the hypervisor. `address` is None where none is known; `ports` are TCP."""
 
     vmid: int
@@ -88,7 +88,7 @@ def parts(text: str) -> dict[str, str]:
     return dict(zip(split[1::2], (part.strip() for part in split[2::2]), strict=True))
 
 
-def guests(sections: Mapping[str, str]) -> list[Found]:
+def guests(sections: Mapping[str, str]) -> list[ExistingGuest]:
     """The guests of the hypervisor, by id."""
     existing = []
     for name, text in sections.items():
@@ -102,7 +102,7 @@ def guests(sections: Mapping[str, str]) -> list[Found]:
         fixed = _interface(nic.get("ip") if kind == "lxc" else cloud.get("ip"))
         live = _live(sections, key)
         existing.append(
-            Found(
+            ExistingGuest(
                 vmid=int(words[2]),
                 name=str(config.get("hostname") or config.get("name") or f"guest-{words[2]}"),
                 kind=kind,
@@ -247,7 +247,7 @@ def _new(role: Role, ids: Iterable[int], used: Iterable[IPv4Address], own: IPv4I
     raise CommandError(f"{own.network} has no address left for a guest that is the {_WORDS[role]}")
 
 
-def _left(guest: Found, label: str, own: IPv4Interface, role: Role | None) -> list[str]:
+def _left(guest: ExistingGuest, label: str, own: IPv4Interface, role: Role | None) -> list[str]:
     """Why a guest is not taken in, and the commands that do it."""
     if guest.address is None:
         return [

@@ -26,7 +26,7 @@ _Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
-class Given:
+class Options:
     """What options of the command line say; None and empty: nothing."""
 
     domain: str | None = None
@@ -39,7 +39,7 @@ class Given:
     organisation: str | None = None
 
 
-def answers(options: Given, *, defaults: bool, source: str | None) -> Answers:
+def answers(options: Options, *, defaults: bool, source: str | None) -> Answers:
     """All answers for a new site.
 
     Args:
@@ -61,7 +61,7 @@ def answers(options: Given, *, defaults: bool, source: str | None) -> Answers:
     return of(options)
 
 
-def of(options: Given) -> Answers:
+def of(options: Options) -> Answers:
     """The answers where what is not given is the default.
 
     Raises:
@@ -87,12 +87,12 @@ def of(options: Given) -> Answers:
     )
 
 
-def _network_of(options: Given) -> IPv4Network:
+def _network_of(options: Options) -> IPv4Network:
     known = options.address or options.gateway
     return IPv4Network((known, 24), strict=False) if known else defaults_of.NETWORK
 
 
-def _with(proposed: Answers, options: Given) -> Answers:
+def _with(proposed: Answers, options: Options) -> Answers:
     return replace(
         proposed,
         gateway=options.gateway or proposed.gateway,
@@ -102,7 +102,7 @@ def _with(proposed: Answers, options: Given) -> Answers:
     )
 
 
-def _asked(options: Given) -> Given:
+def _asked(options: Options) -> Options:
     """The same, with what a person says."""
     typer.echo("A new site. Enter takes what stands in brackets; nothing is touched.\n")
     domain = options.domain or _ask(
@@ -120,7 +120,7 @@ def _asked(options: Given) -> Given:
     organisation = options.organisation or _ask(
         "Organisation in the CA's certificates", domain, _ORGANISATION
     )
-    return Given(domain, network, gateway, name, address, words, zone, organisation)
+    return Options(domain, network, gateway, name, address, words, zone, organisation)
 
 
 def _by(form: Any) -> Callable[[str], str]:
@@ -142,7 +142,7 @@ _DOMAIN, _TIME_ZONE, _ORGANISATION = _by(DomainName), _by(TimeZone), _by(Organis
 
 def _room(text: str) -> IPv4Network:
     network = defaults_of.network_of(text)
-    of(Given(network=network))  # it has room for a site
+    of(Options(network=network))  # it has room for a site
     return network
 
 
@@ -166,7 +166,7 @@ def _zone(text: str) -> str:
     return _TIME_ZONE(text)
 
 
-def _guests(options: Given) -> tuple[str, ...]:
+def _guests(options: Options) -> tuple[str, ...]:
     """Each standard guest, with the name and the address that a person gives it."""
     typer.echo(
         "\nGuests that exist, or that you or Phoenix will make (docs/proxmox.md). Write "
@@ -188,7 +188,7 @@ def _guests(options: Given) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _guest(options: Given, before: tuple[str, ...], role: str, text: str) -> tuple[str, ...]:
+def _guest(options: Options, before: tuple[str, ...], role: str, text: str) -> tuple[str, ...]:
     """Guests of a role as a person writes them, as options have them; none for `-`."""
     named = () if text == "-" else tuple(text.replace(",", " ").split())
     if len(named) > 1 and role != "docker":

@@ -31,7 +31,7 @@ class Listed:
     def is_fine(self) -> bool:
         """Whether the newest try and the newest proof of each part went well."""
         return not self.silent and all(
-            noted is not None and noted.made and not (noted.failure or noted.unproven)
+            noted is not None and noted.backed_up and not (noted.failure or noted.unproven)
             for _, _, noted in self.parts
         )
 
@@ -124,7 +124,7 @@ def show(console: Console, listed: Listed) -> None:
 def _state(part: Part, noted: Noted | None, silent: dict[str, str]) -> Text:
     if part.host.name in silent:
         return tables.state("silent")
-    if noted is None or noted.made is None:
+    if noted is None or noted.backed_up is None:
         return tables.state("unknown")
     return tables.state("broken" if noted.failure or noted.unproven else "ok")
 

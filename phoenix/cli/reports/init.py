@@ -29,7 +29,7 @@ class Step(BaseModel):
     does: str
 
 
-class Made(BaseModel):
+class NewSite(BaseModel):
     """What was written, what a person should know, and what each next command will do."""
 
     folder: str
@@ -41,7 +41,7 @@ class Made(BaseModel):
     next: list[Step]
 
 
-def make(folder: Path, answers: Answers) -> Made:
+def make(folder: Path, answers: Answers) -> NewSite:
     """Write a new site.
 
     Raises:
@@ -51,16 +51,16 @@ def make(folder: Path, answers: Answers) -> Made:
     files = contents.files(answers)
     prove(files)
     folders.write(folder, files)
-    return _made(folder, list(answers.notes), finished=False)
+    return _report(folder, list(answers.notes), finished=False)
 
 
-def finish(folder: Path) -> Made | None:
+def finish(folder: Path) -> NewSite | None:
     """Finish what an interrupted call was writing; None where there is no such thing."""
     files = folders.unfinished(folder)
     if files is None:
         return None
     folders.write(folder, files)
-    return _made(folder, [], finished=True)
+    return _report(folder, [], finished=True)
 
 
 def prove(files: Mapping[str, str]) -> None:
@@ -82,7 +82,7 @@ def prove(files: Mapping[str, str]) -> None:
         raise CommandError(f"nothing was written, the site would not be sound:\n{lines}")
 
 
-def _made(folder: Path, notes: list[str], *, finished: bool) -> Made:
+def _report(folder: Path, notes: list[str], *, finished: bool) -> NewSite:
     loaded = project.load(folder / contents.INVENTORY)
     started = None
     if shutil.which("sops") is None:
@@ -97,7 +97,7 @@ def _made(folder: Path, notes: list[str], *, finished: bool) -> Made:
         except SecretError as error:
             notes.append(f"no SOPS file was made ({error}); later: phoenix secrets init")
     site = loaded.site
-    return Made(
+    return NewSite(
         folder=str(folder),
         domain=site.domain,
         hosts={host.name: str(host.address) for host in site.hosts},
@@ -127,7 +127,7 @@ def steps(folder: Path) -> list[Step]:
     ]  # fmt: skip
 
 
-def print_made(console: Console, report: Made) -> None:
+def print_report(console: Console, report: NewSite) -> None:
     """Words for a person."""
     verb = "finished" if report.finished else "made"
     console.print(f"{verb} {report.folder}, a site of {report.domain}", markup=False)

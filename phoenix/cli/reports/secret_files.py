@@ -83,7 +83,7 @@ def import_(site: project.Project, file: Path, identity: Path | None, *, replace
     return Handed(
         file=str(file),
         place=str(site.secrets.place),
-        secrets=list(done.taken),
+        secrets=list(done.names),
         ignored=sorted(values.keys() - known),
         aside=str(done.aside) if done.aside else None,
     )

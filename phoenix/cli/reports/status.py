@@ -106,7 +106,7 @@ def print_status(console: Console, result: Status) -> None:
     _stacks(console, result)
     for line in watch_lines(result):
         console.print(Text(line), soft_wrap=True)
-    print_undeclared(console, result.undeclared, kept=True)
+    print_undeclared(console, result.undeclared, with_kept=True)
     if result.drift_unknown:
         console.print(Text("drift is not known: " + result.drift_unknown, style="yellow"))
     print_warnings(console, result.warnings)

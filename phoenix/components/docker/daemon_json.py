@@ -62,14 +62,14 @@ class Declared:
 class DaemonState:
     """What a host has: as `facts.docker.DockerDaemon` reads it.
 
-    `present` is the text of daemon.json, and `foreign` whether Phoenix did not write it. `kept` is
-    the text of `KEPT`. `data_root` is where dockerd has its data, `used` whether there are any.
+    `present` is the text of daemon.json, and `foreign` whether Phoenix did not write it. `former`
+    is the text of `KEPT`. `data_root` is where dockerd has its data, `used` whether there are any.
     `in_swarm`: the host is a node of a swarm.
     """
 
     present: str = ""
     foreign: bool = False
-    kept: str = ""
+    former: str = ""
     data_root: str = DATA_ROOT
     used: bool = False
     in_swarm: bool = False
@@ -80,7 +80,7 @@ class Merged:
     """The daemon.json to write, what is kept of the one before Phoenix, and that in words."""
 
     daemon: str
-    kept: str
+    former: str
     words: Sequence[str] = field(default=())
 
 
@@ -134,7 +134,7 @@ def merge(desired: Declared, state: DaemonState) -> Merged:
         DaemonError: the file before is no JSON object, or the result would have dockerd look for
             its images and volumes in another place than they are in. Says how to go on.
     """
-    former = _read(state.present, DAEMON) if state.foreign else _read(state.kept, KEPT)
+    former = _read(state.present, DAEMON) if state.foreign else _read(state.former, KEPT)
     dropped = _DROPPED if desired.keeps_api else (*_DROPPED, *_API)
     data = {key: value for key, value in former.items() if key not in dropped}
     hosts = _texts(data, "hosts")

@@ -169,17 +169,17 @@ def read(lines: Iterable[str]) -> list[ComposeProject]:
     Raises:
         ProjectsError: a line is of another form; names it.
     """
-    projects: dict[str, _Found] = {}
+    projects: dict[str, _Parts] = {}
     for line in lines:
         try:
             kind, project, *values = json.loads(line)
-            projects.setdefault(project, _Found()).add(kind, values)
+            projects.setdefault(project, _Parts()).add(kind, values)
         except (ValueError, TypeError, KeyError, ValidationError):
             raise ProjectsError(f"unexpected answer of docker: {line!r}") from None
     return [projects[name].project(name) for name in sorted(projects)]
 
 
-class _Found:
+class _Parts:
     """What the lines so far told of one project."""
 
     def __init__(self) -> None:

@@ -41,7 +41,7 @@ class Device(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class HostInterfaces:
     """The interfaces of a host as they are.
 
     Attributes:
@@ -88,7 +88,7 @@ def _tagged(site: Site) -> frozenset[str]:
     return cards | {network.bridge for network in site.networks if network.vlan is not None}
 
 
-def own(site: Site, actual: Found) -> tuple[Device, ...]:
+def own(site: Site, actual: HostInterfaces) -> tuple[Device, ...]:
     """The interfaces that Phoenix makes: those that nobody else declared or made."""
     return tuple(
         device
@@ -98,7 +98,7 @@ def own(site: Site, actual: Found) -> tuple[Device, ...]:
     )
 
 
-def differences(site: Site, actual: Found) -> Iterator[str]:
+def differences(site: Site, actual: HostInterfaces) -> Iterator[str]:
     """What a person's interfaces have otherwise than the site declares, each with the fix."""
     own_names = {device.name for device in own(site, actual)}
     for device in devices(site):

@@ -135,12 +135,12 @@ def _listen(words: list[str]) -> Listen | None:
     return Listen("" if address in _EVERY else address, port, tuple(more))
 
 
-def considered(sites: Iterable[OwnSite], *, kept: bool) -> tuple[OwnSite, ...]:
+def considered(sites: Iterable[OwnSite], *, are_kept: bool) -> tuple[OwnSite, ...]:
     """Those that somebody has to decide about: all where they are kept, else those in force.
 
     Files without a directive are none, and neither is any where no file has a server.
     """
-    here = [site for site in sites if (kept or site.is_read) and (site.top or site.servers)]
+    here = [site for site in sites if (are_kept or site.is_read) and (site.top or site.servers)]
     return tuple(here) if any(site.servers for site in here) else ()
 
 

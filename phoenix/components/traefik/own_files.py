@@ -119,9 +119,9 @@ def parse(lines: Iterable[str]) -> OwnTraefik:
     return OwnTraefik(is_ours, read.get(static), dynamic)
 
 
-def considered(own: OwnTraefik, *, kept: bool) -> OwnTraefik | None:
+def considered(own: OwnTraefik, *, is_kept: bool) -> OwnTraefik | None:
     """What somebody has to decide about; None where there is nothing of theirs in force."""
-    if own.is_ours and not kept:
+    if own.is_ours and not is_kept:
         return None
     return own if own.dynamic or (own.static and own.entry_points) else None
 
