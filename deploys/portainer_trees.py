@@ -55,7 +55,7 @@ def shared_secret() -> TreeFile:
 def deploys_here() -> bool:
     """Whether the server deploys stacks on its own guest, or has one that a move has stopped there.
 
-    It cannot forget that one without its Docker's socket. The end of the move takes it away.
+    It needs its Docker's socket to forget that one. The end of the move takes the socket away.
     """
     return guest_with(site(), "portainer") in deployments.environments(site()) or moves.left_here()
 

@@ -42,7 +42,7 @@ if on_it and item.kind == "host":
 # pyinfra keeps the order of one host's steps alone: each phase waits for the one before it.
 removal.together(name="Remove: containers are gone")
 server = site().portainer
-# A Portainer elsewhere is asked from here, once; of nothing but the environment of a declared host.
+# A Portainer elsewhere is asked from here, once, about declared hosts' environments alone.
 elsewhere = site().portainer_elsewhere is not None and bool(asked.environment or item.endpoints)
 if host.name == (site().hypervisor.name if elsewhere else server.name if server else ""):
     if item.kind == "stack":

@@ -55,7 +55,7 @@ class KeyFile:
 
 @dataclass(frozen=True)
 class CertificateFileState:
-    """A chain on disk, leaf first. `key` is None where none was asked for or none is there."""
+    """A chain on disk, leaf first. `key` is None where it is absent, or was not asked for."""
 
     chain: tuple[CertificateInfo, ...]
     key: KeyFile | None

@@ -39,7 +39,7 @@ class UnfinishedMoves:
 
 
 class Moves(HostFact[UnfinishedMoves]):
-    """Moves that have not ended; none on a host that took part in none."""
+    """Moves of stacks in which this host takes part, and that have not ended."""
 
     @override
     def command(self) -> StringCommand:

@@ -19,7 +19,7 @@ _SITES = Script(
 
 
 class OwnSites(HostFact[tuple[OwnSite, ...]]):
-    """Files with servers that no package and no Phoenix brought, and whether nginx reads them.
+    """Files with servers that a person wrote, and whether nginx reads them.
 
     Args:
         base: the folder of the gateway's configuration tree.

@@ -66,7 +66,7 @@ class CertificateAuthority(HostFact[CaState]):
 class CaDatabase(HostFact[str]):
     """Why the CA cannot open its database, in its own words; empty where it can.
 
-    A CA that does not run for another reason is none of this.
+    A CA that is down for another reason gives an empty answer.
     """
 
     @override

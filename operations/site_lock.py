@@ -165,7 +165,7 @@ def _take(hypervisor: Host, owner: Owner) -> None:
 def _tell_refused(
     transport: paramiko.Transport, hypervisor: Host, owner: Owner, reason: str
 ) -> None:
-    """Have the history tell of a run that was not begun; that it cannot stops nobody."""
+    """Note a refused run in the history; a failure to do so is ignored."""
     start = history.started(owner, of_this_run(checkout(hypervisor)), deploys=False)
     entry = history.Entry(start=start, end=history.refused(reason), ended=datetime.now(UTC))
     with suppress(*connection.BROKEN):

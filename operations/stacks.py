@@ -83,7 +83,7 @@ class _Desired(Protocol):
 def _pending(
     stacks: Stacks, desired: _Desired, hidden: Collection[SecretStr]
 ) -> tuple[str, ...] | None:
-    """The steps to come, in words; None while what deploys is not there, as before its deploy.
+    """The steps to come, in words; None before Portainer's own deploy has ended.
 
     In a dry run of a fresh site that is a change to come, not an error. At execution the command
     behind it says what is wrong.
@@ -102,7 +102,7 @@ def _pending(
 
 
 def variables(stacks: Stacks, project: str) -> frozenset[str] | None:
-    """The names of the variables that a deployed stack has; no value leaves it.
+    """The names of a deployed stack's variables, without their values.
 
     Args:
         stacks: where it is deployed.

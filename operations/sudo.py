@@ -2,8 +2,8 @@
 
 Facts, operations, streams, the site's lock and its history each open a channel of the one SSH
 connection, so that is where sudo is put before the command. The password reaches it by standard
-input, before the command's own: it stands in no command line, no file and no log. Files sent by
-SFTP are not meant: Phoenix sends its own by standard input.
+input, before the command's own: command lines, files and logs never have it. SFTP is left as it
+is: Phoenix sends its files by standard input.
 """
 
 from __future__ import annotations

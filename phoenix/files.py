@@ -24,8 +24,8 @@ FOLDER = Path(__file__).parent
 class _Compiled(BytecodeCache):
     """Templates as Jinja has compiled them, kept where Python keeps compiled modules.
 
-    Jinja compares the source, its own version and Python's. Nothing is kept where Python keeps
-    nothing, or may not write.
+    Jinja compares the source, its own version and Python's. Where Python keeps no
+    compiled modules, or may not write, each process compiles anew.
     """
 
     folder = FOLDER / "__pycache__"

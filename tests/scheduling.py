@@ -47,15 +47,15 @@ other."""
 
 def ordered(items: Iterable[T], path: Callable[[T], PurePath]) -> list[T]:
     """The tests file by file: `FIRST`, then those with the most tests."""
-    found = list(items)
-    count = Counter(path(item) for item in found)
+    listed = list(items)
+    count = Counter(path(item) for item in listed)
     place = {name: index for index, name in enumerate(FIRST)}
 
     def key(item: T) -> tuple[int, int, PurePath]:
         file = path(item)
         return place.get("/".join(file.parts[-2:]), len(FIRST)), -count[file], file
 
-    return sorted(found, key=key)
+    return sorted(listed, key=key)
 
 
 class LabScheduling(LoadFileScheduling):  # type: ignore[misc]

@@ -41,7 +41,7 @@ def _offered(context: typer.Context, incomplete: str, kind: Kind | None = None) 
 
 
 def _of_site(context: typer.Context, choose: Callable[[Site], list[str]]) -> list[str]:
-    """What `choose` names of the site. A shell waits for this: no error, and no output."""
+    """What `choose` names of the site, silently: a shell reads the output."""
     from phoenix.cli import offline
 
     inventory = _inventory(context)
@@ -49,7 +49,7 @@ def _of_site(context: typer.Context, choose: Callable[[Site], list[str]]) -> lis
 
 
 def _silently(offered: Callable[[], list[str]]) -> list[str]:
-    """What is offered; nothing where it cannot be found out."""
+    """What is offered; empty after any error."""
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
             return offered()

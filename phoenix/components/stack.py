@@ -152,7 +152,7 @@ def in_order(known: Mapping[str, Names], givers: Mapping[str, frozenset[str]]) -
 
 
 def services(stack: Deployment) -> frozenset[str]:
-    """The services of a stack's compose file; none where it cannot be read, which is told."""
+    """The services of a stack's compose file; empty where it cannot be read, which is reported."""
     try:
         content = document.read(stack.compose_file.read_text(encoding="utf-8"))
     except (ComposeFileError, OSError, UnicodeError):

@@ -90,8 +90,8 @@ def stale_roots(
 ) -> list[str]:
     """Paths of earlier roots of this CA among the certificates `installed` in a trust store.
 
-    An earlier root has the same common name but for its number, or stands in a file that Phoenix
-    or the system before it has put there, and is none of `roots`.
+    An earlier root differs from all `roots`. It has the same common name up to its number, or
+    stands in a file that Phoenix or its predecessor has put there.
     """
     declared = {root.fingerprint for root in roots}
     families = {family(root.subject_cn) for root in roots}

@@ -112,7 +112,7 @@ class ComposeHost(DockerEngine):
         return ObservedStack((stack,), content, containers, good)
 
     def current(self, stack: Stack) -> Stack:
-        """The stack as it is: nothing deploys it but who has asked."""
+        """The stack itself: the caller alone deploys it, so it cannot have changed meanwhile."""
         return stack
 
     def create_stack(
@@ -150,7 +150,7 @@ class ComposeHost(DockerEngine):
         self._run("remove", stack.name)
 
     def associate_stack(self, stack: Stack, endpoint_id: int) -> Stack:
-        """Nothing: a host has no environments, and no stack of another one."""
+        """Returns the stack as it is: environments are Portainer's."""
         del endpoint_id
         return stack
 

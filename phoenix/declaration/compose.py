@@ -220,7 +220,7 @@ def check_named(
 
 
 def network_without_ports(service: Mapping[str, Any], values: Mapping[str, str]) -> str:
-    """The network mode of a service that has no network of its own, so that it publishes nothing.
+    """The network mode of a service without a network of its own; it cannot publish ports.
 
     Empty for every other service.
     """
@@ -376,7 +376,7 @@ def _files_of_service(
 
 
 def _bind_source(mount: Any, values: Mapping[str, str]) -> str | None:
-    """The path that a mount binds, variables filled in; None where it is none or not known."""
+    """The path of a bind mount, variables filled in; None for other mounts and unknown paths."""
     if isinstance(mount, dict):
         if mount.get("type") != "bind":
             return None

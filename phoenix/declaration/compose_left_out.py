@@ -1,4 +1,4 @@
-"""What a compose file says and nobody carries out: Compose and Docker take it without a word.
+"""Keys of a compose file that have no effect: Compose and Docker accept them silently.
 
 By the Compose specification and the source of Docker Compose v2, named with each.
 """
@@ -120,7 +120,7 @@ def _owners(service: Mapping[str, Any], compose: Mapping[str, Any]) -> Iterator[
 
 
 def _ports_of_nobody(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
-    """Ports for which Docker chooses one of the host's: no rule and no route knows it."""
+    """Ports for which Docker chooses the host's port: rules and routes cannot know it."""
     if service.get("network_mode"):
         return
     for position, entry in enumerate(service.get("ports") or ()):
@@ -215,7 +215,7 @@ def _beside_external(compose: Mapping[str, Any]) -> Iterator[_Problem]:
 
 
 def _unused(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
-    """What the file declares and no service names: Compose makes none of it."""
+    """What the file declares and no service uses: Compose ignores it."""
     for kind in ("configs", "networks", "secrets", "volumes"):
         used = {name for body in compose["services"].values() for name in _used(kind, body, values)}
         top = compose.get(kind)

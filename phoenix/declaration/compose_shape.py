@@ -19,7 +19,7 @@ _FLAGS = frozenset(("0", "1", "f", "false", "n", "no", "off", "on", "t", "true",
 
 @dataclass(frozen=True)
 class Form:
-    """What a value may be; nothing at all will do too, but not as an entry of a list.
+    """What a value may be. It may be empty (null) as well, except as an entry of a list.
 
     Attributes:
         scalars: kinds of a single value: `text`, `number`, `flag`; empty for none.

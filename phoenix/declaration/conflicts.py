@@ -610,7 +610,7 @@ def _alone(site: Site, report: Report) -> None:
 
 
 def forwarding(site: Site, report: Report) -> None:
-    """Refuse hosts that have to connect, share no network, and have no hypervisor between."""
+    """Refuse hosts that have to connect, but neither share a network nor meet at the hypervisor."""
     reported: set[tuple[str, str]] = set()
     forwards = {network.name for network in served(site)}
     for flow in firewall.flows(site):

@@ -20,7 +20,7 @@ _OWN = ("/bin", "/boot", "/dev", "/etc", "/etc/phoenix", "/etc/systemd", "/lib",
         "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr", "/usr/bin", "/usr/lib", "/usr/local",
         "/usr/sbin", "/var", "/var/lib", "/var/lib/docker", "/var/lib/dpkg",
         "/var/lib/phoenix")  # fmt: skip
-"""What a guest does not run without, whole (hier(7)), and what Phoenix and Docker keep."""
+"""Directories that a guest needs whole (hier(7)), and those of Phoenix and Docker."""
 _KERNEL = ("/proc", "/sys")
 
 

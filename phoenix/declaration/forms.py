@@ -437,7 +437,7 @@ HOST_PORT = rf"{_HOST}(?::{_PORT})?"
 
 
 def url(*schemes: str, path: str = _URL_PATH, query: bool = True) -> str:
-    """A pattern of URLs: no user, no password, no fragment; a port is one that there is.
+    """A pattern of URLs with scheme, host, a valid port, path and query alone.
 
     Args:
         schemes: "https" and so on.

@@ -82,7 +82,7 @@ def read(root: Path, report: Report) -> tuple[SettingsFile, ...]:
 
 
 def _line_in(file: Path, error: BaseException) -> int | None:
-    """The line of a file at which it raised; None where it did not come so far, or left itself."""
+    """The line at which a file raised; None for an error elsewhere, and where the file exits."""
     if isinstance(error, SystemExit):
         return None
     steps = traceback.extract_tb(error.__traceback__)

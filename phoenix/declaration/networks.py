@@ -257,7 +257,7 @@ def interfaces(
 
 
 def _check_pair(entry: Entry, pair: Sequence[Interface], report: Report) -> None:
-    """Refuse two interfaces that no guest can have, or no connection could choose between."""
+    """Refuse two interfaces that cannot be on one guest, or whose routes would be ambiguous."""
     first, other = pair[0], pair[1]
     key = "secondary_network_config"
     if first.name == other.name:

@@ -31,7 +31,7 @@ _SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/sbin"
 """What root on the host runs or obeys: whoever may write there is root."""
 _HARMLESS = ("/etc/hosts", "/etc/localtime", "/etc/machine-id", "/etc/resolv.conf", "/etc/timezone",
              "/usr/share/zoneinfo")  # fmt: skip
-"""Of it, what nobody runs, and what containers are often given without `:ro`."""
+"""Exceptions: plain data below these places, often mounted without `:ro`."""
 _DISKS = re.compile(
     r"/dev(?:/(?:block|disk|mapper|zvol)(?:/.*)?"
     r"|/(?:dm-|hd|loop|md|mmcblk|nbd|nvme|ram|rbd|sd|sr|vd|xvd|zd)[^/]*"

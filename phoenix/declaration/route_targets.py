@@ -19,7 +19,7 @@ from phoenix.site.ways import addresses, way
 
 
 def check(site: Site, report: Report) -> None:
-    """Refuse routes that cannot answer, and tell of clients that no rule lets in.
+    """Refuse routes that cannot answer, and warn of clients that the firewall keeps out.
 
     Args:
         site: whose services.

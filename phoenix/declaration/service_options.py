@@ -13,8 +13,8 @@ from phoenix.site.removed_headers import REMOVED_HEADERS
 from phoenix.site.secret_names import NEW, PLATFORM
 
 OPTION_KEYS = tuple(key for key in RawOptions.model_fields if key not in ("name", "health_path"))
-"""The keys that only a proxy carries out, the checks, or the start page, which has what is behind
-the proxies; what has no proxy before it has none."""
+"""The keys that need a proxy before the service: the proxies carry them out, the checks and the
+start page read them. A service without one has none of these keys."""
 _OF_THE_PROXIES = frozenset(
     [
         "connection",

@@ -17,12 +17,12 @@ _SMALLEST = 28
 
 
 def node(entry: Entry, roles: Set[str], report: Report) -> SwarmNode | None:
-    """What a guest is in the swarm; None where it is no node, or can be none.
+    """A guest as a node of the swarm; None where it is not declared as one, or cannot be one.
 
     Args:
         entry: the guest as declared.
         roles: its roles.
-        report: takes what cannot work, and keys of a node on a guest that is none.
+        report: takes what cannot work, and a node's keys on a guest that is not a node.
     """
     raw = entry.raw
     if raw.swarm_role is None:

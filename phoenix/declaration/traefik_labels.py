@@ -194,7 +194,7 @@ def _take(
 
 
 def _ignored(name: str, value: str) -> tuple[str, str] | None:
-    """Message and fix of a label that does nothing here, and whose absence opens nothing."""
+    """Message and fix of a label that has no effect here, and can be removed safely."""
     router, transport = _ROUTER.match(name), _TRANSPORT.match(name)
     if router and name[router.end() :] == "entrypoints" and value != "websecure":
         message = f"there is no entry point {value[:60]!r}: each route is reached by HTTPS at the "

@@ -39,7 +39,7 @@ def read(
 
 
 def check(site: Site, file: str, report: Report, *, whole: bool) -> None:
-    """Refuse two gateways without an address that moves, and an address that cannot move.
+    """Refuse two gateways without a virtual address, and a virtual address that cannot move.
 
     Args:
         site: the site.

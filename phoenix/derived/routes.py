@@ -86,7 +86,7 @@ def _route(service: Service, proxy: Host | None) -> Route:
 def proving(site: Site) -> Route | None:
     """The route by which a gateway shows that it works: it ends at Traefik itself, where one does.
 
-    Services may be down, or not there yet. None where no route is asked without a log-in.
+    Services may be down, or not there yet. None where every route asks for a log-in.
     """
     known = [
         route for route in routes(site)

@@ -72,7 +72,7 @@ def own(address: VirtualAddress, host: Host) -> IPv4Address:
 
 
 def near(site: Site, client: Host) -> IPv4Address | None:
-    """The one that DNS gives a client: of a network that it is in, else the first; None of none."""
+    """The one that DNS gives a client: in the client's network, else the first; None if absent."""
     networks = {interface.network for interface in client.interfaces}
     every = virtual_addresses(site)
     return next(

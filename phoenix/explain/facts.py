@@ -170,7 +170,7 @@ def records(site: Site, matches: Callable[[dns.DnsRecord], bool]) -> tuple[Recor
 
 
 def checks_on(site: Site, host: Host) -> tuple[str, ...]:
-    """What is asked on a host; nothing on a site without the whole chain."""
+    """Titles of the checks on a host; empty while the site lacks a guest of the chain."""
     return _titles(lambda: checks_by_host(site)[host.name])
 
 

@@ -1,6 +1,6 @@
 """What must hold for a request to arrive: checks by layer, each made by the guest concerned.
 
-All of them come from the Site, as the configuration does, so nothing is configured and not checked.
+All of them come from the Site, as the configuration does, so whatever is configured is checked.
 A check is one call of a function of `phoenix/health/checks.sh` on one host. Its fields say what it
 is about. Its title is for people, and nothing reads it.
 """
@@ -445,7 +445,7 @@ def _requests(site: Site) -> Iterator[Check]:
 
 
 def _refused(site: Site) -> Iterator[Check]:
-    """What no gateway answers to, and whom no Traefik serves."""
+    """Each gateway rejects undeclared names; each Traefik rejects clients without a certificate."""
     client, gateways = site.hypervisor.name, guests_with(site, "nginx")
     for gateway in gateways:
         command: tuple[str, ...] = (
@@ -455,7 +455,7 @@ def _refused(site: Site) -> Iterator[Check]:
         )
         hop = f"an undeclared name at {the_gateway(site, gateway)}"
         yield Check(client, "http", hop, command, target=gateway.name)
-    # By who may connect, so that nothing but the proof that it does not show stands between.
+    # From gateways, which may connect: only the missing certificate stands between.
     for gateway, proxy in product(gateways, guests_with(site, "traefik")):
         command = ("serves_no_stranger", str(address(gateway, proxy)), proxy.fqdn, str(HTTPS))
         hop = f"{traefik(site, proxy)} for who shows no certificate"

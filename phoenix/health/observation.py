@@ -205,7 +205,7 @@ def sightings(
 
 
 def watched(site: Site, observed: Observed) -> Watched | None:
-    """The watcher's last look; None where nobody watches, or it does not tell."""
+    """The watcher's last look; None without a watcher, or where it does not answer."""
     answer = observed.values.get(WATCH, {}).get(site.watched_by)
     return WATCHED.validate_python(answer) if answer else None
 

@@ -31,7 +31,7 @@ class FirstCause(Frozen):
 class Health(Frozen):
     """What some checks say together: how many there are, how many failed or were not run.
 
-    `state` is `unknown` where checks were not run, none that was run failed, and nothing else
+    `state` is `unknown` where the checks that ran passed, others were not run, and nothing else
     proves that all is well.
     """
 

@@ -688,7 +688,7 @@ def _backups(site: Site, find: _Checks) -> Iterator[CheckedPath]:
 
 
 def _guards(site: Site, find: _Checks) -> Iterator[CheckedPath]:
-    """What must not work, or must not be seen."""
+    """What must be refused, and what must stay hidden."""
     words_by_function = {
         "name_is_rejected": "undeclared names at {target}",
         "serves_no_stranger": "{target} port {port} to {host}",

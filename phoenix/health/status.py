@@ -58,7 +58,7 @@ class CertificateStatus(Served):
     """One certificate as it is served. `hours_left` is negative when it is over.
 
     `next_renewal` (UTC) is when the holder is going to ask for a new one, at the earliest; None
-    where that is not known, or where nothing is going to ask. `renewed_by`: whose rule that is.
+    where that is unknown, or where no renewal is scheduled. `renewed_by`: whose rule that is.
     """
 
     hours_left: float | None
@@ -114,9 +114,9 @@ class StackStatus(Frozen):
 class Status(Frozen):
     """The whole site. `undeclared`: what runs and is not declared. `root`: None where not known.
 
-    `watched`: the watcher's last look; None where nobody watches, or it does not tell.
+    `watched`: the watcher's last look; None without a watcher, or where it does not answer.
 
-    `drift_unknown` says what nobody could look at for drift, and why; else empty.
+    `drift_unknown` says where drift could not be determined, and why; else empty.
     """
 
     site: str

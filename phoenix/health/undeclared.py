@@ -282,7 +282,7 @@ def select(leftovers: Undeclared, word: str) -> tuple[Item, ...]:
 
 
 def _names(item: Item) -> set[str]:
-    """What a thing may be called; what it does not have is no name of it."""
+    """The names by which a thing may be called: name, address and VMID, as far as it has them."""
     return {item.name.lower(), *filter(None, [item.address, str(item.vmid or "")])}
 
 
@@ -385,7 +385,7 @@ def volumes_of_declared(host: Host) -> dict[str, str]:
 def _in_portainer(site: Site, sightings: Sightings, places: Set[tuple[str, str]]) -> Iterator[Item]:
     """Stacks of ours that only Portainer still knows; `places` are told already.
 
-    One that is declared, and that Portainer has on no endpoint, is none: a sync associates it.
+    A declared stack without an endpoint in Portainer is left out: a sync associates it.
     """
     owners = {host.portainer_environment: host for host in site.docker_hosts}
     projects = _registered(sightings, "stack")
@@ -537,7 +537,7 @@ def _overlays(site: Site, sightings: Sightings) -> Iterator[Item]:
 
 
 def _nodes(site: Site, sightings: Sightings) -> Iterator[Item]:
-    """Nodes of ours that the swarm has and no guest is; a person's are none of them."""
+    """Our nodes in the swarm that are no longer declared; those of a person are left out."""
     manager = _manager(site, sightings)
     if manager is None:
         return

@@ -29,7 +29,7 @@ def plan(
 ) -> Plan:  # fmt: skip
     """The plan of the watcher.
 
-    What a host makes that does not report is left out, and so is what no host makes.
+    Only checks of hosts that report are in it.
 
     Args:
         site: the site.

@@ -436,7 +436,7 @@ class PortainerClient(DockerEngine):
         )
 
     def stored_file(self, matches: tuple[Stack, ...]) -> str | None:
-        """The file of the one stack; None where it is lost, or there is not one stack."""
+        """The file of the stack; None where it is lost, or the stack is absent or ambiguous."""
         if len(matches) == 1 and not matches[0].git_managed:
             try:
                 return self.stack_file(matches[0].id)

@@ -139,7 +139,7 @@ class DockerEngine(ABC):
         return None
 
     def hidden_labels(self) -> frozenset[tuple[str, str]]:
-        """Labels whose containers are left out of every list; none, where nobody hides any."""
+        """Labels whose containers are left out of every list; empty where all are listed."""
         return frozenset()
 
     def _registry_headers(self, image: str) -> Mapping[str, str]:  # noqa: ARG002

@@ -493,5 +493,5 @@ def container_trouble(container: ContainerSummary, *, completes: bool) -> str | 
 
 
 def unproven(container: ContainerSummary) -> bool:
-    """Whether it runs, has no health check, and not for long enough to count as steady."""
+    """Whether it runs without a health check, and too briefly to count as steady."""
     return container.state == "running" and not container.health and not container.is_steady

@@ -367,9 +367,9 @@ def theirs_above(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> list[Placed
 def next_write(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> Write | None:
     """The next single write that brings a scope's rules closer; None when they are as desired.
 
-    In an order that never lets through what neither the old nor the new rules allow, and never
-    cuts off what both allow: refusals first, new permissions before old ones go, old refusals
-    last. Each write is decided on fresh rules, so a change by someone else does no harm.
+    At each moment what the old and the new rules both allow passes, and what both refuse is
+    refused: refusals come first, new permissions before old ones go, old refusals go last. Each
+    write is decided on fresh rules, so a change by someone else does no harm.
     """
     sorted_rules = _sorted(scope, rows)
     for step in (_refusals, _permissions, _comments, _removals):

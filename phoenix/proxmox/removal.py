@@ -1,4 +1,4 @@
-"""Guests that nobody declares any more, and rules of the firewall that no sync keeps."""
+"""Guests that are no longer declared, and firewall rules of scopes that a sync no longer keeps."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _steps(
 
 
 def unkept(scopes: Iterable[Scope], *, firewall: bool) -> tuple[Scope, ...]:
-    """The scopes of guests and the node that no sync keeps, as they are to be: off, without rules.
+    """Scopes of guests and the node that a sync no longer keeps, as they are to be: off, empty.
 
     Args:
         scopes: of `firewall.scopes`.
@@ -88,10 +88,10 @@ def unkept(scopes: Iterable[Scope], *, firewall: bool) -> tuple[Scope, ...]:
 
 
 def rules_left(client: Client, scopes: Iterable[Scope]) -> tuple[str, ...]:
-    """What is to be written so that `unkept` scopes have no rule of ours; empty where nothing is.
+    """Describes the writes that take our rules out of `unkept` scopes; empty where there are none.
 
-    A scope is off before its first rule goes, so that nothing is cut off. A scope that has no rule
-    of ours is left as it is.
+    A scope is turned off before its first rule goes, so that connections go on. A scope without
+    our rules is left as it is.
     """
     return tuple(write.summary for write in _rule_writes(client, scopes))
 

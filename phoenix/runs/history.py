@@ -174,7 +174,7 @@ def behind(root: Path, own_revision: Revision, last: Entry | None) -> str:
     Args:
         root: the checkout.
         own_revision: its revision.
-        last: the last deployment. One from no checkout tells nothing, and is replaced.
+        last: the last deployment. One without a revision may be replaced.
     """
     if last is None or last.start.commit is None or own_revision.commit is None:
         return ""

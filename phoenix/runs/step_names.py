@@ -1,7 +1,7 @@
 """What a step is called on a host.
 
 pyinfra knows a step by its place in a deploy file. Two hosts whose stacks are declared by one loop
-share it, and pyinfra keeps both names with it, but not which host has which.
+share this place. pyinfra keeps both names with it, and forgets which host has which.
 """
 
 from __future__ import annotations

@@ -224,7 +224,7 @@ _AGENT_SECRET_ELSEWHERE = SecretUse(
     "deploys/portainer.py; other agents of that server need it too",
     check=_line(AGENT_SECRET),
 )
-"""The same secret, of a Portainer that is none of the guests: it knows no other."""
+"""The same secret where Portainer is outside the site: that server chooses it."""
 _OF_THE_WATCH = (WATCH_KEY, ALARM_URLS)
 _OF_S3 = (BACKUP_S3_ID, BACKUP_S3_SECRET)
 

@@ -39,8 +39,8 @@ def slow_hash(purpose: str, value: str, make: Callable[[], str]) -> str:
         make: makes the hash, the same one each time.
     """
     if (purpose, value) not in _made:
-        kept = [store.find(purpose, value) for store in _stores.values()]
-        known = next(filter(None, kept), None)
+        hashes = [store.find(purpose, value) for store in _stores.values()]
+        known = next(filter(None, hashes), None)
         _made[purpose, value] = known or make()
         if known is None:
             for store in _stores.values():
@@ -84,7 +84,7 @@ class _Store:
         return self.path.with_name(self.path.name + SUFFIX)
 
     @cached_property
-    def kept(self) -> dict[str, str]:
+    def stored(self) -> dict[str, str]:
         """What the file has of the store as it is, by purpose and name of the secret."""
         with suppress(OSError, ValueError):
             if not self.file.stat().st_mode & 0o077:
@@ -96,12 +96,12 @@ class _Store:
         return {}
 
     def find(self, purpose: str, value: str) -> str | None:
-        hashes = (self.kept.get(key) for key in self._keys(purpose, value))
+        hashes = (self.stored.get(key) for key in self._keys(purpose, value))
         return next(filter(None, hashes), None)
 
     def keep(self, purpose: str, value: str, hashed: str) -> None:
         keys = self._keys(purpose, value)
-        self.kept.update(dict.fromkeys(keys, hashed))
+        self.stored.update(dict.fromkeys(keys, hashed))
         self.is_written = self.is_written and not keys
 
     def write(self) -> None:
@@ -119,7 +119,7 @@ class _Store:
     def _put(self) -> None:
         handle, temporary = tempfile.mkstemp(dir=self.path.parent)  # mkstemp makes it 0600
         with os.fdopen(handle, "w") as file:
-            json.dump({"of": self.identity, "hashes": self.kept}, file, indent=2, sort_keys=True)
+            json.dump({"of": self.identity, "hashes": self.stored}, file, indent=2, sort_keys=True)
         Path(temporary).replace(self.file)
 
 

@@ -123,7 +123,7 @@ class PublishedPort(Frozen):
     def answers_at(self, address: IPv4Address | None) -> bool:
         """Whether TCP connections to the host's `address` reach it.
 
-        Where that is None, no host is known: any IPv4 address but the loopback may be the host's.
+        Where that is None the host is unknown, and may have any IPv4 address but the loopback.
         """
         if self.proto != "tcp" or self.address is None:
             return self.proto == "tcp"
@@ -557,7 +557,7 @@ class Service(Named):
 
     @property
     def key(self) -> str:
-        """Its name where no slash may stand; no path has a tilde."""
+        """Its name with ~ for /, for places where a slash is not allowed: paths have no tilde."""
         return self.name.replace("/", "~")
 
     @property

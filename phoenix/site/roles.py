@@ -1,4 +1,4 @@
-"""The roles that a guest may have, and the guests that a component cannot do without."""
+"""The roles that a guest may have, and the guests that a component needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_NAME_SERVERS = 3
 """The hypervisor and the guests with the role name_server: resolv.conf(5) reads so many (MAXNS)."""
 
 CHAIN: tuple[Role, ...] = ("step_ca", "traefik", "nginx")
-"""Those without which no request is carried: the deploys refuse a site that lacks one."""
+"""Those that every request needs: the deploys refuse a site that lacks one."""
 
 PROPOSED_ONCE: tuple[Role, ...] = (*CHAIN, "portainer")
 """Those that `phoenix init` gives to one guest each; a person declares a second one."""

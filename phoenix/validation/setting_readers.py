@@ -27,7 +27,7 @@ class Read:
     """Who reads a setting.
 
     Attributes:
-        by: the hosts of a site whose deploys or checks read it; None in it is no host.
+        by: the hosts of a site whose deploys or checks read it, None for an absent one.
         alike: one value holds for the whole site, so that all of `by` must see the same.
     """
 

@@ -339,7 +339,7 @@ _SOON_TAKEN = 15
 
 
 def _rules_of_nobody(site: Site, settings: Settings) -> Iterator[Finding]:
-    """Rules of hosts that filter nothing themselves, and that Proxmox VE does not filter for."""
+    """Rules of hosts whose traffic neither their guard nor Proxmox VE filters."""
     proxmox = settings.proxmox
     filtered = () if proxmox.api == "off" or not proxmox.firewall else site.hosts
     for host in site.hosts:

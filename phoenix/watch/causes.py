@@ -209,8 +209,8 @@ def causes(
 
     On each path it is the first broken hop's lowest fault; over all paths the causes are ordered
     by layer, since a lower one explains a higher one across paths, too: a CA that stopped
-    explains a certificate that expired elsewhere. What must be refused and is not explains
-    nothing, and comes last.
+    explains a certificate that expired elsewhere. A fault of a guard explains no other
+    fault, and comes last.
 
     Args:
         walked: what `walk` gives.

@@ -11,7 +11,7 @@ Samples = list[list[int]]
 DAY = 86_400
 _EACH, _KEPT = 3600, 7 * DAY
 _LEAST = DAY
-"""Of less than a day nothing is foretold: most of what grows, grows by day."""
+"""A forecast needs samples of a whole day: most of what grows, grows by day."""
 _WARN = 7
 _STEADY = 0.8
 
@@ -27,8 +27,8 @@ def days_left(samples: Samples, room: Room) -> float | None:
     """Days until nothing is left, by the line through the samples (least squares).
 
     Returns:
-        None where they cover less than a day, do not grow, or are no line: a backup that comes and
-        goes is none.
+        None where they cover less than a day, do not grow, or do not lie on a line, as with a
+        backup that comes and goes.
     """
     if len(samples) < 3 or samples[-1][0] - samples[0][0] < _LEAST:
         return None

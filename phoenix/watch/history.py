@@ -52,7 +52,7 @@ class History:
         self.days = [day for day in days if day is not None]
 
     def add(self, states: Mapping[str, State], now: float, longest: float, least: float) -> bool:
-        """Add what a look saw; what it did not see is not known, and counts as neither.
+        """Add what a look saw; a service that it did not see counts neither as well nor as broken.
 
         Args:
             states: of each service.

@@ -255,12 +255,12 @@ def messages_of(plan: Plan, observed: Observed, state: State, now: float) -> lis
         },
     }
     looked = min(
-        # One that has not reported yet has not looked.
+        # A host without a report has not looked yet.
         (newest[host].began if host in newest else 0 for host in plan.hosts if host not in silent),
         default=now,
     )
     well = {_key("fault", outcome.check) for outcome in outcomes if not outcome.fault}
-    # What has become a fault is no warning any more, and not over.
+    # A warning that became a fault is not over.
     well |= {
         _key("warning", outcome.check)
         for outcome in outcomes
@@ -405,10 +405,10 @@ def _is_well(
     alarm: Known, key: str, well: set[str], known_checks: set[str],
     newest: Mapping[str, Arrival], silent: Mapping[str, str], hosts: Sequence[str],
 ) -> bool:  # fmt: skip
-    """Whether a cause is over that is not found any more: its own check says so.
+    """Whether a cause that no look finds any more is over: its own check says so.
 
-    A way in, a disk's trend, and what is not declared any more have no check that would: a whole
-    report that does not tell of it says so; of certificates, with the notes of all hosts.
+    A way in, a disk's trend, and what left the declaration have no check. For them a whole report
+    without the cause says so; for certificates, together with the notes of all hosts.
     """
     if alarm.hop == ISSUED and any(host not in newest for host in hosts):
         return False

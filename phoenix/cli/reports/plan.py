@@ -205,9 +205,9 @@ def cause_of(runs: Sequence[Finished]) -> Failure | None:
 
 
 def without_absent_guests(finished: Finished) -> tuple[Finished, tuple[str, ...]]:
-    """A dry run without the silence of guests that a sync makes first, and their names.
+    """A dry run with guests that a sync creates first left out, and their names.
 
-    They do not exist yet, so that they do not answer is no fault.
+    They do not exist yet, so their silence is expected.
     """
     course = finished.course
     named = [name for names in course.values.get(TO_MAKE, {}).values() for name in names]
@@ -224,7 +224,7 @@ def without_absent_guests(finished: Finished) -> tuple[Finished, tuple[str, ...]
 
 
 def without_hosts(undeclared: Undeclared, absent: Sequence[str]) -> Undeclared:
-    """What is undeclared, without the words that hosts which do not exist told nothing."""
+    """What is undeclared, without the notes that guests still to be created did not answer."""
     unknown = tuple(line for line in undeclared.unknown if line.partition(": ")[0] not in absent)
     return undeclared.model_copy(update={"unknown": unknown})
 

@@ -90,7 +90,7 @@ def config(
         "bogus-priv",
         *(["stop-dns-rebind", "rebind-localhost-ok"] if stop_rebind else []),
         "cache-size=2000",
-        # Authoritative: a name that is not declared does not exist, and is never asked outside.
+        # Authoritative: an undeclared name does not exist, and is not forwarded.
         f"local=/{site.domain}/",
         *(f"server={upstream}" for upstream in upstreams),
         # host-record is exact: address=/name/ would answer every name below it as well.

@@ -109,7 +109,7 @@ def remote_apis(daemon: str, start: DaemonStart) -> tuple[RemoteApi, ...]:
     """Every TCP end that is open, each once.
 
     Args:
-        daemon: the text of daemon.json; one that cannot be read opens none.
+        daemon: the text of daemon.json; an unreadable one opens no port.
         start: how dockerd is started.
     """
     try:

@@ -36,7 +36,7 @@ _TAKEN_UP = """\
 	}
 """
 _NEEDED = (
-    # RFC 4861, RFC 2710, RFC 4443: without these IPv6 has no neighbours, or no path.
+    # RFC 4861, RFC 2710, RFC 4443: IPv6 finds neighbours and the size of a path by these.
     "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } accept",
     "icmpv6 type { mld-listener-query, packet-too-big } accept",
     "udp sport 67 udp dport 68 accept",  # RFC 2131: a lease is offered to who has no address yet

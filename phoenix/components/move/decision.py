@@ -84,7 +84,7 @@ class Moves:
 
     @property
     def refusal(self) -> str:
-        """Why a run that was not asked to move it does not begin, and the ways on."""
+        """Why a run without --move is refused, and the ways on."""
         return (
             f"{self.sentence}, and without its data it would start there empty. Nothing was "
             f"changed. fix: `phoenix sync --move` moves it with its data (plain pyinfra: "

@@ -138,7 +138,7 @@ def _listen(words: list[str]) -> Listen | None:
 def considered(sites: Iterable[OwnSite], *, are_kept: bool) -> tuple[OwnSite, ...]:
     """Those that somebody has to decide about: all where they are kept, else those in force.
 
-    Files without a directive are none, and neither is any where no file has a server.
+    Empty files do not count. Where no file has a server, nothing is to be decided.
     """
     here = [site for site in sites if (are_kept or site.is_read) and (site.top or site.servers)]
     return tuple(here) if any(site.servers for site in here) else ()

@@ -41,7 +41,7 @@ FILES = {
     "secrets/intermediate_ca_key": "the intermediate key",
     PASSWORD: "the password of the keys",
 }
-"""What the CA cannot work without, below `DIRECTORY`, and what it is."""
+"""Files below `DIRECTORY` that the CA needs, and what each is."""
 MEMBERS = ("certs", "secrets", "db")
 """The parts of `DIRECTORY` that a backup holds; each run renders its configuration."""
 
@@ -142,7 +142,7 @@ def config(site: Site, claims: Claims) -> str:
                     "type": "ACME",
                     "name": ACME,
                     "forceCN": True,
-                    # What phoenix-acme uses; 0.30 offers no other then, 0.20 does not know it.
+                    # What phoenix-acme uses; 0.30 offers this alone then, 0.20 ignores the key.
                     "challenges": ["http-01"],
                     "options": {"x509": {"templateFile": TEMPLATE}},
                     "claims": {

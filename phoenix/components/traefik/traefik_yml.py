@@ -500,9 +500,9 @@ def _proven_name(service: Service, leaf: str) -> str:
 
 
 def _transport(route: Route, leaves: Mapping[str, str]) -> _ServersTransport | None:
-    """How Traefik reaches a backend; None where that is on its own loopback, or it reaches none.
+    """How Traefik reaches a backend; None for one on its own loopback, and for a redirect.
 
-    Of several nodes one that is gone does not refuse: the next one is asked the sooner.
+    Of several nodes a lost one does not refuse connections: a short time-out leads to the next.
     """
     wait = route.service.options.connect_timeout or (NODES_DIAL if route.urls[1:] else DIAL)
     timeouts = _Timeouts(dial_timeout=wait)
