@@ -178,9 +178,9 @@ def loader(bench: Bench, name: str) -> Any:
 
 
 def prove(bench: Bench, name: str) -> None:
-    """One verified request: wrk looks at no certificate. LabError where the answer is another.
+    """One verified request, since wrk ignores certificates. LabError where the answer differs.
 
-    The name by which Traefik alone is loaded is in no certificate, so that one is not verified.
+    The name for Traefik alone is missing from every certificate, so that one is unverified.
     """
     url = targets(bench)[name]
     trust = ["--insecure"] if name == PROXY else ["--cacert", "/root/phoenix-root.pem"]

@@ -349,7 +349,7 @@ add chain inet {_TABLE} out {{ type filter hook output priority -310; }}
 
 
 def summary(result: Mapping[str, Any]) -> tuple[str, bool]:
-    """What was seen in words, and whether there was no alarm, no failure, and the cost is met."""
+    """What was seen, in words, and whether alarms and failures are absent and the cost is met."""
     records: list[dict[str, Any]] = result["seen"]
 
     def of(kind: str) -> list[dict[str, Any]]:

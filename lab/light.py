@@ -1,7 +1,7 @@
 """Light hosts: containers with sshd alone, many of them, for what a run costs by their number.
 
-They have neither systemd nor Docker, and are of no site. A lab of such hosts has a name of its own;
-`python3 lab down` with that name removes it as any other.
+They run without systemd and Docker, and belong to no site. A lab of such hosts has a name of its
+own; `python3 lab down` with that name removes it as any other.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def up(settings: Settings, number: int) -> Mapping[str, str]:
     """Make that many hosts anew; name -> address. Their keys are those of any lab.
 
     Raises:
-        LabError: they do not fit into the lab's network, or do not answer.
+        LabError: there are too many for the lab's network, or one does not answer.
     """
     if FIRST + number > BRIDGE_HOST_PART:
         raise LabError(f"{number} hosts do not fit into {settings.subnet}")

@@ -10,8 +10,8 @@ pve-manager, pve-container, qemu-server and pve-ha-manager:
 - high availability and replication are kept; groups end and rules begin with version 9;
 - a VM moves while it runs, with its local disks where they have no snapshots; a container by a
   restart; neither with what its node alone has;
-- a storage has the features of its type: LVM makes no template of a container and has snapshots of
-  VMs by qcow2 alone, on ZFS no VM is cloned from a snapshot, and nothing but ZFS is replicated.
+- a storage has the features of its type: LVM has snapshots of VMs by qcow2 alone and cannot turn a
+  container into a template, ZFS cannot clone a VM from a snapshot, and ZFS alone is replicated.
 
 It needs fakepve and its dependencies on the path, and nothing of this project.
 """
@@ -149,7 +149,7 @@ class Hypervisor(FakePve):  # type: ignore[misc]
         return own and bool(super().allowed(user.partition("!")[0], path, priv))
 
     async def _permissions(self, v: dict[str, Any], user: str) -> Any:
-        """With a path, what holds there and no other path; without, all that was granted."""
+        """With a path, the privileges there alone; without one, all that was granted."""
         who = v.get("userid") or user
         asked = v.get("path")
         granted = {path for _, rows in (self.acl or {}).items() for path, _ in rows}

@@ -25,7 +25,7 @@ def request(lab: LabState, settings: Settings) -> int:
     model = lab_site(settings)
     expected = expectations(model)
     client = preflight.connect()
-    # On the CA's own loopback nobody is in between, so no trust is needed to learn the root.
+    # On the CA's own loopback nobody is in between, so its answer is the root.
     if model.ca is None:
         raise LabError("The site declares no certificate authority, so nothing can be verified.")
     roots = f"https://127.0.0.1:{control_plane.ca(model).port}/roots.pem"

@@ -84,7 +84,7 @@ class Accounts:
     """The server's users. All are treated as administrators: the platform has no others.
 
     Attributes:
-        setup_token: what admin init must carry in X-Setup-Token; None asks for none.
+        setup_token: what admin init must carry in X-Setup-Token; with None it may be absent.
         admin_seconds: how long after the start an administrator may be created.
     """
 

@@ -230,7 +230,7 @@ class Environments:
             return answer.status, answer.getheader("Content-Type") or "", answer.read()
 
     def call(self, row: Row, method: str, target: str) -> tuple[int, Any]:
-        """Status and JSON of such a request; None where the body is none.
+        """Status and JSON of such a request; None for a body that is not JSON.
 
         Raises:
             OSError: unreachable.

@@ -245,7 +245,7 @@ class AppServer(ThreadingHTTPServer):
         self.server_name, self.server_port = "portainer", int(self.server_address[1])
 
     def get_request(self) -> tuple[Any, Any]:
-        """Accepts; TLS is set up, but not yet shaken."""
+        """Accepts; the TLS handshake comes later, with the first read."""
         raw, address = super().get_request()
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.tls is None:
@@ -254,7 +254,7 @@ class AppServer(ThreadingHTTPServer):
         return wrapped, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """A client that hangs up, or speaks no TLS, is no event."""
+        """Clients that hang up, or do not speak TLS, are ignored; other errors are printed."""
         error = sys.exc_info()[1]
         if not isinstance(error, ConnectionError | ssl.SSLError | TimeoutError | OSError):
             traceback.print_exc()

@@ -29,9 +29,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An agent that does not answer is not waited for: here it never comes back.
+    """Tests do not wait for a silent agent: here it never comes back.
 
-    Between two looks at an emulator there is no second: it does what it is asked at once.
+    Looks at an emulator follow each other quickly: it does what it is asked at once.
     """
     monkeypatch.setattr("phoenix.portainer_api.client.AGENT_SECONDS", 0.0)
     if not REAL:

@@ -86,7 +86,7 @@ def dial_tcp(host: str, port: int) -> Dial:
 class Portainer:
     """One server to talk to.
 
-    `call` asks without any credential but what is given; `admin` asks as the administrator.
+    `call` sends the credentials that it is given alone; `admin` asks as the administrator.
     """
 
     url: str

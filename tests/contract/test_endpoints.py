@@ -88,7 +88,7 @@ def test_update_keeps_absent_fields_and_tests_nothing(portainer: Portainer) -> N
 
 
 def test_the_servers_own_docker_is_registered_by_its_socket(portainer: Portainer) -> None:
-    """Type 1: no agent, no TLS; and what cannot be reached is stored by nobody."""
+    """Type 1, without agent and TLS. An unreachable socket is refused, and not stored."""
     if portainer.double is None:
         pytest.skip("a real server's container may have no socket")
     url = f"unix://{portainer.directory}/docker.sock"

@@ -167,7 +167,7 @@ def commands(text: str) -> list[Any]:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_stays_a_word_of_every_fact(text: str, tmp_path: Path) -> None:
-    """Run for real, with no program but the shell's own and what must not be touched."""
+    """Run for real. PATH has `touch` and `id` alone: traps that leave a file if they are called."""
     (tmp_path / "bin").mkdir()
     for name in ("touch", "id"):
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n: >{tmp_path}/PWNED\n")

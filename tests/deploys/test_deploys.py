@@ -146,7 +146,7 @@ def test_no_secret_is_in_a_command_or_in_a_file_that_others_can_read(
 
 
 def test_what_the_ca_asks_for_is_what_its_guests_show(fresh: dict[str, Run]) -> None:
-    """The key is in no guest's hands but the CA's, in no command, and readable to the CA alone."""
+    """Of all guests the CA's alone has the key, readable to the CA alone; no command has it."""
     (sent,) = [request for request in fresh["step_ca"].sent if TEMPLATE in request.files()]
     (row,) = [row for row in sent.files()["manifest"].splitlines() if row.endswith(TEMPLATE)]
     assert row.split("\t")[:3] == ["640", "root", "step"], row
@@ -197,7 +197,7 @@ def test_names_agree_between_dns_gateway_proxy_and_certificate(fresh: dict[str, 
 
 
 def test_a_site_that_nginx_served_before_phoenix_is_asked_for(tmp_path: Path) -> None:
-    """Each plan tells it as no longer read; without the question none would."""
+    """The question lets each plan say that the site is no longer read."""
     sent = run("nginx", tmp_path / "secrets.json", execute=False).sent
     asked = [
         request.command

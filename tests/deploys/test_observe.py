@@ -1,4 +1,4 @@
-"""`deploys/observe.py`: few commands, nothing changed, and what does not answer hides nothing."""
+"""`deploys/observe.py`: few commands, no changes; a silent program hides no other's answer."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def test_a_host_without_agent_is_given_its_stack_by_ssh(
 def test_every_component_works_on_every_site(
     tmp_path: Path, change: Callable[[Declaration], None]
 ) -> None:
-    """Prepared as a whole: no deploy asks for a guest that the site does not have."""
+    """Prepared as a whole: deploys ask for guests that the site has alone."""
     for deploy in ("docker", "portainer", "stacks", "verify", "observe", "proxmox", "dns"):
         done = deployed(tmp_path, change, deploy)
         assert not done.failed or deploy in ("stacks", "portainer", "verify"), (deploy, done.failed)

@@ -64,7 +64,7 @@ def deployed(
     tmp_path: Path, answers: dict[str, list[str]], declared: Declaration | None = None, *,
     deploy: str = "swarm", **data: Any,
 ) -> Run:  # fmt: skip
-    """A run on hosts that tell this of their swarm; those without an answer are in none."""
+    """A run on hosts with these answers about their swarm; the others are in no swarm."""
     (declared or declaration()).load(tmp_path / "site")
     every = {name: answer(INACTIVE) for name in NODES} | answers
     return run(

@@ -1,6 +1,6 @@
 """The emulator's agent: signatures, and which server it belongs to.
 
-No real agent is asked: without its server's key nobody can sign a request for it.
+Real agents are left out: a request to one needs a signature by its server's key.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An answer that is not whole is an error with its cause, never "nothing there"."""
+"""A partial answer is an error with its cause, and is not taken for an empty one."""
 
 from __future__ import annotations
 

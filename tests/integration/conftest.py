@@ -54,8 +54,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests of a lab that did not come up are not run: its first test has failed for all.
 
-    After a test that failed, the site is put back before the next file; where that does not work,
-    the rest is not run.
+    After a failed test the site is repaired before the next file; if the repair fails, the rest is
+    not run.
     """
     if not item.path.is_relative_to(HERE):
         return

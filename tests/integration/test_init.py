@@ -26,7 +26,7 @@ DOMAIN = "made.example.net"
 
 
 def pins(state: LabState) -> str:
-    """What a site without a registry and without downloads adds to its settings."""
+    """The settings that replace registry and downloads in the lab."""
     artifacts = {name: {"any": dict(pin)} for name, pin in state.artifacts.items()}
     values = {
         "artifacts": artifacts,

@@ -58,7 +58,7 @@ class Attacker:
     @contextmanager
     def has(self, address: str, *, mac: str = "") -> Iterator[None]:
         """It has an address that is another's, with the CA in the belief that it has."""
-        # He speaks to the CA from it: the CA's guest answers none but the site's hosts.
+        # He speaks to the CA from it: the CA's guest answers the site's hosts alone.
         ca = self.site.address("ca")
         take = f"ip address add {address}/32 dev lo && ip route add {ca}/32 dev eth0 src {address}"
         if mac:

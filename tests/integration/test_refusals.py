@@ -50,7 +50,7 @@ def test_broken_nginx_template(site: SiteLab, variant: Project) -> None:
 
 @pytest.mark.usefixtures("still_serving")
 def test_nginx_that_passes_its_check_but_does_not_load(site: SiteLab, variant: Project) -> None:
-    """Valid, but the workers never say that they run it: found by health, undone."""
+    """Valid, but the workers never report this generation: health fails, and it is undone."""
     before = site.unit("gateway"), current(site, "gateway", "nginx")
     variant.replace("phoenix/components/nginx/nginx.conf.j2", "{{ generation }}", "another one")
     variant.replace("deploys/gateway_tree.py", 'action="reload",', 'action="reload",\n deadline=2,')

@@ -117,7 +117,7 @@ def lab_(site: SiteLab) -> Iterator[PortainerLab]:
 
 
 def impatient(project: Project) -> None:
-    """What never comes up is waited for some seconds, and not for five minutes."""
+    """Waits some seconds for what never comes up, where it is five minutes otherwise."""
     argument = "                env=prepared.variables,\n"
     seconds = min(30, round(10 * deadline_factor()))
     project.replace(STACKS, argument, f"{argument}                seconds={seconds},\n")

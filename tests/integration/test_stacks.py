@@ -423,7 +423,7 @@ LOAD = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.stdi
 def to_sftp(lab_: PortainerLab, backed_up: Project, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """`phoenix` on a site that backs up to an SFTP server: the secrets, and a stack's dump.
 
-    The server lets its user do nothing but SFTP.
+    The server allows its user SFTP alone.
     """
     site, server = lab_.site, "hypervisor"
     for name in ("login", "reader"):

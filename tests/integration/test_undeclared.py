@@ -1,4 +1,4 @@
-"""What leaves the declaration is told and removed: nothing stays that no verb names.
+"""What leaves the declaration is reported and removed: verbs name whatever is left.
 
 Looked at by Docker, by Portainer's API and in the file system, not by what the project says.
 """

@@ -155,7 +155,7 @@ def test_all_addresses_are_named_where_none_answers(
 def test_an_address_of_somebody_else_gets_no_token(
     pve: Pve, fakepve_url: str, fakepve_cafile: str, client_of: Callable[..., Client]
 ) -> None:
-    """A certificate that is none of the cluster's: no request is sent, nor the token in it."""
+    """A certificate of another than the cluster: no request is sent, so the token stays here."""
     port = int(fakepve_url.rpartition(":")[2])
     served = ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", port)))
     own = hashlib.sha256(served).hexdigest().upper()

@@ -238,7 +238,7 @@ def a_source_that_is_no_template(pve: Pve, client: Client) -> None:
     disk = f"quickOS-vm-disks:0,import-from={image}"
     disk += f",format={disk_format}" if disk_format else ""
     client.write("POST", f"nodes/{NODE}/qemu", {"vmid": 9000, "name": "base", "scsi0": disk})
-    # LVM without chains takes none: as one that was taken before the disk was moved there.
+    # LVM without chains refuses snapshots: this one is from before the disk was moved there.
     pve.guest(9000).snapshots[SNAPSHOT] = {**pve.guest(9000).config, "snaptime": 1}
 
 

@@ -151,7 +151,7 @@ def test_member_of_an_archive_is_installed_and_upgraded(guest: Guest) -> None:
 
 
 def test_nothing_reads_an_archive_before_its_digest_is_proven(guest: Guest) -> None:
-    """One that is not what was pinned is never given to tar."""
+    """tar never gets an archive whose digest differs from the pin."""
     archive = guest.archive("#!/bin/sh\n")
     shim = guest.top / "shim/tar"
     shim.parent.mkdir()

@@ -1,6 +1,6 @@
 """`phoenix/health/checks.sh`, run for real with stand-ins for the programs that it asks.
 
-No check passes by silence: what was not made, not ended or could not be written is a fault.
+A silent check is a fault: one that was not run, did not end, or could not write.
 """
 
 from __future__ import annotations

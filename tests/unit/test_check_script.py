@@ -567,7 +567,7 @@ def test_what_no_flow_opens_must_not_answer(tmp_path: Path, open_port: str, aske
     assert (
         fault_text == f"127.0.0.1 answers at port {open_port}, which the site's flows do not open"
     )
-    # Who cannot ask has not proven anything.
+    # A check whose probe dies fails.
     stand_in(tmp_path, "bash", "kill -KILL $$")
     assert fault(tmp_path, asked, "127.0.0.1", shut) == "only 0 of 1 ports could be asked"
 

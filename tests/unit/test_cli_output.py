@@ -24,7 +24,7 @@ SECRET = "a_secret_whose_name_is_long_since_it_is_a_stacks_own"
 
 
 def piped(print_text: Callable[[Console], None], monkeypatch: pytest.MonkeyPatch) -> str:
-    """What `tell` writes where standard output is no terminal and says no width."""
+    """What is printed where standard output is a pipe, which has no width."""
     monkeypatch.delenv("COLUMNS", raising=False)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):

@@ -1,4 +1,4 @@
-"""What a command imports, loads and reads: nothing that it does not use, and nothing twice."""
+"""A command imports, loads and reads what it uses, once."""
 
 from __future__ import annotations
 

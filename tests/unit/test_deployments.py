@@ -410,7 +410,7 @@ def test_what_would_have_no_certificate_on_its_guest_is_refused(
 
 
 def test_an_id_that_two_guests_have_is_one_finding(tmp_path: Path) -> None:
-    """Not a circle, and not a role that nobody has."""
+    """It is not reported as a circle or a missing role as well."""
     declared = minimal()
     declared.vm["vms"][1]["vmid"] = 1001
     (finding,) = declared.refused(tmp_path)

@@ -1,4 +1,4 @@
-"""Every port that proves itself to the root, each once, and none that cannot."""
+"""Every port whose certificate the root proves is listed once; other ports are not."""
 
 from __future__ import annotations
 

@@ -218,7 +218,7 @@ def test_a_key_that_nothing_reads_is_named_wherever_it_stands(
 
 @pytest.mark.parametrize(("name", "path"), PLACES, ids=[f"{n}: {written(p)}" for n, p in PLACES])
 def test_each_key_is_read_or_named(tmp_path: Path, name: str, path: tuple[str | int, ...]) -> None:
-    """A value of no shape is refused where a key is read, and the key told where it is not."""
+    """A value of the wrong shape is refused where a key is read; an unread key is reported."""
     if unread(name, path):
         return
     for key in at(ALL[name], path):

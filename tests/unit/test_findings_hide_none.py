@@ -61,7 +61,7 @@ def test_file_that_is_no_json_hides_no_faulty_entry_of_the_other(tmp_path: Path)
 
 
 def test_faulty_entry_hides_no_fault_between_others_and_brings_no_false_one(tmp_path: Path) -> None:
-    """The gateway's entry is faulty: that no other guest is one is not said."""
+    """The gateway's entry is faulty, and nobody says that the site lacks a gateway."""
     declared = minimal()
     declared.lxc["lxc_configs"]["101"]["cores"] = "many"
     declared.vm["vms"][0]["network_config"]["ip"] = "10.0.0.24/24"

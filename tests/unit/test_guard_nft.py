@@ -45,8 +45,7 @@ table inet of_a_person {{
   chain input {{ type filter hook input priority 10; policy accept; tcp dport 1 drop; }}
 }}
 """
-# Connects to all at once: "open", "refused" (nothing listens, and nothing stands between) or
-# "silent".
+# Connects to all at once: "open", "refused" (reached, but nothing listens) or "silent".
 PROBE = """
 import json, select, socket, sys, time
 waiting, said = {}, {}

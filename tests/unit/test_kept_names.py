@@ -1,4 +1,4 @@
-"""Names that are kept for completion: as long as nothing changed, and not a moment longer."""
+"""Names that are cached for completion, and read anew after any change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of a move, at each point of failure: never two copies, and never an empty one."""
+"""The order of a move, at each point of failure: one copy runs at most, and it has its data."""
 
 from __future__ import annotations
 

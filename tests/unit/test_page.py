@@ -50,7 +50,7 @@ def no_fault(check: Check) -> str:
 def checked_page(
     site: Site, fault: Callable[[Check], str] = no_fault, *, without: str = ""
 ) -> Page:
-    """A page of checks that find what `fault` says; the host `without` made none."""
+    """A page of checks that find what `fault` says; the host `without` has run none."""
     outcomes = [Outcome(check, fault(check)) for check in checks(site) if check.host != without]
     records = [served(end, leaf(20 + i), "") for i, end in enumerate(endpoints(site))]
     return page_of(site, outcomes, records, Revision(commit=COMMIT, dirty=False))

@@ -153,7 +153,7 @@ def test_an_upgrade_that_does_not_come_up_goes_back_with_its_database(server: Se
 
 
 def test_where_docker_does_not_answer_no_other_image_takes_over(server: Server) -> None:
-    """It was taken for a server without a volume, and nothing kept what the newer one migrated."""
+    """Before, it was taken for a server without a volume, and its database was not kept."""
     hangs = server.host.top / "fake/docker_hangs"
     hangs.touch()
     done = server.host.install(server.tree("2.39.1"))
@@ -210,7 +210,7 @@ def test_a_downgrade_is_refused_at_once_with_the_cause_and_the_way_back(server: 
     assert "systemctl stop demo.service; cp " in done.stderr, done.stderr
     assert [line for line in server.host.log if "stop" in line or "start" in line] == []
     assert server.version == "2.39.1"
-    # Older than the copy as well: there is no way but a backup.
+    # Older than the copy as well: only a backup helps.
     done = server.host.install(server.tree("2.21.0"))
     assert "phoenix restore FILE --part portainer --replace" in done.stderr, done.stderr
     # The way back that was told.

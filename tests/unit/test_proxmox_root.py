@@ -78,7 +78,7 @@ def test_nothing_where_it_is_so(site: Site) -> None:
 
 
 def test_a_folder_of_a_replicated_guest_is_left_out_of_replication(site: Site) -> None:
-    """Proxmox VE replicates no guest with a folder that is not left out."""
+    """Proxmox VE refuses to replicate a guest whose folder takes part."""
     mount = BindMount(path="/media", host_path="/tank/media")
     desired = guest(site, GuestSettings(bind_mounts=(mount,), replicate_to=("pve2",)))
     expected = ["pct set --mp0 /tank/media,mp=/media,replicate=0"]

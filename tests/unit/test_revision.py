@@ -1,4 +1,4 @@
-"""The revision is git's own; where there is no checkout there is none."""
+"""The revision is git's own; it is empty outside a checkout."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_the_watchers_modules_import_the_standard_library_and_each_other_alone()
 
 
 def test_what_python_compiled_is_of_one_version_of_the_modules_alone() -> None:
-    """Of two that differ in no time and no size, as two generations of the same files may."""
+    """Two versions may have the same times and sizes, as two generations of the same files do."""
     places = [
         watch.compiled({"a.py": b"1", "b.py": b"2"}),
         watch.compiled({"a.py": b"1", "b.py": b"3"}),

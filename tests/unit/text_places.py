@@ -284,14 +284,14 @@ SOUND: dict[str, Any] = {
     r"network\.portainer_agent_port$": "9001",
     r"dns_server\.upstream_servers\.\d+$": "9.9.9.9",
 }
-"""What is sound at a place where the site has nothing, and no example fits it."""
+"""Sound values for places that the site leaves empty, where no example fits."""
 
 
 def put(data: Any, place: Place, value: Any) -> Any:
     """A file's data with a value at a place; holders that are absent are made.
 
-    What a holder needs beside it is made of the schema's examples. What is not on the way to the
-    place is that of `data` itself.
+    What a holder needs beside it is made of the schema's examples. Parts beside the way to the
+    place are shared with `data`.
     """
     changed = holder = copy.copy(data)
     steps = place.steps[:-2] if place.steps[-1] == KEY else place.steps[:-1]
