@@ -79,18 +79,18 @@ def _tried(watched: Watched, fault: Fault) -> dict[str, Any]:
 
 def _sentence(row: Mapping[str, Any]) -> str:
     """One row as it comes: all of it where it is not as wanted."""
-    if good(row):
+    if as_expected(row):
         return f"well after {row['alarm_seconds']:.0f} s: {row['alarms'][0]}"
     return f"NOT AS WANTED: {json.dumps(row)}"
 
 
-def good(row: Mapping[str, Any]) -> bool:
+def as_expected(row: Mapping[str, Any]) -> bool:
     """Whether there was one alarm, of the true cause, and one end."""
     if len(row["alarms"]) != 1 or len(row["ends"]) != 1 or not row["quiet"]:
         return False
     title = row["alarms"][0]
-    said = f"{title}\n{row['text']}"
-    return f": {row['host']}: " in title and re.search(row["cause"], said) is not None
+    message = f"{title}\n{row['text']}"
+    return f": {row['host']}: " in title and re.search(row["cause"], message) is not None
 
 
 def print_report(result: Mapping[str, Any]) -> bool:
@@ -102,18 +102,19 @@ def print_report(result: Mapping[str, Any]) -> bool:
     rows = [
         (
             fault["name"], seconds(fault["alarm_seconds"]), seconds(fault["end_seconds"]),
-            f"{len(fault['alarms'])}", f"{len(fault['ends'])}", "well" if good(fault) else "NO",
+            f"{len(fault['alarms'])}", f"{len(fault['ends'])}",
+            "well" if as_expected(fault) else "NO",
         )
         for fault in result["faults"]
     ]  # fmt: skip
     head = ("fault", "alarm after, s", "end after, s", "alarms", "ends", "as wanted")
     print(f"\n{table(head, rows)}\n")
     for fault in result["faults"]:
-        if not good(fault):
+        if not as_expected(fault):
             print(f"{fault['name']}: wanted one of {fault['host']} ({fault['cause']}), got:")
             for title in (*fault["alarms"], *fault["ends"]):
                 print(f"  {title}")
             print(f"  {fault['text'][:300]!r}")
-    well = sum(map(good, result["faults"]))
+    well = sum(map(as_expected, result["faults"]))
     print(f"{well} of {len(result['faults'])} faults: one alarm of the true cause, and one end")
     return well == len(result["faults"])

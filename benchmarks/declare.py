@@ -103,10 +103,10 @@ def print_report(result: dict[str, Any]) -> bool:
     head = ["CPU seconds", *(f"{size} services" for size in sizes), "growth a service"]
     print(f"\n{table(head, rows)}")
     growth = _growth(totals)
-    good = totals[-1] <= GOAL_SECONDS and growth <= GOAL_GROWTH
+    met = totals[-1] <= GOAL_SECONDS and growth <= GOAL_GROWTH
     print(f"goals: {GOAL_SECONDS:g} s at most, growth {GOAL_GROWTH:g} at most: "
-          f"{'met' if good else 'MISSED'}")  # fmt: skip
-    return good
+          f"{'met' if met else 'MISSED'}")  # fmt: skip
+    return met
 
 
 def _row(name: str, seconds: Sequence[float]) -> list[str]:

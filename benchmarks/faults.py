@@ -58,10 +58,10 @@ def _hangs(role: str, unit: str, name: str) -> Fault:
     )  # fmt: skip
 
 
-def _container(project: str, name: str, what: str, verb: str, back: str) -> Fault:
+def _container(project: str, name: str, symptom: str, verb: str, back: str) -> Fault:
     ids = f"$(docker ps -aq --filter label=com.docker.compose.project={project})"
     return Fault(
-        f"{name} {what}", "docker", f"docker {verb} {ids}", f"docker {back} {ids}", project
+        f"{name} {symptom}", "docker", f"docker {verb} {ids}", f"docker {back} {ids}", project
     )
 
 

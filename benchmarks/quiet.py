@@ -59,12 +59,12 @@ class Record:
     began: float = field(default_factory=time.time)
     lines: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, kind: str, **what: Any) -> dict[str, Any]:
+    def add(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Note what happened now; `minute` counts from the beginning."""
         now = time.time()
         minute = round((now - self.began) / 60, 2)
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
-        line = {"kind": kind, "at": at, "minute": minute, **what}
+        line = {"kind": kind, "at": at, "minute": minute, **fields}
         self.lines.append(line)
         if self.file is not None:
             with self.file.open("a") as file:

@@ -60,22 +60,22 @@ def _run(words: Sequence[str | Path]) -> Run:
     Raises:
         LabError: it fails; with the end of what it said.
     """
-    with tempfile.TemporaryFile("w+", errors="replace") as said:
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
         began = time.monotonic()
         process = subprocess.Popen(
             [sys.executable, "-m", *map(str, words)],
             cwd=ROOT,
             env=operators_environment(),
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
         )
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            said.seek(0)
-            end = "".join(said.readlines()[-40:])
+            output.seek(0)
+            end = "".join(output.readlines()[-40:])
             raise LabError(f"{words[0]} ended with {process.returncode}:\n{end}")
     return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 

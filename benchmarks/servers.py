@@ -92,8 +92,8 @@ def _measured(container: Any, services: int, seconds: int) -> dict[str, Any]:
         synthetic.write(Path(folder), services)
         site = load_site(Path(folder))
         container.put_archive("/", image.pack(_files(site, Path(folder))))
-        said = _do(container, "python3", "/bench/inside.py", "/bench", str(seconds))
-    result: dict[str, Any] = json.loads(said.splitlines()[-1])
+        output = _do(container, "python3", "/bench/inside.py", "/bench", str(seconds))
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
     result["names"] = sum(len(certificate.sans) for certificate in of_the_gateway(site))
     result["certificates"] = len(of_the_gateway(site))
     for load in (result["path"], result["connections"]):
@@ -140,7 +140,7 @@ def _files(site: Site, folder: Path) -> dict[str, tuple[bytes, int]]:
 
 def _do(container: Any, *words: str) -> str:
     done = container.exec_run(list(words))
-    said: str = done.output.decode(errors="replace")
+    output: str = done.output.decode(errors="replace")
     if done.exit_code != 0:
-        raise LabError(f"{words[0]} ended with {done.exit_code}:\n{said[-3000:]}")
-    return said
+        raise LabError(f"{words[0]} ended with {done.exit_code}:\n{output[-3000:]}")
+    return output

@@ -84,12 +84,12 @@ def answer(url: str) -> str:
         return ""
 
 
-def wait(true: Callable[[], bool], what: str) -> None:
+def wait(true: Callable[[], bool], subject: str) -> None:
     """Wait until something is true, or end the program."""
     end = time.monotonic() + 60
     while not true():
         if time.monotonic() > end:
-            raise SystemExit(f"no answer in 60 s: {what}")
+            raise SystemExit(f"no answer in 60 s: {subject}")
         time.sleep(0.005)
 
 

@@ -165,9 +165,9 @@ def _under_load(
     try:
         yield report
     finally:
-        said, _ = load.communicate(timeout=300)  # which ends its standard input, and so the load
+        output, _ = load.communicate(timeout=300)  # which ends its standard input, and so the load
         execute(client, f"rm -f {STREAMS}")
-        report += json.loads(said or "[]")
+        report += json.loads(output or "[]")
         if not report:
             raise LabError(f"the load has ended by itself, with {load.returncode}")
 
@@ -188,17 +188,17 @@ def _endpoint(server: Any, site: Site) -> int:
 
 
 def lost(result: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(stream, phase, what) of each failure that counts.
+    """(stream, phase, failure) of each failure that counts.
 
     What `_ENDS` has is shown, and does not count.
     """
     faults = []
     for stream in result["streams"]:
-        for when, what in stream["failures"]:
+        for when, failure in stream["failures"]:
             phase = phase_of(result, when)
             secret = phase.removeprefix("secret ")
             if not stream["name"].startswith(_ENDS.get(secret, "\0")):
-                faults.append((stream["name"], phase, what))
+                faults.append((stream["name"], phase, failure))
     return faults
 
 
@@ -225,17 +225,17 @@ def print_report(result: dict[str, Any]) -> bool:
     lines = []
     for phase in result["phases"]:
         failures = [
-            what
+            failure
             for stream in result["streams"]
-            for when, what in stream["failures"]
+            for when, failure in stream["failures"]
             if phase_of(result, when) == phase["name"]
         ]
         seconds = phase["end"] - phase["start"]
         lines.append((phase["name"], f"{seconds:.1f}", f"{len(failures)}"))
     print(table(("phase", "seconds", "failures"), lines))
     counted = lost(result)
-    for stream, phase, what in counted[:20]:
-        print(f"lost: {stream}: {phase}: {what}")
+    for stream, phase, failure in counted[:20]:
+        print(f"lost: {stream}: {phase}: {failure}")
     total = sum(stream["requests"] for stream in result["streams"])
     print(f"\n{total:,} requests, {len(counted)} lost")
     return not counted

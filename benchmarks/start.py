@@ -99,12 +99,12 @@ def measure(runs: int) -> dict[str, Any]:
 
 def print_report(result: dict[str, Any]) -> bool:
     """Print a table; whether every goal is met."""
-    rows, good = [], True
+    rows, all_met = [], True
     for case in CASES:
         measured = sample(result["cpu_seconds"][case.name])
         met = not case.goal or measured.median <= GOAL
-        good &= met
+        all_met &= met
         goal = f"{GOAL}" if case.goal else "-"
         rows.append((case.name, measured.text(".3f"), goal, "" if met else "MISSED"))
     print("\n" + table(("start", "CPU seconds", "goal", ""), rows))
-    return good
+    return all_met

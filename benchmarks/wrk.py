@@ -40,7 +40,7 @@ def parse(output: str) -> Load:
     rate, p99, requests = (pattern.search(output) for pattern in (_RATE, _P99, _REQUESTS))
     if not (rate and p99 and requests):
         raise ValueError(f"this is no report of wrk --latency:\n{output}")
-    bad, sockets = _BAD_STATUS.search(output), _SOCKETS.search(output)
-    errors = int(bad[1]) if bad else 0
+    bad_status, sockets = _BAD_STATUS.search(output), _SOCKETS.search(output)
+    errors = int(bad_status[1]) if bad_status else 0
     errors += sum(map(int, sockets.groups())) if sockets else 0
     return Load(float(rate[1]), float(p99[1]) * _UNITS[p99[2]], int(requests[1]), errors)

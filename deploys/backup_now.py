@@ -11,8 +11,8 @@ from phoenix.derived.backups import of_host
 UNITS = {"run": SERVICE, "prove": PROOF}
 
 with setting_errors():
-    what = host.data.get("backup_now")
-    if what not in UNITS:
-        raise BackupError(f"backup_now is {what!r}: write run or prove")
+    action = host.data.get("backup_now")
+    if action not in UNITS:
+        raise BackupError(f"backup_now is {action!r}: write run or prove")
 if of_host(site(), site_host()):
-    restic.started(name=f"Backups: {'made' if what == 'run' else 'proven'}", unit=UNITS[what])
+    restic.started(name=f"Backups: {'made' if action == 'run' else 'proven'}", unit=UNITS[action])

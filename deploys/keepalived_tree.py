@@ -21,7 +21,11 @@ from phoenix.shell import fill
 def put() -> None:
     """keepalived on this gateway, at work."""
     live = read_or(question(Interfaces), HostInterfaces()).live
-    devices = {IPv4Interface(address).ip: device for device, had in live.items() for address in had}
+    devices = {
+        IPv4Interface(address).ip: device
+        for device, addresses in live.items()
+        for address in addresses
+    }
     known = keepalived.instances(site(), site_host(), devices)
     packages(name="Virtual addresses: packages", names=list(keepalived.PACKAGES))
     config_tree(

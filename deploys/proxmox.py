@@ -35,11 +35,11 @@ def converge() -> None:
             proxmox.off(name=f"Proxmox: {guest.label}", reason=waiting[guest.vmid])
     within_reach = tuple(guest for guest in desired.guests if guest.vmid not in waiting)
     desired = replace(desired, guests=within_reach)
-    here = config.node or site().hypervisor.name
+    own_node = config.node or site().hypervisor.name
     folders = [
         mount.host_path
         for guest in desired.guests
-        if guest.node == here
+        if guest.node == own_node
         for mount in guest.root.bind_mounts
     ]
     asked = question(AbsentFolders, folders=list(dict.fromkeys(folders)))
@@ -55,7 +55,7 @@ def converge() -> None:
         proxmox.guest(name=f"Proxmox: {guest.label}", access=access, desired=guest, settings=config)
         if guest.kind == "lxc" and not guest.template:
             title = f"Proxmox: {guest.label}, by root"
-            proxmox.root_settings(name=title, access=access, desired=guest, here=here)
+            proxmox.root_settings(name=title, access=access, desired=guest, node=own_node)
     if desired.scopes:  # before a new guest runs for the first time
         proxmox.firewall(name="Proxmox: firewall", access=access, scopes=desired.scopes)
     for guest in desired.guests:

@@ -43,8 +43,8 @@ def credentials(target: BackupTarget) -> dict[str, str]:
 
 def tree(backups: Backups) -> Tree:
     """This host's backups."""
-    here = site_host()
-    password = backup_password.of_host(secret(BACKUP_KEY), here.name)
+    own_host = site_host()
+    password = backup_password.of_host(secret(BACKUP_KEY), own_host.name)
     login = credentials(backups.target)
     secret_files = {restic.PASSWORD: password.get_secret_value(), **login}
     folder = backups.target.place if backups.target.kind == "folder" else ""
@@ -57,9 +57,9 @@ def tree(backups: Backups) -> Tree:
         component=restic.TREE,
         files={
             restic.PROGRAM: TreeFile(files.text(f"{FOLDER}/phoenix-backup"), mode="0755"),
-            restic.CONFIG: TreeFile(restic.config(backups, here)),
+            restic.CONFIG: TreeFile(restic.config(backups, own_host)),
             # A person's command for a dump may have a password in it.
-            restic.PARTS: TreeFile(restic.listed(of_host(site(), here)), mode="0600"),
+            restic.PARTS: TreeFile(restic.listed(of_host(site(), own_host)), mode="0600"),
             **{
                 path: TreeFile(content, mode="0600", secret=True)
                 for path, content in secret_files.items()
@@ -84,7 +84,7 @@ def tree(backups: Backups) -> Tree:
                     render(
                         f"{FOLDER}/phoenix-backup.timer.j2",
                         what=what,
-                        calendar=restic.calendar(time, here),
+                        calendar=restic.calendar(time, own_host),
                         unit=unit,
                     )
                 )

@@ -18,9 +18,9 @@ from phoenix.backup import BackupError
 from phoenix.derived.backups import CA, PORTAINER, SECRETS, of_host
 
 with setting_errors():
-    here = of_host(site(), site_host())
+    own_parts = of_host(site(), site_host())
     names = backups.words("restore_at_parts")
-    chosen = {part.name: part for part in here if part.name in names}
+    chosen = {part.name: part for part in own_parts if part.name in names}
     try:
         at = datetime.fromisoformat(str(host.data.get("restore_at")))
     except ValueError as error:

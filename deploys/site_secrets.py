@@ -147,6 +147,6 @@ def _engine(guest: Host, project: str) -> Stacks:
     """What deploys a stack of a guest."""
     if not deployments.by_portainer(site(), guest):
         return HostStacks(guest.name)
-    there = PortainerStacks(access(), guest.portainer_environment)
+    in_portainer = PortainerStacks(access(), guest.portainer_environment)
     swarm = any(stack.type == "swarm" for stack in guest.docker_stacks if stack.project == project)
-    return SwarmStacks(there, ()) if swarm else there
+    return SwarmStacks(in_portainer, ()) if swarm else in_portainer

@@ -87,7 +87,7 @@ def others_are_there(
         if needed:
             with part(project):
                 docker_names.look_ahead(project, needed, makers)
-                docker_names.there(
+                docker_names.needed_exists(
                     name=f"Stack {project}: networks and volumes of others",
                     project=project,
                     needed=needed,
@@ -117,14 +117,14 @@ def others_are_there(
 
 
 def _exchanged(
-    circle: Sequence[str], declared: Mapping[str, Ports], has: Mapping[str, Ports]
+    circle: Sequence[str], declared: Mapping[str, Ports], published: Mapping[str, Ports]
 ) -> tuple[str, str]:
     """The title of a refused step, and why stacks cannot take each other's ports, with the fix."""
     who = "; ".join(
-        f"{name} takes {_numbers(shared(declared[name], has[other]))}, which {other} has"
+        f"{name} takes {_numbers(shared(declared[name], published[other]))}, which {other} has"
         for name in circle
         for other in circle
-        if other in givers(declared, has)[name]
+        if other in givers(declared, published)[name]
     )
     why = (
         f"stacks of {host.name} exchange ports, and Docker gives one to a single container at a "

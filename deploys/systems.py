@@ -37,11 +37,11 @@ def check_identity() -> None:
     Raises:
         DeployError: names both, while the run is prepared.
     """
-    here = site().hosts_by_key.get(host.name)  # not by another name, as @local
-    if here is None:
+    declared = site().hosts_by_key.get(host.name)  # not by another name, as @local
+    if declared is None:
         return
     try:
-        identity.check(site(), here, machine().host)
+        identity.check(site(), declared, machine().host)
     except SettingError as error:
         _refuse(str(error))
 

@@ -129,16 +129,16 @@ def test(arguments: Sequence[str]) -> int:
     pytest = [sys.executable, "-m", "pytest", "-n", workers, "--dist", "loadfile"]
     pytest += ["--no-loadscope-reorder"]  # tests/scheduling.py has the order
     say("mypy, beside the tests")
-    with tempfile.TemporaryFile("w+") as said:
-        types = subprocess.Popen([_tool("mypy")], cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
+    with tempfile.TemporaryFile("w+") as output:
+        types = subprocess.Popen([_tool("mypy")], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
         try:
             result = _run([*pytest, *arguments])
             status = types.wait()
         finally:
             types.kill()
             types.wait()
-        said.seek(0)
-        say(f"mypy: {said.read().strip()}")
+        output.seek(0)
+        say(f"mypy: {output.read().strip()}")
     return failed or status or result
 
 

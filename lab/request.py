@@ -40,9 +40,9 @@ def request(lab: LabState, settings: Settings) -> int:
     for url, status in expected.items():
         result = inside.run(visitor, *_CURL, "--cacert", ROOT_FILE, url)
         output = (result.stdout + result.stderr).strip()
-        good = result.returncode == 0 and f" {status}," in output
-        failures += not good
-        print(f"  {url:<66} {output}{'' if good else f'   FAILED, expected {status}'}")
+        as_expected = result.returncode == 0 and f" {status}," in output
+        failures += not as_expected
+        print(f"  {url:<66} {output}{'' if as_expected else f'   FAILED, expected {status}'}")
     return 1 if failures else 0
 
 

@@ -26,7 +26,7 @@ Makers = Mapping[tuple[str, str], str]
 def look_ahead(project: str, needed: Needed, makers: Makers) -> None:
     """Refuse the run, before its first step, where this host's Docker lacks what a stack takes.
 
-    Where no Docker answers yet nothing can be said; `there` looks again when it is installed.
+    Before Docker is installed this cannot be known: `needed_exists` looks again then.
 
     Args:
         project: the stack's name.
@@ -39,7 +39,9 @@ def look_ahead(project: str, needed: Needed, makers: Makers) -> None:
 
 
 @operation(reads=lambda *_, **__: [question(DockerNames)])
-def there(project: str, needed: Needed, makers: Makers) -> Generator[FunctionCommand, None, None]:
+def needed_exists(
+    project: str, needed: Needed, makers: Makers
+) -> Generator[FunctionCommand, None, None]:
     """What a stack takes from its host's Docker is there; else the stack is not deployed.
 
     Args:

@@ -44,7 +44,7 @@ def guard(
             return
         shut = shut_by(flows(), sockets, closed)
         if shut and refuses:
-            yield from refuse(refusal(host.name, shut, here=True, action="its guard"))
+            yield from refuse(refusal(host.name, shut, is_own_node=True, action="its guard"))
             return
         log_reasons(
             *(

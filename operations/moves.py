@@ -96,8 +96,8 @@ def outlook(site: Site, projects: Mapping[str, Shape]) -> Outlook:
             are not asked for it.
         projects: the names of the stacks, each with what it is made of.
     """
-    here = host.name
-    here_now = _state(here, sizes=False)
+    name_here = host.name
+    here_now = _state(name_here, sizes=False)
     known = here_now if isinstance(here_now, HostState) else HostState()
     new = {name.strip() for name in os.environ.get(NEW, "").split(",")}
     decisions: dict[str, Decision] = {}
@@ -113,11 +113,11 @@ def outlook(site: Site, projects: Mapping[str, Shape]) -> Outlook:
             if not _declares(other, project)
         }
         lost = _lost(site).get(project, ())
-        decisions[project] = decide(project, here, {here: here_now, **states}, lost)
+        decisions[project] = decide(project, name_here, {name_here: here_now, **states}, lost)
         if decisions[project] == Stays():
-            asked = {here: known, **_answered(states)}
+            asked = {name_here: known, **_answered(states)}
             left = {name: _undeclared(site, state) for name, state in asked.items()}
-            decisions[project] = renamed(project, here, shape, asked, left)
+            decisions[project] = renamed(project, name_here, shape, asked, left)
     stay = frozenset(name for name, decision in decisions.items() if decision == Stays())
     unfinished = {
         name
@@ -178,13 +178,13 @@ def left_here() -> bool:
     It is read once while a run is prepared: the end of the move may be another run, as by plain
     pyinfra, or a later one.
     """
-    here = this_host()
-    if here not in _left:
+    own_name = this_host()
+    if own_name not in _left:
         try:
-            _left[here] = bool(consult(here, question(MovesFact)).left)
+            _left[own_name] = bool(consult(own_name, question(MovesFact)).left)
         except (FactError, ConnectError, OSError):
             return False  # the host's own steps tell it
-    return _left[here]
+    return _left[own_name]
 
 
 def _others(site: Site) -> list[SiteHost]:
@@ -289,11 +289,11 @@ def refuse_ahead(site: Site, *, needs_target: bool = False) -> None:
             ]
             if not sources or stack not in published:
                 continue
-            here = _state(target.name, sizes=False)
-            if needs_target and isinstance(here, str):
+            target_state = _state(target.name, sizes=False)
+            if needs_target and isinstance(target_state, str):
                 continue
             states = {name: _state(name, sizes=True) for name in sources}
-            decision = decide(stack.project, target.name, {target.name: here, **states})
+            decision = decide(stack.project, target.name, {target.name: target_state, **states})
             if isinstance(decision, Moves):
                 refuse(decision)
 
@@ -371,10 +371,13 @@ def gone(project: str, target: str, stacks: Stacks) -> Commands:
         f"stack {project}: its stopped containers go; its volumes stay here until "
         f"`phoenix remove {project}@{host.name} --volumes`"
     )
-    here = _state(host.name, sizes=False)
-    if isinstance(here, HostState) and project in here.projects:
+    own_state = _state(host.name, sizes=False)
+    if isinstance(own_state, HostState) and project in own_state.projects:
         log_reasons(
-            *(f"stack {project}: {volume.stays}" for volume in here.projects[project].anonymous)
+            *(
+                f"stack {project}: {volume.stays}"
+                for volume in own_state.projects[project].anonymous
+            )
         )
 
     def end() -> None:

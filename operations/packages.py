@@ -95,5 +95,5 @@ def _missing(names: Sequence[str | tuple[str, ...]]) -> list[str]:
 def _are_left_alone() -> bool:
     if not host.data.get("site_inventories"):
         return False
-    here = site_of(host.data.dict()).hosts_by_key.get(host.name)  # type: ignore[no-untyped-call]
-    return here is not None and "packages" in here.left_alone
+    declared = site_of(host.data.dict()).hosts_by_key.get(host.name)  # type: ignore[no-untyped-call]
+    return declared is not None and "packages" in declared.left_alone

@@ -236,10 +236,10 @@ def stack(
         hidden: further values that are never shown, as former ones of a variable.
         swarm_files: of a Swarm stack its secrets and configs; None: it is one of compose.
     """
-    there = PortainerStacks(access, endpoint)
+    in_portainer = PortainerStacks(access, endpoint)
     yield from stacks.converged(
         project,
-        there if swarm_files is None else SwarmStacks(there, tuple(swarm_files)),
+        in_portainer if swarm_files is None else SwarmStacks(in_portainer, tuple(swarm_files)),
         content=content,
         env=env,
         present=present,

@@ -220,14 +220,14 @@ def guest(access: ProxmoxAccess, desired: DesiredGuest, settings: ProxmoxSetting
 
 @operation()
 def root_settings(
-    access: ProxmoxAccess, desired: DesiredGuest, here: str
+    access: ProxmoxAccess, desired: DesiredGuest, node: str
 ) -> Generator[PyinfraCommand]:
     """Set what only root@pam may set, by `pct` on this host, or from it on the guest's node.
 
     Args:
         access: how to reach the API, which tells what is set.
         desired: the guest.
-        here: what the cluster calls this host.
+        node: what the cluster calls this host.
     """
     try:
         commands = root.pending(_reader(access), desired)
@@ -240,7 +240,7 @@ def root_settings(
         return
     for step in commands:
         _say(step.summary)
-        elsewhere = place is not None and place.node != here
+        elsewhere = place is not None and place.node != node
         yield command(*(by_its_node(desired.vmid, *step.words) if elsewhere else step.words))
     yield locally(_reader(access).forget)
 

@@ -172,13 +172,13 @@ def _do(state: State, host: Host, step: str) -> bool:
         done = pyinfra_operations.run_host_op(state, host, step)
     meta = state.ops[host][step].operation_meta
     if meta.did_succeed(_raise_if_not_complete=False):
-        did = [host.name]
+        own_name = [host.name]
         changed = meta.did_change()
         report(
             "step_done",
             step=name,
-            changed=did if changed else [],
-            unchanged=[] if changed else did,
+            changed=own_name if changed else [],
+            unchanged=[] if changed else own_name,
         )
     return done
 

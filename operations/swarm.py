@@ -91,7 +91,7 @@ def joined(site: Site) -> Commands:
     here_now = read(question(SwarmNode))
     manager = _manager(site)
     if here_now.joined:
-        if reason := _wrong(here_now, manager):
+        if reason := _refusal(here_now, manager):
             yield from fail_in_turn(reason)
             return
         host.noop("it is in the swarm")
@@ -137,17 +137,17 @@ def node(site: Site, in_use: Iterable[UsedRange], *, role: str) -> Commands:
         return
     here_now = read(question(SwarmNode))
     manager = _manager(site, last=own.name)
-    if here_now.joined and (reason := _wrong(here_now, manager)):
+    if here_now.joined and (reason := _refusal(here_now, manager)):
         yield from fail_in_turn(reason)
         return
-    there = (
+    known_node = (
         cluster.of_host(manager.swarm, own.name, here_now.node)
         if manager and here_now.joined
         else None
     )
     if manager and (overlap := clash(manager.swarm.ranges, in_use)):
         log_reasons(f"{overlap}; a swarm keeps its ranges for good (docs/swarm.md)")
-    change = cluster.change(own.name, declared, there)
+    change = cluster.change(own.name, declared, known_node)
     if not change:
         host.noop("role, labels and availability are as declared")
         return
@@ -176,23 +176,23 @@ def network(site: Site, declared: SwarmNetwork) -> Commands:
         declared: the network.
     """
     manager = _manager(site)
-    has = (
+    actual = (
         next((o for o in manager.swarm.overlays if o.name == declared.name), None)
         if manager
         else None
     )
-    differs = cluster.overlay_differs(declared, has) if has else ()
-    if has and not differs:
+    differs = cluster.overlay_differs(declared, actual) if actual else ()
+    if actual and not differs:
         host.noop(f"the swarm has the network {declared.name}")
         return
-    if has and not has.ours:
+    if actual and not actual.ours:
         yield from fail_in_turn(
             f"the swarm has a network {declared.name} that Phoenix did not make, and "
             f"{' and '.join(differs)}: docker network rm {declared.name}, or declare it as it is"
         )
         return
     words = f"network {declared.name}"
-    if has:
+    if actual:
         log_reasons(f"{words} is made anew, as Docker changes none: {', '.join(differs)}")
     else:
         log_reasons(f"{words} is made{', encrypted' if declared.encrypted else ''}")
@@ -293,8 +293,8 @@ def _leave(site: Site, manager: str, gone: Node, *, alone: bool) -> None:
     its_host = next(
         (docker_host for docker_host in site.docker_hosts if docker_host.name == gone.name), None
     )
-    there = _state(its_host) if its_host else None
-    is_there = isinstance(there, Swarm) and there.node == gone.id
+    its_swarm = _state(its_host) if its_host else None
+    is_there = isinstance(its_swarm, Swarm) and its_swarm.node == gone.id
     if not alone:
         _update(
             manager, gone.id, "worker" if gone.role == "manager" else "",
@@ -314,9 +314,9 @@ def _met(site: Site, hosts: Iterable[SiteHost]) -> list[object]:
     return [meeting.advertised(site, member) for member in hosts]
 
 
-def _wrong(here_now: Swarm, manager: _Manager | None) -> str:
+def _refusal(here_now: Swarm, manager: _Manager | None) -> str:
     """Why this host, which is in a swarm, cannot be converged; empty where it can."""
-    here: str = host.name
+    own_name: str = host.name
     if NO_QUORUM in here_now.error:
         return (
             f"the swarm has lost its managers' majority ({here_now.error}): start those that "
@@ -327,7 +327,7 @@ def _wrong(here_now: Swarm, manager: _Manager | None) -> str:
     if here_now.state != "active":
         words = {"locked": "docker swarm unlock", "pending": "wait, or docker swarm leave"}
         return (
-            f"Docker says that {here} is {here_now.state} in its swarm"
+            f"Docker says that {own_name} is {here_now.state} in its swarm"
             f"{f' ({here_now.error})' if here_now.error else ''}: "
             f"{words.get(here_now.state, 'docker swarm leave, and sync again')}"
         )
@@ -335,7 +335,7 @@ def _wrong(here_now: Swarm, manager: _Manager | None) -> str:
         return "no manager of the swarm answers: see `phoenix doctor`"
     if all(member.id != here_now.node for member in manager.swarm.nodes):
         return (
-            f"{here} is in another swarm than {manager.name}: docker swarm leave on one of the "
+            f"{own_name} is in another swarm than {manager.name}: docker swarm leave on one of the "
             "two, and sync again"
         )
     return ""

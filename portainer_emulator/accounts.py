@@ -340,16 +340,16 @@ class Accounts:
         return hmac.new(self.signing_key, text.encode(), hashlib.sha256).digest()
 
     def _claims(self, token: str) -> dict[str, Any]:
-        bad = HttpError(401, "Invalid JWT token", "Unauthorized")
+        unauthorized = HttpError(401, "Invalid JWT token", "Unauthorized")
         try:
             head, body, mac = token.split(".")
             if not hmac.compare_digest(self._mac(f"{head}.{body}"), _unb64(mac)):
-                raise bad
+                raise unauthorized
             claims: dict[str, Any] = json.loads(_unb64(body))
         except ValueError:
-            raise bad from None
+            raise unauthorized from None
         if claims["exp"] < time.time():
-            raise bad
+            raise unauthorized
         return claims
 
 

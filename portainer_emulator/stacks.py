@@ -77,14 +77,14 @@ class Stacks:
 
     def index(self, request: Request) -> Answer:
         """GET /stacks; an endpoint leaves its compose stacks, a swarm's id those of the swarm."""
-        bad = HttpError(400, "Invalid query parameter: filters", "Invalid filters")
+        bad_filters = HttpError(400, "Invalid query parameter: filters", "Invalid filters")
         try:
             filters = json.loads(request.query.get("filters") or "{}")
             endpoint_id, swarm = filters.get("EndpointID", 0), filters.get("SwarmID", "")
         except (ValueError, AttributeError):
-            raise bad from None
+            raise bad_filters from None
         if not isinstance(endpoint_id, int) or isinstance(endpoint_id, bool):
-            raise bad
+            raise bad_filters
         rows = self.store.rows("stacks")
         if endpoint_id or swarm:
             rows = [
@@ -501,9 +501,9 @@ def _env(body: Row) -> list[Row] | None:
     pairs = body.get("env")
     if pairs is None:
         return None
-    good = isinstance(pairs, list) and all(
+    is_valid = isinstance(pairs, list) and all(
         isinstance(pair, dict) and isinstance(pair.get("name"), str) for pair in pairs
     )
-    if not good:
+    if not is_valid:
         raise HttpError(400, "Invalid request payload", "json: cannot unmarshal into field .Env")
     return [{"name": pair["name"], "value": str(pair.get("value", ""))} for pair in pairs]

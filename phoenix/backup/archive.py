@@ -144,11 +144,11 @@ def unpack(data: bytes) -> Backup:
     try:
         manifest = Manifest.model_validate_json(members.pop(_MANIFEST, b""))
     except ValidationError as error:
-        wrong = ", ".join(
+        faults = ", ".join(
             ".".join(map(str, error_at["loc"])) or "manifest" for error_at in error.errors()
         )
         raise BackupError(
-            f"the backup's manifest cannot be used ({wrong}): it is not of this format; "
+            f"the backup's manifest cannot be used ({faults}): it is not of this format; "
             "restore it with the version of Phoenix that made it"
         ) from None
     parts = {name.removeprefix("parts/"): content for name, content in members.items()}

@@ -102,9 +102,9 @@ def _declared(site: Site, name: str) -> str:
         return "several places"
     if at:  # of what is declared a stack alone has several places
         deployments = meaning.deployed if isinstance(meaning, Stack) else ()
-        here = [pair for pair in deployments if pair[0].name == place.lower()]
+        on_the_host = [pair for pair in deployments if pair[0].name == place.lower()]
         return ", ".join(
-            f"{deployment.entry.file}: {deployment.entry.path}" for _, deployment in here
+            f"{deployment.entry.file}: {deployment.entry.path}" for _, deployment in on_the_host
         )
     match meaning:
         case Stack() as stack:

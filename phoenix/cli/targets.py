@@ -222,16 +222,16 @@ def _services(services: Sequence[Service], stacks: Sequence[Stack], site: Site) 
     components = [part for service in every for part in components_of(site, service)]
     hosts = [host for service in every for host in hosts_of(site, service)]
     components += in_order(["stacks"] if deployed else [])
-    theirs = [stack for _, stack in deployed]
-    theirs += [service.deployment for service in services if service.deployment is not None]
+    deployments = [stack for _, stack in deployed]
+    deployments += [service.deployment for service in services if service.deployment is not None]
     components += in_order(
-        ["trust"] if any(of_a_stack(site, deployment) for deployment in theirs) else []
+        ["trust"] if any(of_a_stack(site, deployment) for deployment in deployments) else []
     )
     components += in_order(
         ["guard"] if any(deployment.firewall_rules for _, deployment in deployed) else []
     )
     hosts += [host for host, _ in deployed]
-    projects = [stack.project for stack in theirs]
+    projects = [stack.project for stack in deployments]
     data: dict[str, object] = {STACKS_ONLY: list(dict.fromkeys(projects))} if projects else {}
     without_proof = [part for part in components if part.deploy != VERIFY]
     return _staged(without_proof, hosts, site, data)

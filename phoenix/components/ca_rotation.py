@@ -70,8 +70,8 @@ def beginning(step: str, ca: CaState, *, key_given: bool = False) -> Rotation:
         return ""
     if ca.absent:
         raise RotationError("there is no CA yet: run deploys/all.py first")
-    if wrong := faults(ca):
-        raise RotationError(f"the CA cannot be used: {'; '.join(wrong)}")
+    if problems := faults(ca):
+        raise RotationError(f"the CA cannot be used: {'; '.join(problems)}")
     if step == "intermediate" and ROOT_KEY not in ca.modes and not key_given:
         raise RotationError(
             "the root's key signs the next intermediate, and is off the CA's guest: give the file "

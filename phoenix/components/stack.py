@@ -140,8 +140,8 @@ def in_order(known: Mapping[str, Names], givers: Mapping[str, frozenset[str]]) -
     def add(project: str, on_the_way: tuple[str, ...]) -> None:
         if project in result or project in on_the_way:
             return
-        for other, theirs in known.items():
-            makes = theirs.makes & known[project].takes
+        for other, other_names in known.items():
+            makes = other_names.makes & known[project].takes
             if other != project and (makes or other in givers.get(project, ())):
                 add(other, (*on_the_way, project))
         result.append(project)
@@ -384,7 +384,7 @@ def images(stack: Deployment, values: Mapping[str, str | SecretStr]) -> tuple[st
             raise DeploymentError(f"{place}: {error}") from None
         if unset:
             raise DeploymentError(f"{place}: no value for {', '.join(unset)}")
-        if wrong := image_reference.fault(reference):
-            raise DeploymentError(f"{place}: {wrong[0]}: {wrong[1]}")
+        if fault := image_reference.fault(reference):
+            raise DeploymentError(f"{place}: {fault[0]}: {fault[1]}")
         references[reference] = None
     return tuple(references)

@@ -106,10 +106,10 @@ class ComposeHost(DockerEngine):
         stack = _stack(
             name, variables or "", updated=int(lines[5]), failure=_UNFINISHED if failed else ""
         )
-        good = None
+        last_good = None
         if good_content is not None and good_variables is not None:
-            good = Version(good_content, _stack(name, good_variables).env_mapping)
-        return ObservedStack((stack,), content, containers, good)
+            last_good = Version(good_content, _stack(name, good_variables).env_mapping)
+        return ObservedStack((stack,), content, containers, last_good)
 
     def current(self, stack: Stack) -> Stack:
         """The stack itself: the caller alone deploys it, so it cannot have changed meanwhile."""
@@ -130,10 +130,10 @@ class ComposeHost(DockerEngine):
         answer = self._call("deploy", name, str(int(self.deploy_seconds)), stdin=stdin)
         if answer.status == _REFUSED:
             raise errors.InvalidInputError(
-                f"stack {name}: compose refuses it: {_said(answer)}. No container was touched"
+                f"stack {name}: compose refuses it: {_words_of(answer)}. No container was touched"
             )
         if answer.status != 0:
-            raise errors.DeploymentFailedError(_said(answer))
+            raise errors.DeploymentFailedError(_words_of(answer))
         return _stack(name, variables)
 
     def update_stack(self, stack: Stack, content: str, env: Mapping[str, str]) -> Stack:
@@ -168,7 +168,7 @@ class ComposeHost(DockerEngine):
     @override
     def pull_image(self, endpoint_id: int, image: str) -> str | None:
         answer = self._call("pull", image, str(int(self.deploy_seconds)))
-        return None if answer.status == 0 else _said(answer)
+        return None if answer.status == 0 else _words_of(answer)
 
     @override
     def _docker(
@@ -209,7 +209,7 @@ class ComposeHost(DockerEngine):
         """
         answer = self._call(*words)
         if answer.status != 0:
-            raise errors.UnreachableError(f"{self.host}: {_said(answer)}")
+            raise errors.UnreachableError(f"{self.host}: {_words_of(answer)}")
         return answer
 
 
@@ -235,7 +235,7 @@ def _decoded(line: str) -> str | None:
     return base64.b64decode(line[1:]).decode(errors="replace") if line.startswith("=") else None
 
 
-def _said(answer: Answer) -> str:
+def _words_of(answer: Answer) -> str:
     """The last words of compose or Docker, on one line."""
     lines = [line.strip() for line in answer.message.splitlines() if line.strip()]
     return "; ".join(lines[-5:]) or f"the command ended with status {answer.status}"

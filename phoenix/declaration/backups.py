@@ -95,39 +95,39 @@ def of_stack(
     known = dict(_volumes(content, values, project))
     volumes = []
     for number, key in enumerate(known if raw.volumes is None else raw.volumes):
-        here = f"{path}.backup.volumes[{number}]" if raw.volumes is not None else f"{path}.backup"
+        place = f"{path}.backup.volumes[{number}]" if raw.volumes is not None else f"{path}.backup"
         if key not in known:
             have = f"they are {listed(known)}" if known else "it has none"
             report.error(
-                file, here, f"the compose file has no volume {shown_value(key)}: {have}",
+                file, place, f"the compose file has no volume {shown_value(key)}: {have}",
                 "write a key of the compose file's `volumes`; what a service mounts from a folder "
                 "of the host is no volume",
             )  # fmt: skip
         elif known[key] is None:
             report.error(
-                file, here, f"the name of volume {key} in Docker is that of a variable that is not "
-                "known here",
+                file, place,
+                f"the name of volume {key} in Docker is that of a variable that is not known here",
                 "give the volume a name without secrets and settings in it",
             )  # fmt: skip
         else:
             volumes.append(known[key])
     dumps: list[Dump] = []
     for number, dump in enumerate(raw.dumps):
-        here = f"{path}.backup.dumps[{number}].service"
+        place = f"{path}.backup.dumps[{number}].service"
         if dump.service not in content["services"]:
             report.error(
-                file, here, f"the compose file has no service {shown_value(dump.service)}",
+                file, place, f"the compose file has no service {shown_value(dump.service)}",
                 f"use one of: {listed(content['services'])}",
             )  # fmt: skip
         elif not document.is_started(content["services"][dump.service], values):
             report.error(
-                file, here, f"compose service {dump.service!r} is not started, so it gives out "
+                file, place, f"compose service {dump.service!r} is not started, so it gives out "
                 "nothing",
                 "remove profiles, scale or deploy.replicas from it, or remove the dump",
             )  # fmt: skip
         elif dump.service in [earlier.service for earlier in dumps]:
             report.error(
-                file, here, f"another dump is of service {dump.service!r} already",
+                file, place, f"another dump is of service {dump.service!r} already",
                 "write one command that gives out all of it",
             )  # fmt: skip
         else:

@@ -80,10 +80,11 @@ def _check_policies(raw: RawClusterFirewall, report: Report) -> None:
         ("default_output_policy", raw.default_output_policy, "ACCEPT",
          'write proxmox_firewall_out = "DROP" in group_data'),
     )  # fmt: skip
-    for key, value, ours, fix in policies:
-        if value != ours:
+    for key, value, own_value, fix in policies:
+        if value != own_value:
+            shown = str(own_value).lower() if own_value is True else own_value
             report.warn(
                 HYPERVISOR_FILE, f"firewall.{key}",
-                f"not used: Phoenix itself takes {str(ours).lower() if ours is True else ours}",
+                f"not used: Phoenix itself takes {shown}",
                 f"{fix}; or remove it",
             )  # fmt: skip

@@ -248,9 +248,9 @@ def check_habits(
     """Check images' references; warn of unpinned ones, and of volumes that must exist already."""
     for name, image in images(compose, values).items():
         parsed = image_reference.parse(image)
-        wrong = image_reference.fault(image) if image else None
-        if wrong is not None:
-            report.error(label, f"services.{name}.image", *wrong)
+        fault = image_reference.fault(image) if image else None
+        if fault is not None:
+            report.error(label, f"services.{name}.image", *fault)
         elif image and not (parsed and parsed.is_pinned):
             report.warn(
                 label,

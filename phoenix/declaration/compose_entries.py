@@ -238,6 +238,6 @@ def _shared(compose: Mapping[str, Any]) -> Iterator[_Problem]:
             place = join(kind, name)
             ways = [key for key in _SOURCES.get(kind, ()) if own.get(key) not in (None, False)]
             if kind in _SOURCES and len(ways) != 1:
-                said = f"has {' and '.join(ways)}" if ways else "has no source"
+                fault = f"has {' and '.join(ways)}" if ways else "has no source"
                 sources = ", ".join(key for key in _SOURCES[kind] if key != "external")
-                yield place, f"{said}: Compose refuses it", f"write one of {sources}"
+                yield place, f"{fault}: Compose refuses it", f"write one of {sources}"

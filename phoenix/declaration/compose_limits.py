@@ -121,11 +121,11 @@ def _copies(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
         count = filled(deploy.get("replicas", service.get("scale", "")), values) or ""
         if not (count.isdecimal() and len(count) < 10 and int(count) > 1):
             continue
-        for has, resource, fix in (
+        for is_fixed, resource, fix in (
             (name in fixed, "host port", "publish no port of it, or run one container"),
             (service.get("container_name"), "name", "remove container_name, or run one container"),
         ):
-            if has:
+            if is_fixed:
                 message = f"{count} containers cannot all have the {resource} that is written here"
                 yield f"services.{name}.{key}", message, fix
 

@@ -45,7 +45,7 @@ class Form:
 _KINDS = {"text": "text, in quotes", "number": "a number", "flag": "true or false"}
 
 
-class _Wrong(NamedTuple):
+class _Misfit(NamedTuple):
     """A place that is not as its form says; `key`: one that it does not have."""
 
     path: str
@@ -239,11 +239,11 @@ def check_keys(compose: Mapping[str, Any], label: str, report: Report) -> None:
         label: what findings call it.
         report: takes the warnings.
     """
-    for wrong in _walk(compose, _object(**TOP), "", {}):
-        if wrong.key:
-            known: Collection[str] = wrong.form.keys or ()
+    for misfit in _walk(compose, _object(**TOP), "", {}):
+        if misfit.key:
+            known: Collection[str] = misfit.form.keys or ()
             message = "unknown key, refused by Compose"
-            report.unread(label, join(wrong.path, wrong.key), message, meant(wrong.key, known))
+            report.unread(label, join(misfit.path, misfit.key), message, meant(misfit.key, known))
 
 
 def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -253,42 +253,42 @@ def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[tup
         compose: the file's content.
         values: the declared variables; a secret's has any text that is not empty.
     """
-    for wrong in _walk(compose, _object(**TOP), "", values):
-        if not wrong.key:
-            yield wrong.path, f"cannot be {_short(wrong.value)}: Compose refuses it", (
-                f"write {wrong.form.words}"
+    for misfit in _walk(compose, _object(**TOP), "", values):
+        if not misfit.key:
+            yield misfit.path, f"cannot be {_short(misfit.value)}: Compose refuses it", (
+                f"write {misfit.form.words}"
             )  # fmt: skip
 
 
-def _walk(value: Any, form: Form, path: str, values: Mapping[str, str]) -> Iterator[_Wrong]:
+def _walk(value: Any, form: Form, path: str, values: Mapping[str, str]) -> Iterator[_Misfit]:
     if value is None or form == _OPEN:
         return
     if isinstance(value, Mapping):
         yield from _walk_mapping(value, form, path, values)
     elif isinstance(value, list):
         if form.items is None:
-            yield _Wrong(path, form, value)
+            yield _Misfit(path, form, value)
             return
         for position, inner in enumerate(value):
             if inner is None and form.items != _OPEN:
-                yield _Wrong(join(path, position), form.items, inner)
+                yield _Misfit(join(path, position), form.items, inner)
             yield from _walk(inner, form.items, join(path, position), values)
     elif not _is(value, form.scalars, values):
-        yield _Wrong(path, form, value)
+        yield _Misfit(path, form, value)
 
 
 def _walk_mapping(
     value: Mapping[str, Any], form: Form, path: str, values: Mapping[str, str]
-) -> Iterator[_Wrong]:
+) -> Iterator[_Misfit]:
     if form.keys is None and form.values is None:
-        yield _Wrong(path, form, value)
+        yield _Misfit(path, form, value)
         return
     for key, inner in value.items():
         known = form.values if form.keys is None else form.keys.get(key)
         if known is not None:
             yield from _walk(inner, known, join(path, key), values)
         elif not key.startswith("x-"):
-            yield _Wrong(path, form, value, key)
+            yield _Misfit(path, form, value, key)
 
 
 def _is(value: Any, kinds: Collection[str], values: Mapping[str, str]) -> bool:

@@ -653,9 +653,9 @@ def firewall_rules(site: Site, report: Report) -> None:
         for place, path, rule in _rules_of(host):
             key = (rule.direction, rule.action, rule.proto, rule.ports, rule.source,
                    rule.destination)  # fmt: skip
-            here = f"{place}: {path}"
-            first = places.setdefault(key, here)
-            if first != here:
+            rule_place = f"{place}: {path}"
+            first = places.setdefault(key, rule_place)
+            if first != rule_place:
                 report.warn(place, path, f"same rule as {first}", "remove one of the two")
             elif rule.direction == "in" and rule.action == "ACCEPT" and _is_anyone(rule.source):
                 report.warn(

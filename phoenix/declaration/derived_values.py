@@ -36,11 +36,11 @@ def check(raw: RawHypervisorFile, site: Site, report: Report) -> None:
     for value in _values(raw, site):
         if value.declared is None or value.declared == value.derived:
             continue
-        has = f"the site has {value.derived}, by {value.owner}"
+        actual = f"the site has {value.derived}, by {value.owner}"
         if value.derived is None:
-            has = f"the site has none: {value.owner}"
+            actual = f"the site has none: {value.owner}"
         report.warn(
-            HYPERVISOR_FILE, value.path, f"{value.declared} is not used: {has}",
+            HYPERVISOR_FILE, value.path, f"{value.declared} is not used: {actual}",
             "remove it, or correct one of the two",
         )  # fmt: skip
 

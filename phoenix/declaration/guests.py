@@ -315,8 +315,8 @@ def host(
         return None
     shared = _machine(entry, interfaces, defaults, report)
     left_alone = left_alone_of(raw.leave_alone, leave_alone)
-    ours = () if "resolver" in left_alone else (resolver,)
-    shared["nameservers"] = shared["nameservers"] or ours
+    own_resolver = () if "resolver" in left_alone else (resolver,)
+    shared["nameservers"] = shared["nameservers"] or own_resolver
     groups = (entry.kind, *(role for role in ROLES if role in roles))
     guest = Host(
         **shared,

@@ -14,7 +14,7 @@ _FIELDS = ("name", "user", "sudo_password")
 
 
 @dataclass(frozen=True)
-class _Said:
+class _DeclaredLogin:
     """A host, and the place of the declaration that each key of its log-in is from."""
 
     host: Host
@@ -32,10 +32,10 @@ def check(
         file: where `raw` stands.
         report: takes the findings.
     """
-    said = [_said(raw, host, own, file) for host, own in hosts]
-    _one_machine(said, report)
-    _without_sudo(said, report)
-    _no_password(raw, said, file, report)
+    logins = [_declared_login(raw, host, own, file) for host, own in hosts]
+    _one_machine(logins, report)
+    _without_sudo(logins, report)
+    _no_password(raw, logins, file, report)
     groups = {group for host, _ in hosts for group in host.groups}
     for group in raw.logins:
         if group not in {*groups, "hypervisor"}:
@@ -45,14 +45,14 @@ def check(
             )  # fmt: skip
 
 
-def _said(raw: RawSite, host: Host, own: RawLoginBy, file: str) -> _Said:
+def _declared_login(raw: RawSite, host: Host, own: RawLoginBy, file: str) -> _DeclaredLogin:
     at: dict[str, Source] = {}
     groups = ("hypervisor",) if host.kind == "hypervisor" else host.groups
     for path, login in _declared(raw, groups):
         at |= {key: Source(file=file, path=f"{path}.{key}") for key in _written(login)}
     path = f"{host.source.path}.login"
     at |= {key: Source(file=host.source.file, path=f"{path}.{key}") for key in _written(own)}
-    return _Said(host, at)
+    return _DeclaredLogin(host, at)
 
 
 def _declared(raw: RawSite, groups: Sequence[str]) -> Iterator[tuple[str, RawLoginBy]]:
@@ -68,12 +68,12 @@ def _written(login: RawLoginBy) -> Iterator[str]:
     return (key for key in _FIELDS if getattr(login, key) is not None)
 
 
-def _one_machine(said: Sequence[_Said], report: Report) -> None:
+def _one_machine(logins: Sequence[_DeclaredLogin], report: Report) -> None:
     """Two hosts of one name in ~/.ssh/config would be set up over each other."""
     first: dict[tuple[str, int | None, str | None], Host] = {}
     others: dict[Source, list[Host]] = {}
     names: dict[Source, tuple[str, Host]] = {}
-    for entry in said:
+    for entry in logins:
         login = entry.host.login
         if login.name is None:
             continue
@@ -92,10 +92,10 @@ def _one_machine(said: Sequence[_Said], report: Report) -> None:
         )  # fmt: skip
 
 
-def _without_sudo(said: Sequence[_Said], report: Report) -> None:
+def _without_sudo(logins: Sequence[_DeclaredLogin], report: Report) -> None:
     """A user who is not root changes nothing on a host."""
-    idle: dict[Source, list[_Said]] = {}
-    for entry in said:
+    idle: dict[Source, list[_DeclaredLogin]] = {}
+    for entry in logins:
         login = entry.host.login
         if login.user not in (None, "root") and not login.sudo and login.sudo_password is None:
             idle.setdefault(entry.at["user"], []).append(entry)
@@ -108,9 +108,9 @@ def _without_sudo(said: Sequence[_Said], report: Report) -> None:
         )  # fmt: skip
 
 
-def _no_password(raw: RawSite, said: Sequence[_Said], file: str, report: Report) -> None:
+def _no_password(raw: RawSite, logins: Sequence[_DeclaredLogin], file: str, report: Report) -> None:
     """A password for sudo that nothing asks for."""
-    asking = {login.at["sudo_password"] for login in said
+    asking = {login.at["sudo_password"] for login in logins
               if login.host.login.sudo and "sudo_password" in login.at}  # fmt: skip
     places = [
         Source(file=file, path=f"{path}.sudo_password")
@@ -119,7 +119,7 @@ def _no_password(raw: RawSite, said: Sequence[_Said], file: str, report: Report)
     ]
     own = [
         login.at["sudo_password"]
-        for login in said
+        for login in logins
         if "sudo_password" in login.at
         and login.at["sudo_password"].path == f"{login.host.source.path}.login.sudo_password"
     ]

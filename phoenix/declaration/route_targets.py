@@ -78,7 +78,7 @@ class _Names:
         matching = [
             service
             for service in self.routed.get(name, ())
-            if not service.path or _has(service.path, path)
+            if not service.path or _covers(service.path, path)
         ]
         return max(matching, key=lambda service: len(service.path), default=None)
 
@@ -99,7 +99,7 @@ _PORTS = {"http": ports.HTTP, "https": ports.HTTPS}
 _NAME_IT = "correct it, or declare the service"
 
 
-def _has(prefix: str, path: str) -> bool:
+def _covers(prefix: str, path: str) -> bool:
     return path == prefix or path.startswith(f"{prefix}/")
 
 
@@ -328,14 +328,14 @@ def _check_doors(site: Site, report: Report) -> None:
             for host in (gateway, other)
         ]
         for port in asked:
-            here, there = (
+            own_sources, wider_sources = (
                 [firewall.network_of(flow.source) for flow in flows if firewall.opens(flow, port)]
                 for flows in let_in
             )
-            for source in dict.fromkeys(here):
+            for source in dict.fromkeys(own_sources):
                 if source is None and any(card.address is None for card in gateway.interfaces):
                     continue  # of a network without a declared subnet, where nothing moves
-                if not any(_within(source, wider) for wider in there):
+                if not any(_within(source, wider) for wider in wider_sources):
                     report.warn(
                         other.source.file,
                         f"{other.source.path}.firewall.rules",

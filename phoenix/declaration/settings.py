@@ -955,8 +955,8 @@ def read(data: Mapping[str, Any]) -> tuple[Settings, tuple[Finding, ...]]:
         return Settings.model_validate(own), ()
     except ValidationError as error:
         findings = tuple(_finding(item) for item in error.errors(include_url=False))
-    wrong = {name_of(finding.path) for finding in findings}
-    return Settings.model_validate({k: v for k, v in own.items() if k not in wrong}), findings
+    faulty = {name_of(finding.path) for finding in findings}
+    return Settings.model_validate({k: v for k, v in own.items() if k not in faulty}), findings
 
 
 def name_of(path: str) -> str:

@@ -31,19 +31,21 @@ def _names(host: Host, catalog: StackCatalog, report: Report) -> None:
             other, place = first.setdefault((kind, name), (stack, path))
             if other is stack:
                 continue
-            has = f"{kind} {name} is that of {other.project} too ({other.compose_label}: {place})"
+            message = (
+                f"{kind} {name} is that of {other.project} too ({other.compose_label}: {place})"
+            )
             if kind == "container":
                 report.error(
                     stack.compose_label,
                     path,
-                    f"{has}, and {host.name} has one container of a name",
+                    f"{message}, and {host.name} has one container of a name",
                     "give one of the two another name, or leave it to Compose",
                 )
             else:
                 report.warn(
                     stack.compose_label,
                     path,
-                    f"{has}: whoever moves or removes one of the two takes it from the other",
+                    f"{message}: whoever moves or removes one of the two takes it from the other",
                     "put the services that share it into one stack, or give it another name",
                 )
 
@@ -55,14 +57,14 @@ def _subnets(site: Site, host: Host, catalog: StackCatalog, report: Report) -> N
         apart.add(known, f"the site's network {known}", of_site=True)
     for stack in host.docker_stacks:
         for path, text in catalog.subnets[stack.name, stack.environment]:
-            here = f"{stack.compose_label}: {path}"
+            place = f"{stack.compose_label}: {path}"
             try:
                 subnet = ip_network(text)
             except ValueError:
                 continue  # told where the file is read
             other = apart.overlapping(subnet)
             if other is None:
-                apart.add(subnet, here, of_site=False)
+                apart.add(subnet, place, of_site=False)
                 continue
             harm = (
                 f"{host.name} would send to its own containers what is for the site's machines"
@@ -90,10 +92,10 @@ class _Apart:
     def __init__(self) -> None:
         self._sorted: list[_Subnet] = []
 
-    def add(self, network: IPv4Network | IPv6Network, what: str, *, of_site: bool) -> None:
+    def add(self, network: IPv4Network | IPv6Network, use: str, *, of_site: bool) -> None:
         """Keep one that overlaps none of those that are here."""
         first, last = _ends(network)
-        insort(self._sorted, _Subnet(first, last, what, of_site))
+        insort(self._sorted, _Subnet(first, last, use, of_site))
 
     def overlapping(self, network: IPv4Network | IPv6Network) -> _Subnet | None:
         """One of them that a network overlaps; None where it is apart from all."""

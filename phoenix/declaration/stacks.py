@@ -347,11 +347,11 @@ class StackCatalog:
         routes = []
         values = {variable.name: variable.value or "" for variable in deployment.variables}
         for name, declared in raw.services.items():
-            here = f"{path}.services.{name}"
+            place = f"{path}.services.{name}"
             if name not in content["services"]:
                 self.report.error(
                     label,
-                    here,
+                    place,
                     f"the compose file has no service {name!r}: a route without a backend",
                     f"use one of: {listed(content['services'])}",
                 )
@@ -359,23 +359,23 @@ class StackCatalog:
             if not document.is_started(content["services"][name], values):
                 self.report.error(
                     label,
-                    here,
+                    place,
                     f"compose service {name!r} is not started, as it has a profile or no replicas: "
                     "a route without a backend",
                     "remove profiles, scale or deploy.replicas from it, or remove the route",
                 )
                 continue
             self._check_compose_labels(name, content["services"][name], deployment.compose_label)
-            service, where = declared.traefik_service, f"{here}.traefik_service"
+            service, where = declared.traefik_service, f"{place}.traefik_service"
             services = [(service, where)] if service is not None else []
             services += [
-                (further, f"{here}.traefik_services[{position}]")
+                (further, f"{place}.traefik_services[{position}]")
                 for position, further in enumerate(declared.traefik_services)
             ]
             if services:
-                self._tell_unread_labels(declared.traefik_labels, f"{here}.traefik_labels", label)
+                self._tell_unread_labels(declared.traefik_labels, f"{place}.traefik_labels", label)
             if not services:
-                where = f"{here}.traefik_labels"
+                where = f"{place}.traefik_labels"
                 labels = declared.traefik_labels
                 service = self._from_labels(name, labels, deployment, address, where, label)
                 services = [(service, where)] if service is not None else []
@@ -768,13 +768,13 @@ def _source(place: Place, name: str | None) -> str | None:
 def _check_variables(raw: RawEnvironment, label: str, path: str, report: Report) -> None:
     names: set[str] = set()
     for position, variable in enumerate(raw.variables):
-        here = f"{path}.variables[{position}]"
+        place = f"{path}.variables[{position}]"
         if variable.name in names:
-            report.error(label, here, f"variable {variable.name} appears twice", "keep one")
+            report.error(label, place, f"variable {variable.name} appears twice", "keep one")
         if variable.name in compose.OF_THE_DEPLOYER:
             report.error(
                 label,
-                here,
+                place,
                 f"variable {variable.name} is of the server that deploys the stack, whose value "
                 "compose takes instead",
                 "give the variable another name",
@@ -782,7 +782,7 @@ def _check_variables(raw: RawEnvironment, label: str, path: str, report: Report)
         elif compose.OF_COMPOSE.fullmatch(variable.name):
             report.error(
                 label,
-                here,
+                place,
                 f"variable {variable.name} steers Compose itself, and not what it deploys",
                 "give the variable another name; which services run is what the compose file says: "
                 "remove profiles from those that are to run",
@@ -791,16 +791,16 @@ def _check_variables(raw: RawEnvironment, label: str, path: str, report: Report)
         if (variable.value is None) == (variable.secret is None):
             report.error(
                 label,
-                here,
+                place,
                 f"variable {variable.name} needs either a value or a secret",
                 'write {"name", "value"} or {"name", "secret"}',
             )
         elif variable.value is not None and (fault := value_fault(variable.value)):
-            report.error(label, f"{here}.value", f"variable {variable.name} {fault[0]}", fault[1])
+            report.error(label, f"{place}.value", f"variable {variable.name} {fault[0]}", fault[1])
         elif variable.value is not None and _SECRET_NAME.search(variable.name):
             report.warn(
                 label,
-                here,
+                place,
                 f"variable {variable.name} looks like a secret in clear text",
                 'write "secret" with the secret\'s name instead of "value"',
             )

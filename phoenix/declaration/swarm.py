@@ -88,10 +88,10 @@ def networks(
                 f"{raw.subnet} has no room: a task, and each node, takes an address",
                 f"write a network of prefix length {_SMALLEST} or less, as /24",
             )  # fmt: skip
-        for other, what in in_use:
+        for other, use in in_use:
             if raw.subnet.overlaps(other):
                 report.error(
-                    file, where, f"{raw.subnet} overlaps {other}: {what}",
+                    file, where, f"{raw.subnet} overlaps {other}: {use}",
                     "write addresses that nothing else uses, or leave subnet out",
                 )  # fmt: skip
         in_use.append((raw.subnet, f"the network {name} of the swarm"))

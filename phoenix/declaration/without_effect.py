@@ -55,7 +55,7 @@ def _of_entry(entry: Entry) -> Iterator[_Problem]:
 
 def _left_alone(site: Site, host: Host, words: Sequence[str]) -> Iterator[_Problem]:
     """Words of a host's own list for parts that it does not have."""
-    has: Mapping[str, bool] = {
+    applies: Mapping[str, bool] = {
         "docker": "docker" in host.roles,
         "start_page": host in site.traefiks,
         "dashboard": host in site.traefiks,
@@ -64,6 +64,6 @@ def _left_alone(site: Site, host: Host, words: Sequence[str]) -> Iterator[_Probl
         "proxmox": host.kind != "hypervisor",
     }
     for position, word in enumerate(words):
-        if not has.get(word, True):
+        if not applies.get(word, True):
             message = f"{host.name} has nothing of {word!r} that Phoenix would change"
             yield f"leave_alone[{position}]", message, "remove the word, or write it elsewhere"

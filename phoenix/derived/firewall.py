@@ -263,7 +263,7 @@ def _derived(site: Site) -> Iterator[Flow]:
     yield from _backups(site)
 
 
-def _to_the_door(site: Site, ports: Iterable[int], what: str) -> Iterator[Flow]:
+def _to_the_door(site: Site, ports: Iterable[int], subject: str) -> Iterator[Flow]:
     """Clients to each gateway, at its own addresses and at the virtual ones.
 
     What comes to a virtual address comes to the host that holds it, whose own rules let it in for
@@ -275,7 +275,7 @@ def _to_the_door(site: Site, ports: Iterable[int], what: str) -> Iterator[Flow]:
             *(address.alone for address in of_host(site, gateway)),
         )
         for source, port, end in product(_clients(site, gateway), ports, ends):
-            yield Flow(source, end, "tcp", port, f"clients to {what}")
+            yield Flow(source, end, "tcp", port, f"clients to {subject}")
 
 
 def _between_gateways(site: Site) -> Iterator[Flow]:

@@ -91,9 +91,9 @@ def _of_component(
 ) -> tuple[Log, ...]:
     units = UNITS.get(component.name)
     if units is None:
-        has = ", ".join(UNITS)
+        with_units = ", ".join(UNITS)
         raise NameLookupError(
-            f"the component {component.name} has no unit, and so no log. Of: {has}"
+            f"the component {component.name} has no unit, and so no log. Of: {with_units}"
         )
     if not hosts:
         raise NameLookupError(f"no host of this site has the component {component.name}")

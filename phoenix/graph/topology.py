@@ -134,7 +134,7 @@ def _box(site: Site, host: Host) -> Box:
         place = "ca"
         about.append("Step-CA, the root of trust")
     else:
-        about.append(_what(host))
+        about.append(_description(host))
     if host in site.name_servers[1:] and "name server" not in about:
         about.append("name server")
     about += [_held(certificate) for certificate in certificates(site) if certificate.host == host]
@@ -144,7 +144,7 @@ def _box(site: Site, host: Host) -> Box:
     )  # fmt: skip
 
 
-def _what(host: Host) -> str:
+def _description(host: Host) -> str:
     """What a guest without a place of its own is, in words."""
     if host.portainer_role == "server":
         stacks = ", with stacks of its own" if host.docker_stacks else ""

@@ -157,8 +157,8 @@ def _swarm(site: Site) -> Iterator[Check]:
     for host in site.swarm_nodes:
         if host.swarm is None:
             continue
-        what, joined = "its place in the swarm", ("in_swarm", host.swarm.role)
-        yield Check(host.name, "service", what, joined, target=host.name)
+        title, joined = "its place in the swarm", ("in_swarm", host.swarm.role)
+        yield Check(host.name, "service", title, joined, target=host.name)
         labels = sorted(f"{n}={v}" for n, v in cluster.labels_of(host.name, host.swarm).items())
         command = ("node_is", host.name, host.swarm.role, host.swarm.availability, *labels)
         hop = f"{host.name} as the swarm's managers have it"
@@ -525,11 +525,11 @@ def _containers(site: Site) -> Iterator[Check]:
         yield Check(host.name, "tcp", hop, ("docker_has_no_port",), target=host.name)
     for host, stack, _ in deployments.placed(site):
         command: tuple[str, ...] = ("containers_are_well", stack.project, *stack.completing)
-        what = f"containers of {stack.project}"
+        title = f"containers of {stack.project}"
         if stack.type == "swarm":
-            command, what = ("tasks_are_well", stack.project), f"services of {stack.project}"
+            command, title = ("tasks_are_well", stack.project), f"services of {stack.project}"
         yield Check(
-            *(host.name, "service", what, command),
+            *(host.name, "service", title, command),
             target=host.name, stack=stack.project,
             endpoint=host.portainer_environment if deployments.by_portainer(site, host) else "",
         )  # fmt: skip

@@ -656,12 +656,12 @@ def _swarm(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     """Each node from Docker on, and how the first manager has it."""
     for host in site.swarm_nodes:
         docker = find.unit(host, unit_names.DOCKER)
-        here = find("in_swarm", host=host.name)
-        there = find("node_is", target=host.name)
+        of_node = find("in_swarm", host=host.name)
+        of_managers = find("node_is", target=host.name)
         manager = site.swarm_nodes[0].name
         hops = (
-            Hop(host.name, host.name, "Docker and its swarm", (*docker, *here)),
-            Hop(manager, host.name, "the node", there),
+            Hop(host.name, host.name, "Docker and its swarm", (*docker, *of_node)),
+            Hop(manager, host.name, "the node", of_managers),
         )
         about = _lower({"swarm", host.name})
         yield CheckedPath("swarm", f"node {host.name} of the swarm", hops, about)

@@ -130,8 +130,8 @@ def leaving_trees(item: Item, placed: Placed) -> tuple[str, ...]:
     """The configuration trees that go with a thing, of those that its host has."""
     if item.kind == "stack":
         own = stack_certificate(item.name)
-        has = own in placed.certificates or f"{CERTIFICATE}{own}" in placed.trees
-        return (stack_tree(item.name), *((f"{CERTIFICATE}{own}",) if has else ()))
+        has_tree = own in placed.certificates or f"{CERTIFICATE}{own}" in placed.trees
+        return (stack_tree(item.name), *((f"{CERTIFICATE}{own}",) if has_tree else ()))
     if item.kind in ("component", "certificate"):
         return (item.name,)
     if item.kind != "host":
@@ -141,9 +141,9 @@ def leaving_trees(item: Item, placed: Placed) -> tuple[str, ...]:
     return tuple(tree for tree in trees if tree not in STAYING)
 
 
-def stacks_on(projects: Iterable[ComposeProject], ours: Iterable[str]) -> tuple[str, ...]:
+def stacks_on(projects: Iterable[ComposeProject], own_projects: Iterable[str]) -> tuple[str, ...]:
     """The compose projects of ours on a host that leaves the site."""
-    known = frozenset(ours)
+    known = frozenset(own_projects)
     return tuple(project.name for project in projects if is_ours(project, known))
 
 

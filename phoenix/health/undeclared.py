@@ -543,14 +543,14 @@ def _nodes(site: Site, sightings: Sightings) -> Iterator[Item]:
         return
     own = {name: swarm.node for name, swarm in sightings.swarms.items()}
     for node in left(sightings.swarms[manager.name], site.swarm_nodes, own):
-        here = node.id == own.get(node.name)
+        on_its_host = node.id == own.get(node.name)
         holds = [f"{node.role} at {node.address}, {node.state}, {node.availability}"]
         holds.append(f"id {node.id}")
         holds += [f"label {key}={value}" for key, value in node.declared_labels]
         yield Item(
             kind="node",
             name=node.name,
-            host=node.name if here else manager.name,
+            host=node.name if on_its_host else manager.name,
             holds=tuple(holds),
         )
 

@@ -79,8 +79,8 @@ def _administrator(client: PortainerClient) -> str:
 
 def _refuses_strangers(client: PortainerClient) -> str:
     _expect(client, "/stacks", 401, "A valid authorization token is missing", with_key=False)
-    wrong = {"X-API-Key": "ptr_wrong"}
-    _expect(client, "/users/me", 401, "Invalid JWT token", with_key=False, headers=wrong)
+    wrong_key = {"X-API-Key": "ptr_wrong"}
+    _expect(client, "/users/me", 401, "Invalid JWT token", with_key=False, headers=wrong_key)
     return ""
 
 

@@ -389,13 +389,13 @@ class _Convergence:
             errors.DeploymentFailedError: unhealthy or ended for good, or not healthy in time.
         """
         deadline = self.client.clock() + self.seconds
-        good = 0
+        healthy_looks = 0
         while True:
             waiting, broken = self._trouble(desired)
             if broken:
                 raise errors.DeploymentFailedError("; ".join(broken))
-            good = 0 if waiting else good + 1
-            if good == 2:
+            healthy_looks = 0 if waiting else healthy_looks + 1
+            if healthy_looks == 2:
                 return
             if self.client.clock() >= deadline:
                 raise errors.DeploymentFailedError(
@@ -432,21 +432,21 @@ class _Convergence:
 
     def _restore(self, before: ObservedStack) -> bool | None:
         """Restores the previous file and environment; True when they run and are healthy."""
-        stack, good = before.stack, before.restorable
-        if stack is None or good is None:
+        stack, version = before.stack, before.restorable
+        if stack is None or version is None:
             return None  # the previous version didn't run either
-        if good.content == self.desired.content and good.env == self.desired.plain_env:
+        if version.content == self.desired.content and version.env == self.desired.plain_env:
             return None
         self.log(f"stack {stack.name}: failed; restoring the previous version")
         try:
-            previous = desired_stack(stack.name, good.content, stack.endpoint_id, good.env)
+            previous = desired_stack(stack.name, version.content, stack.endpoint_id, version.env)
             current = self.client.wait_deployed(
                 self.client.current(stack), self.seconds, poll=self.poll
             )
             containers = self.client.containers(stack.endpoint_id, stack.name)
             for container in previous.left_over(containers):
                 self.client.remove_container(stack.endpoint_id, container.id)
-            update = self.client.update_stack(current, good.content, good.env)
+            update = self.client.update_stack(current, version.content, version.env)
             ended = self.client.wait_deployed(update, self.seconds, poll=self.poll)
             if ended.status == StackStatus.ERROR:
                 return False

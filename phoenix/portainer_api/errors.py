@@ -35,9 +35,9 @@ class UnknownOutcomeError(PortainerError):
 class AnswerError(PortainerError):
     """An answer that is not of the form that is known: is it Portainer, of a known version?"""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, detail: str) -> None:
         """What was expected, and not found."""
-        super().__init__(f"the answer is of another form than Portainer's and Docker's: {what}")
+        super().__init__(f"the answer is of another form than Portainer's and Docker's: {detail}")
 
 
 class DeploymentFailedError(PortainerError):

@@ -72,11 +72,11 @@ def plan_registries(
         stored: by registry, the hash of the log-in that was sent last.
         sent: by registry, the hash of the declared one.
     """
-    ours = {row.name: row for row in rows if row.name.startswith(OURS)}
+    own_rows = {row.name: row for row in rows if row.name.startswith(OURS)}
     logins = tuple(logins)
-    present = [(ours[login.name], login) for login in logins if login.name in ours]
+    present = [(own_rows[login.name], login) for login in logins if login.name in own_rows]
     return RegistryPlan(
-        create=tuple(login for login in logins if login.name not in ours),
+        create=tuple(login for login in logins if login.name not in own_rows),
         update=tuple(
             (row, login)
             for row, login in present
@@ -85,6 +85,6 @@ def plan_registries(
             or stored.get(login.registry) != sent[login.registry]
         ),
         delete=tuple(
-            row for name, row in ours.items() if name not in {login.name for login in logins}
+            row for name, row in own_rows.items() if name not in {login.name for login in logins}
         ),
     )

@@ -67,15 +67,15 @@ def remove_environment(
     if endpoint is None:
         return
     stacks = [stack for stack in client.stacks() if stack.endpoint_id == endpoint.id]
-    ours = [stack for stack in stacks if normalise_name(stack.name) in projects]
-    if ours and down and _answers(client, endpoint):
-        for stack in ours:
+    own_stacks = [stack for stack in stacks if normalise_name(stack.name) in projects]
+    if own_stacks and down and _answers(client, endpoint):
+        for stack in own_stacks:
             client.delete_stack(stack)
             log(f"stack {stack.name}: gone from Portainer")
-        ours = []
+        own_stacks = []
     client.delete_endpoint(endpoint.id)
     log(f"endpoint {name}: gone from Portainer")
-    for stack in ours:
+    for stack in own_stacks:
         try:
             _remove_orphan(client, stack)
             log(f"stack {stack.name}: gone from Portainer; its host was not asked")

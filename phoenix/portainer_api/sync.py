@@ -421,16 +421,16 @@ def _service_drift(desired: DesiredStack, observed: ObservedStack) -> tuple[str,
     """What a person has changed of services of a swarm, as far as another deployment undoes it."""
     reasons: list[str] = []
     for service in desired.services:
-        has = observed.services.get(service.name)
-        if has is None:
+        actual = observed.services.get(service.name)
+        if actual is None:
             continue
-        if None not in (service.replicas, has.replicas) and service.replicas != has.replicas:
+        if None not in (service.replicas, actual.replicas) and service.replicas != actual.replicas:
             reasons.append(
-                f"service {service.name} has {has.replicas} replicas, not {service.replicas}"
+                f"service {service.name} has {actual.replicas} replicas, not {service.replicas}"
             )
-        if has.deployed_image and has.image != has.deployed_image:
+        if actual.deployed_image and actual.image != actual.deployed_image:
             reasons.append(
-                f"service {service.name} has the image {has.image}, not {has.deployed_image}"
+                f"service {service.name} has the image {actual.image}, not {actual.deployed_image}"
             )
     return tuple(reasons)
 

@@ -195,9 +195,10 @@ def _guest(
     lxc = guest.kind == "lxc"
     if not lxc:
         alone = ("features", "mount_points", "bind_mounts", "devices", "idmap")
-        if wrong := [name for name in alone if getattr(own, name)]:
+        if foreign_keys := [name for name in alone if getattr(own, name)]:
             report.error(
-                FOLDER, f"proxmox_guests[{vmid}]", f"{' and '.join(wrong)}: for containers alone",
+                FOLDER, f"proxmox_guests[{vmid}]",
+                f"{' and '.join(foreign_keys)}: for containers alone",
                 "remove them: a VM has its disk_size_gb",
             )  # fmt: skip
     elif own.cpu:

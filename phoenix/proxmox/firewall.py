@@ -345,8 +345,8 @@ class _Sorted:
         """
         stale = [rule for rule in self.stale if not _accepts(rule.identity)]
         own = [rule.pos for rule in (*self.refusals, *stale) if rule.enabled]
-        theirs = [rule.pos for rule in self.above if rule.refuses]
-        return max([*own, *theirs], default=-1)
+        of_a_person = [rule.pos for rule in self.above if rule.refuses]
+        return max([*own, *of_a_person], default=-1)
 
     @property
     def above(self) -> list[Placed]:
@@ -561,7 +561,7 @@ def operator_networks(texts: Iterable[str], client_address: str | None) -> list[
         if isinstance(own, IPv6Address) and own.ipv4_mapped:
             own = own.ipv4_mapped
         if isinstance(own, IPv6Address) and own.is_link_local:
-            known = any(isinstance(net, IPv6Network) and _has(net, own) for net in networks)
+            known = any(isinstance(net, IPv6Network) and _contains(net, own) for net in networks)
             if not known:
                 raise ValueError(
                     f"our SSH comes from {client_address}, a link-local address, which is another "
@@ -572,5 +572,5 @@ def operator_networks(texts: Iterable[str], client_address: str | None) -> list[
     return networks
 
 
-def _has(network: IPv6Network, address: IPv6Address) -> bool:
+def _contains(network: IPv6Network, address: IPv6Address) -> bool:
     return IPv6Address(int(address)) in network  # without its zone

@@ -143,7 +143,7 @@ def faults(
         rows += [row for rules in groups(client, rows).values() for row in rules]
         closed = [listener for listener in sockets if not _open(listener, scope, rows, settings)]
         if closed:
-            yield refusal(name, closed, here=name == node)
+            yield refusal(name, closed, is_own_node=name == node)
 
 
 def _refuses(options: Mapping[str, Any], key: str, default: str = "0") -> bool:
@@ -199,12 +199,16 @@ def _open(
 
 
 def refusal(
-    node: str, closed: Iterable[Listener], *, here: bool, action: str = "switching the firewall on"
+    node: str,
+    closed: Iterable[Listener],
+    *,
+    is_own_node: bool,
+    action: str = "switching the firewall on",
 ) -> str:
     """What a node serves, no rule lets in and `action` would cut; and the two ways to say so."""
     ordered = sorted(closed, key=lambda listener: (listener.port, listener.proto))
     ports = ", ".join(f"{listener.name} ({listener.process or 'unknown'})" for listener in ordered)
-    if here:
+    if is_own_node:
         where = "as rules of site.hypervisor.firewall in the JSON files"
         rules = "\n".join(
             f'    {{"type": "in", "action": "ACCEPT", "proto": "{listener.proto}", "port": '

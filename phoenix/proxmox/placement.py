@@ -66,24 +66,26 @@ def next_move(
     """
     if not moves(client, desired, observed):
         return None
-    said = sentence(desired, observed)
+    words = sentence(desired, observed)
     if reasons := tuple(_hindrances(client, observed)):
-        raise RefusedError(f"{said}, and Proxmox VE would refuse it: {'; '.join(reasons)}")
+        raise RefusedError(f"{words}, and Proxmox VE would refuse it: {'; '.join(reasons)}")
     path, data = f"{base(observed)}/migrate", {"target": desired.node}
     if not observed.running:
-        return Move(said, path, data)
+        return Move(words, path, data)
     if observed.kind == "lxc":
         if stop:
-            return Move(f"{said}, by a restart", path, {**data, "restart": 1})
-        raise RefusedError(_asks(said, "a running container moves by a restart", desired, observed))
+            return Move(f"{words}, by a restart", path, {**data, "restart": 1})
+        raise RefusedError(
+            _asks(words, "a running container moves by a restart", desired, observed)
+        )
     disks = _local_disks(client, observed, desired.node)
     if reason := _not_online(disks):
         if stop:
             shutdown = {"timeout": _SHUTDOWN_SECONDS}
-            return Move(f"{said}: shut down first", f"{base(observed)}/status/shutdown", shutdown)
-        raise RefusedError(_asks(said, reason, desired, observed))
+            return Move(f"{words}: shut down first", f"{base(observed)}/status/shutdown", shutdown)
+        raise RefusedError(_asks(words, reason, desired, observed))
     local = {"with-local-disks": 1} if disks else {}
-    return Move(f"{said}, while it runs", path, {**data, "online": 1, **local})
+    return Move(f"{words}, while it runs", path, {**data, "online": 1, **local})
 
 
 def sentence(desired: DesiredGuest, observed: Observed) -> str:
@@ -91,9 +93,9 @@ def sentence(desired: DesiredGuest, observed: Observed) -> str:
     return f"{desired.label} moves from node {observed.node} to {desired.node}"
 
 
-def _asks(said: str, reason: str, desired: DesiredGuest, observed: Observed) -> str:
+def _asks(words: str, reason: str, desired: DesiredGuest, observed: Observed) -> str:
     return (
-        f"{said}, and would stop meanwhile: {reason}. fix: `phoenix sync --move` moves it (plain "
+        f"{words}, and would stop meanwhile: {reason}. fix: `phoenix sync --move` moves it (plain "
         f"pyinfra: {STOPPING}=1); or leave it where it is: node {observed.node} in "
         f"proxmox_guests[{desired.vmid}].node"
     )

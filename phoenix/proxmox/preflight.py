@@ -157,8 +157,8 @@ def _source(
     if source is None or source.template:
         return source
     declared = any(guest.vmid == source.vmid for guest in guests)
-    ours = source.managed or source.vmid in settings.adopt
-    return None if declared and ours else source
+    is_ours = source.managed or source.vmid in settings.adopt
+    return None if declared and is_ours else source
 
 
 def _copied_snapshots(

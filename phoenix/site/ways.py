@@ -63,8 +63,8 @@ def name_servers(site: Site, client: Host) -> tuple[Asked, ...]:
     for server in site.name_servers[1:]:
         if server == client:
             asked.insert(0, Asked(server, first.source))
-        elif first.network and (there := way(client, server)).network == first.network:
-            asked.append(Asked(server, there.target))
+        elif first.network and (way_there := way(client, server)).network == first.network:
+            asked.append(Asked(server, way_there.target))
     return tuple(asked)
 
 

@@ -51,8 +51,8 @@ def settings(
     for names, own in _different(files, data, site=site, hosts=hosts):
         host = group_data.of_host(files, inventory, names, own)
         chosen, findings = model.read(host.data)
-        wrong = {model.name_of(finding.path) for finding in findings}
-        findings += check(site, chosen, wrong=wrong, ssh_key=data.get("ssh_key"), home=home)
+        faulty = {model.name_of(finding.path) for finding in findings}
+        findings += check(site, chosen, faulty=faulty, ssh_key=data.get("ssh_key"), home=home)
         if site is not None:
             findings += tuple(check_secrets(site, chosen, find))
         for finding in findings:
@@ -142,10 +142,10 @@ def _logins(file: SettingsFile, data: Mapping[str, Any], report: Report) -> None
 
     What it does take, the firewall, the checks and `phoenix exec` would not know.
     """
-    ours = {"ssh_port": SSH, **data}
+    effective = {"ssh_port": SSH, **data}
     where = "site.login" if file.group == ALL else f"site.logins.{file.group}"
     for name, key in _LOGIN.items():
-        if name in file.values and file.values[name] != ours.get(name):
+        if name in file.values and file.values[name] != effective.get(name):
             why = (
                 "the inventory's own goes before it"
                 if name in data

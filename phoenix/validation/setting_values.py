@@ -41,28 +41,28 @@ Find = Callable[[str], SecretStr | None]
 
 
 def check(
-    site: Site | None, settings: Settings, *, wrong: Iterable[str], ssh_key: str | None, home: Path
+    site: Site | None, settings: Settings, *, faulty: Iterable[str], ssh_key: str | None, home: Path
 ) -> tuple[Finding, ...]:
     """Everything that a run with these settings would refuse or that is unwise.
 
     Args:
         site: the site; None where the declaration is faulty: then rules that need none are asked.
         settings: as one host sees them.
-        wrong: names of settings that were found wrong already: no rule on them is checked.
+        faulty: names of settings that were found wrong already: no rule on them is checked.
         ssh_key: the private key that pyinfra uses, as the inventory names it.
         home: where the operator's public keys are, for new guests.
     """
     findings: list[Finding] = []
-    wrong = frozenset(wrong)
+    faulty = frozenset(faulty)
     for names, fix, own_rule in _RULES_WITHOUT_SITE:
-        if not wrong & set(names):
+        if not faulty & set(names):
             findings += _asked(names[0], fix, lambda rule=own_rule: rule(settings))  # type: ignore[misc]
     if site is None:
         return tuple(dict.fromkeys(findings))
     for names, fix, rule in _RULES:
-        if not wrong & set(names):
+        if not faulty & set(names):
             findings += _asked(names[0], fix, lambda rule=rule: rule(site, settings))  # type: ignore[misc]
-    if not any(name.startswith("proxmox_") for name in wrong):
+    if not any(name.startswith("proxmox_") for name in faulty):
         fix = "correct what it names, or turn proxmox_api off"
         findings += _asked("proxmox_api", fix, lambda: _proxmox(site, settings, ssh_key, home))
     return tuple(dict.fromkeys(findings))
@@ -107,16 +107,16 @@ def _fallback(site: Site, settings: Settings) -> Iterator[Finding]:
 
 
 def _timezone(settings: Settings) -> Iterator[Finding]:
-    if wrong := _no_zone(settings.timezone):
-        yield problem("timezone", *wrong)
+    if fault := _no_zone(settings.timezone):
+        yield problem("timezone", *fault)
 
 
 def _time_zone_of_site(site: Site, settings: Settings) -> Iterator[Finding]:
     """What the hypervisor's file says of it, where no setting does."""
     yield from hypervisor_file.time_zone_findings(site, settings)
     chosen = hypervisor_file.time_zone(site, settings)
-    if chosen == site.timezone and (wrong := _no_zone(chosen)):
-        yield Finding(hypervisor_file.HYPERVISOR_FILE, "timezone", *wrong)
+    if chosen == site.timezone and (fault := _no_zone(chosen)):
+        yield Finding(hypervisor_file.HYPERVISOR_FILE, "timezone", *fault)
 
 
 def _no_zone(name: str) -> tuple[str, str] | None:

@@ -143,12 +143,12 @@ def _show(
     _written("the page and the metrics", write_all)
 
 
-def _written(what: str, put: Callable[[], object]) -> None:
+def _written(subject: str, put: Callable[[], object]) -> None:
     """Write what a look can do without, as on a full disk."""
     try:
         put()
     except OSError as error:
-        print(f"{what} could not be written: {error}", flush=True)  # noqa: T201 - the journal
+        print(f"{subject} could not be written: {error}", flush=True)  # noqa: T201 - the journal
 
 
 def try_alarms(etc: Path, send: alarms.Send = alarms.by_apprise) -> int:
@@ -162,8 +162,8 @@ def try_alarms(etc: Path, send: alarms.Send = alarms.by_apprise) -> int:
     )
     sent = [(url, send(url, message)) for url in urls]
     for number, (url, well) in enumerate(sent, 1):
-        said = "has taken the message" if well else "has not taken the message"
-        print(f"place {number} ({alarms.shown(url)}) {said}", flush=True)  # noqa: T201
+        outcome = "has taken the message" if well else "has not taken the message"
+        print(f"place {number} ({alarms.shown(url)}) {outcome}", flush=True)  # noqa: T201
     if not sent:
         print("no place is given: the secret alarm_urls is empty", flush=True)  # noqa: T201
     return 0 if sent and all(well for _, well in sent) else 1

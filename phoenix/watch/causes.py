@@ -84,9 +84,9 @@ class Outcome:
     warning: str = ""
 
 
-def heard(check: Check, said: str) -> Outcome:
+def heard(check: Check, answer: str) -> Outcome:
     """The outcome of a check that `checks.sh` made: there "~" begins a warning."""
-    return Outcome(check, "", said[1:]) if said.startswith("~") else Outcome(check, said)
+    return Outcome(check, "", answer[1:]) if answer.startswith("~") else Outcome(check, answer)
 
 
 @dataclass(frozen=True)

@@ -331,8 +331,8 @@ def _warnings(
     for host, arrival in newest.items():
         for place, text in disks.warnings(state.disks.get(host, {}), arrival.report.disks).items():
             yield _beside(host, f"how {place} fills", text)
-        for what, text in arrival.report.warnings.items():
-            yield _beside(host, what, text)
+        for subject, text in arrival.report.warnings.items():
+            yield _beside(host, subject, text)
 
 
 def _foreign(plan: Plan, newest: Mapping[str, Arrival], now: float) -> Iterator[Outcome]:
@@ -356,9 +356,9 @@ def _foreign(plan: Plan, newest: Mapping[str, Arrival], now: float) -> Iterator[
             yield _beside(host, ISSUED, text)
 
 
-def _beside(host: str, what: str, text: str) -> Outcome:
+def _beside(host: str, subject: str, text: str) -> Outcome:
     """A warning that no check gives."""
-    return Outcome(Check(host, "service", what, ("told",), target=host), "", text)
+    return Outcome(Check(host, "service", subject, ("told",), target=host), "", text)
 
 
 def _key(severity: Severity, check: Check) -> str:

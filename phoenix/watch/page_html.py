@@ -191,11 +191,13 @@ def _head(page: Data, version: str) -> Iterator[str]:
     fresh = within(_at(stamp["at"]).timestamp(), _at(stamp["old_at"]).timestamp())
     yield f'<!--# if expr="$msec != /^(?:{fresh})/" -->'
     if page["seen_by"] == "watch":
-        said = "nothing has come from the watcher since. What follows is not known to hold now."
+        reason = "nothing has come from the watcher since. What follows is not known to hold now."
     else:
-        said = "nothing was checked since. How the site is now, <code>phoenix status</code> tells."
+        reason = (
+            "nothing was checked since. How the site is now, <code>phoenix status</code> tells."
+        )
     when = _time(stamp["at"])
-    yield f'<p class="old" role="status">This is old: it was seen {when}, and {said}</p>'
+    yield f'<p class="old" role="status">This is old: it was seen {when}, and {reason}</p>'
     yield "<!--# endif -->"
     yield _SYMBOLS
 
@@ -267,8 +269,8 @@ def _card(service: Data, page: Data) -> Iterator[str]:
             yield f"<div><dt>Stack</dt><dd>{escape(service['stack'])}</dd></div>"
         if page["seen_by"] == "run":
             until = service["certificate_until"]
-            said = _until(until, page) if until else "one is not served"
-            yield f"<div><dt>Certificates until</dt><dd>{said}</dd></div>"
+            text = _until(until, page) if until else "one is not served"
+            yield f"<div><dt>Certificates until</dt><dd>{text}</dd></div>"
         yield "</dl>"
     elif service["login"]:
         yield "<p>Asks for a log-in</p>"

@@ -120,7 +120,7 @@ def from_json(text: str) -> Plan:
         Check(host, layer, hop, (function,) if function else (), target=target)
         for host, layer, hop, function, target in data["checks"]
     )
-    advice = [Fix(said, tuple(commands)) for said, commands in data["advice"]]
+    advice = [Fix(text, tuple(commands)) for text, commands in data["advice"]]
     return Plan(
         domain=data["domain"],
         interval=data["interval"],
@@ -146,6 +146,6 @@ def from_json(text: str) -> Plan:
 
 def _hops(hops: Sequence[Any], checks: Sequence[Check]) -> tuple[Hop, ...]:
     return tuple(
-        Hop(source, target, what, tuple(checks[number] for number in numbers))
-        for source, target, what, numbers in hops
+        Hop(source, target, subject, tuple(checks[number] for number in numbers))
+        for source, target, subject, numbers in hops
     )

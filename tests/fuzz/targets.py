@@ -200,7 +200,7 @@ def settings(case: dict[str, Any]) -> None:
     chosen, findings = setting_model.read(case)
     readable(findings)
     wrong = {setting_model.name_of(finding.path) for finding in findings}
-    readable(validation.check(sound_site(), chosen, wrong=wrong, ssh_key=None, home=folder()))
+    readable(validation.check(sound_site(), chosen, faulty=wrong, ssh_key=None, home=folder()))
 
 
 @cache

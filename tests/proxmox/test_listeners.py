@@ -318,7 +318,7 @@ def test_a_flow_of_a_node_that_is_not_there_is_told(
 def test_ports_of_nfs_that_move_are_to_be_fixed_first() -> None:
     """rpc.statd takes another port at each start: a rule for today's is none for tomorrow's."""
     moving = [Listener("tcp", 50321, "rpc.statd"), Listener("udp", 54242, "rpc.statd")]
-    text = refusal("node", moving, here=True)
+    text = refusal("node", moving, is_own_node=True)
     assert "fix: give NFS fixed ports in /etc/nfs.conf ([statd] port=...), and let its" in text
-    other = refusal("node", [Listener("tcp", 3260, "tgtd")], here=True)
+    other = refusal("node", [Listener("tcp", 3260, "tgtd")], is_own_node=True)
     assert "fix: let its clients in" in other

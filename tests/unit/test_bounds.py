@@ -194,7 +194,7 @@ def findings_of(**options: Any) -> list[Finding]:
     chosen, findings = settings.read(options)
     assert findings == ()
     return list(
-        validation.check(sound_site(), chosen, wrong=(), ssh_key=None, home=Path("/nonexistent"))
+        validation.check(sound_site(), chosen, faulty=(), ssh_key=None, home=Path("/nonexistent"))
     )
 
 

@@ -235,7 +235,7 @@ def test_docker_in_a_container_that_nobody_sees_to_is_told(
     site = declared.load(tmp_path)
     assert deployments.way(site, site.host("worker")) == "compose"
     settings, _ = read({})
-    findings = check(site, settings, wrong=(), ssh_key=None, home=tmp_path)
+    findings = check(site, settings, faulty=(), ssh_key=None, home=tmp_path)
     (finding,) = (
         candidate for candidate in findings if "run Docker in a container" in candidate.message
     )

@@ -76,7 +76,7 @@ def test_a_setting_is_the_owner_of_the_time_zone(tmp_path: Path) -> None:
     assert hypervisor_file.time_zone_findings(site, Settings()) == ()
     other = Settings(timezone="Asia/Tokyo")
     assert hypervisor_file.time_zone(site, other) == "Asia/Tokyo"
-    findings = [f for f in check(site, other, wrong=(), ssh_key=None, home=tmp_path)
+    findings = [f for f in check(site, other, faulty=(), ssh_key=None, home=tmp_path)
              if f.file == HYPERVISOR]  # fmt: skip
     assert [(f.path, f.severity) for f in findings] == [("timezone", "warning")]
     assert "Asia/Tokyo" in findings[0].message
@@ -88,7 +88,7 @@ def test_a_time_zone_that_there_is_not_is_refused(tmp_path: Path) -> None:
     assert declared.hypervisor is not None
     declared.hypervisor["timezone"] = "Europe/Berln"
     site = declared.load(tmp_path)
-    findings = [f for f in check(site, Settings(), wrong=(), ssh_key=None, home=tmp_path)
+    findings = [f for f in check(site, Settings(), faulty=(), ssh_key=None, home=tmp_path)
              if f.file == HYPERVISOR]  # fmt: skip
     assert [(f.path, f.severity, "Berlin" in f.fix) for f in findings] == [
         ("timezone", "error", True)
@@ -123,7 +123,7 @@ def test_bridges_of_docker_leave_the_site_s_networks_alone(
                                                   "nat": True}}}  # fmt: skip
     site = declared.load(tmp_path)
     settings = Settings(docker_address_pools=[{"base": base, "size": 24} for base in pools])
-    findings = check(site, settings, wrong=(), ssh_key=None, home=tmp_path)
+    findings = check(site, settings, faulty=(), ssh_key=None, home=tmp_path)
     assert {(finding.file, finding.path, finding.severity) for finding in findings
             if "containers of control, worker" in finding.message} == expected  # fmt: skip
 
@@ -140,7 +140,7 @@ def test_rules_that_nothing_carries_out_are_told(tmp_path: Path) -> None:
     site = declared.load(tmp_path)
 
     def places_of(settings: Settings) -> list[tuple[str, str]]:
-        findings = check(site, settings, wrong=(), ssh_key=None, home=tmp_path)
+        findings = check(site, settings, faulty=(), ssh_key=None, home=tmp_path)
         return [
             (finding.file, finding.path)
             for finding in findings

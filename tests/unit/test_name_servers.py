@@ -83,7 +83,7 @@ def test_both_have_the_same_zone_and_their_own_address(site: Site) -> None:
     (finding,) = [
         finding
         for finding in setting_values.check(
-            site, Settings(dns_upstreams=(str(SECOND),)), wrong=(), ssh_key=None, home=Path("/x")
+            site, Settings(dns_upstreams=(str(SECOND),)), faulty=(), ssh_key=None, home=Path("/x")
         )
         if finding.path == "dns_upstreams"
     ]
@@ -154,7 +154,7 @@ def test_a_fourth_is_refused_and_a_fallback_that_nobody_asks_is_told(tmp_path: P
     declaration.lxc["lxc_configs"]["105"] = lxc("names2", "name_server", 26)
     site = declaration.load(tmp_path / "three")
     findings = setting_values.check(
-        site, Settings(resolver_fallback=("10.0.0.1",)), wrong=(), ssh_key=None, home=Path("/x")
+        site, Settings(resolver_fallback=("10.0.0.1",)), faulty=(), ssh_key=None, home=Path("/x")
     )
     assert [finding.path for finding in findings if finding.path.startswith("resolver")] == [
         "resolver_fallback[0]"

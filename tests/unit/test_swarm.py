@@ -248,7 +248,7 @@ def test_a_range_that_clashes_is_refused_offline(
     with pytest.raises(SettingError, match=words):
         pools(loaded, chosen)
     findings: tuple[Finding, ...] = check_settings(
-        loaded, chosen, wrong=(), ssh_key=None, home=tmp_path
+        loaded, chosen, faulty=(), ssh_key=None, home=tmp_path
     )
     assert any(
         finding.path == "swarm_address_pools" and words in finding.message for finding in findings
@@ -438,7 +438,7 @@ def test_networks_need_a_swarm(tmp_path: Path) -> None:
 
 def test_a_network_where_docker_takes_bridges_from_is_refused(tmp_path: Path) -> None:
     loaded = with_networks(mesh={"subnet": "172.18.4.0/24"}).load(tmp_path)
-    findings = check_settings(loaded, settings(), wrong=(), ssh_key=None, home=tmp_path)
+    findings = check_settings(loaded, settings(), faulty=(), ssh_key=None, home=tmp_path)
     assert any(
         "network mesh" in finding.message and "172.18.0.0/16" in finding.message
         for finding in findings

@@ -181,8 +181,8 @@ def answers(text: str, domain: str | None = None) -> Answers:
         if role is None or not usable or guest.address is None or not LABEL.match(label):
             notes += _left(guest, label, address, role)
             continue
-        here = IPv4Interface((guest.address.ip, address.network.prefixlen))
-        taken_in.append(Guest(guest.vmid, label, guest.kind, role, here))
+        interface = IPv4Interface((guest.address.ip, address.network.prefixlen))
+        taken_in.append(Guest(guest.vmid, label, guest.kind, role, interface))
         if guest.dynamic:
             notes.append(
                 f"{label} has {guest.address.ip} by DHCP: give it that address for good, in "

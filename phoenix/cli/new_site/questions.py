@@ -131,8 +131,8 @@ def _by(form: Any) -> Callable[[str], str]:
         try:
             return adapter.validate_python(text)
         except ValidationError as error:
-            said = error.errors()[0]
-            raise ValueError(f"{said['msg']}: {said.get('ctx', {}).get('fix', '')}") from None
+            details = error.errors()[0]
+            raise ValueError(f"{details['msg']}: {details.get('ctx', {}).get('fix', '')}") from None
 
     return read
 
@@ -196,12 +196,12 @@ def _guest(options: Options, before: tuple[str, ...], role: str, text: str) -> t
     parts = [host.partition("@") for host in named]
     words = tuple(f"{name}:{role}{f'@{ip}' if ip else ''}" for name, _, ip in parts)
     guests = of(replace(options, guests=(*before, *words))).guests if before or words else ()
-    for what, values in (
+    for kind, values in (
         ("name", [guest.name for guest in guests]),
         ("address", [str(guest.address.ip) for guest in guests]),
     ):
         if twice := next((value for value in values if values.count(value) > 1), None):
-            raise ValueError(f"two guests would have the {what} {twice}: write another one")
+            raise ValueError(f"two guests would have the {kind} {twice}: write another one")
     return words
 
 

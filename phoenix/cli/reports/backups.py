@@ -84,11 +84,13 @@ def collect(site: project.Project, *, quiet: bool) -> Listed:
             known[host] = HostBackups.model_validate(answer)
     rows = []
     for part in parts(site.site):
-        here = known.get(part.host.name)
+        backups = known.get(part.host.name)
         snapshots = (
-            [snapshot for snapshot in here.snapshots if snapshot.part == part.name] if here else []
+            [snapshot for snapshot in backups.snapshots if snapshot.part == part.name]
+            if backups
+            else []
         )
-        noted = next((n for n in here.noted if n.part == part.name), None) if here else None
+        noted = next((n for n in backups.noted if n.part == part.name), None) if backups else None
         rows.append((part, tuple(sorted(snapshots, key=lambda snapshot: snapshot.time)), noted))
     return Listed(rows, silent)
 

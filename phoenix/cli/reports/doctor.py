@@ -144,8 +144,8 @@ def _tell_well(console: Console, well: Sequence[PathReport], silent: Collection[
     for path in well:
         if path.kind == "request":
             way = dict.fromkeys(name for hop in path.hops for name in (hop.source, hop.target))
-            said = (f"{name} (silent)" if name in silent else name for name in way)
-            rows.append((tables.state("ok"), path.name, " → ".join(said)))
+            labels = (f"{name} (silent)" if name in silent else name for name in way)
+            rows.append((tables.state("ok"), path.name, " → ".join(labels)))
     for kind, plural in _KINDS.items():
         names = [
             path.hops[0].source if kind in _OF_HOSTS else path.name

@@ -129,7 +129,7 @@ PENDING = "pending_moves"
 
 def decide(
     project: str,
-    here: str,
+    target: str,
     states: Mapping[str, HostState | str],
     lost: Collection[str] = (),
 ) -> Decision:
@@ -137,7 +137,7 @@ def decide(
 
     Args:
         project: its name on the host.
-        here: the host that declares it.
+        target: the host that declares it.
         states: of it, and of every other Docker host that does not declare a stack of this name;
             a text says why a host could not be asked.
         lost: hosts that it was once deployed on and that are no more in the declaration.
@@ -146,36 +146,36 @@ def decide(
         Where Docker does not answer here, as before its deploy has started it, only a stack that
         runs elsewhere moves: what else is here is not known.
     """
-    here_now = states[here]
-    others = {name: state for name, state in states.items() if name != here}
+    here_now = states[target]
+    others = {name: state for name, state in states.items() if name != target}
     if isinstance(here_now, str):
         running = _running(project, others)
-        return _from(project, here, running) if running else Stays()
+        return _from(project, target, running) if running else Stays()
     arriving = here_now.arriving.get(project)
     if arriving is not None and arriving.phase != "proven":
-        return _resumed(project, here, arriving, others)
+        return _resumed(project, target, arriving, others)
     own = here_now.projects.get(project)
     if own is not None and (own.running or own.containers):
         running = [] if own.running else _running(project, others)
-        return _from(project, here, running) if running else Stays()
+        return _from(project, target, running) if running else Stays()
     if running := _running(project, others):
-        return _from(project, here, running)
+        return _from(project, target, running)
     silent = {name: why for name, why in others.items() if isinstance(why, str)}
     if silent:
         reasons = "; ".join(f"{name} does not answer ({why})" for name, why in silent.items())
-        return Refused(project, here, f"{reasons}, so whether it has run there cannot be known")
+        return Refused(project, target, f"{reasons}, so whether it has run there cannot be known")
     holders = [(name, state.projects[project]) for name, state in others.items()
              if isinstance(state, HostState) and project in state.projects]  # fmt: skip
     stopped = [holder for holder in holders if holder[1].containers]
     if stopped:
-        return _from(project, here, stopped)
+        return _from(project, target, stopped)
     if own is not None:
         return Stays()
     if left := [holder for holder in holders if holder[1].volumes]:
-        return _from(project, here, left)
+        return _from(project, target, left)
     if lost:
         where = " and ".join(lost)
-        return Refused(project, here, f"it was deployed on {where}, which this site no longer "
+        return Refused(project, target, f"it was deployed on {where}, which this site no longer "
                        "declares: declare it again, without stacks, to move it")  # fmt: skip
     return Stays()
 
@@ -196,10 +196,10 @@ def shape(services: Iterable[str], images: Iterable[str]) -> Shape:
 
 def renamed(
     project: str,
-    here: str,
+    target: str,
     declared: Shape,
     states: Mapping[str, HostState],
-    ours: Mapping[str, Collection[str]],
+    deployed_once: Mapping[str, Collection[str]],
 ) -> Decision:
     """What becomes of a stack that is new on its host and may be another's new name.
 
@@ -208,38 +208,38 @@ def renamed(
 
     Args:
         project: its name on the host.
-        here: the host.
+        target: the host.
         declared: what it is made of.
         states: what that host and other Docker hosts have.
-        ours: stacks that Phoenix deployed once and that no host declares any more, by their host.
+        deployed_once: stacks that Phoenix deployed once and that are no longer declared, by host.
     """
     former = [
         (name, candidate)
-        for name in sorted(states, key=lambda name: (name != here, name))
-        for candidate in _of_this_shape(declared, states[name], ours.get(name, ()))
+        for name in sorted(states, key=lambda name: (name != target, name))
+        for candidate in _of_this_shape(declared, states[name], deployed_once.get(name, ()))
     ]
-    if not former or project in states[here].projects:
+    if not former or project in states[target].projects:
         return Stays()
     where, first = former[0]
     names = " and ".join(candidate.name for _, candidate in former)
     volumes = ", ".join(volume.name for volume in first.volumes if volume.own)
     reason = (
-        f"{names} runs {'there' if where == here else f'on {where}'} with the same services and "
+        f"{names} runs {'there' if where == target else f'on {where}'} with the same services and "
         "images, and is declared no more. Where this is its new name, it would start without its "
         f"data ({volumes}): give folder and environment the name that they had; or "
     )
     reason += (
         f"name these volumes in the compose file (`external`) after `phoenix remove {first.name}`, "
         "which keeps them"
-        if where == here
+        if where == target
         else f"declare it on {where} under its new name first, as {where}'s own run then tells, "
         "and move it afterwards"
     )
-    return Refused(project, here, reason)
+    return Refused(project, target, reason)
 
 
 def _of_this_shape(
-    declared: Shape, state: HostState, ours: Collection[str]
+    declared: Shape, state: HostState, deployed_once: Collection[str]
 ) -> Iterator[ComposeProject]:
     """Stacks of ours that run on a host with volumes of their own and are made of the same."""
     for name, candidate in sorted(state.projects.items()):
@@ -248,7 +248,7 @@ def _of_this_shape(
             (container.image for container in candidate.containers),
         )
         if (
-            name in ours
+            name in deployed_once
             and candidate.running
             and any(volume.own for volume in candidate.volumes)
             and made_of == declared
@@ -280,9 +280,9 @@ def host_port(number: int, proto: str, address: object) -> HostPort:
     return HostPort(number, proto, "" if text in ("0.0.0.0", "::") else text)  # noqa: S104
 
 
-def _new(declared: Ports, has: Ports) -> Ports:
+def _new(declared: Ports, published: Ports) -> Ports:
     """Ports that a stack does not have yet. One that it has on every address it has on each."""
-    return frozenset(port for port in declared if not {port, port._replace(address="")} & has)
+    return frozenset(port for port in declared if not {port, port._replace(address="")} & published)
 
 
 def shared(some: Ports, others: Ports) -> Ports:
@@ -290,14 +290,14 @@ def shared(some: Ports, others: Ports) -> Ports:
     return frozenset(port for port in some if any(map(port.meets, others)))
 
 
-def exchange(declared: Mapping[str, Ports], has: Mapping[str, Ports]) -> tuple[str, ...]:
+def exchange(declared: Mapping[str, Ports], published: Mapping[str, Ports]) -> tuple[str, ...]:
     """Stacks of one host that take each other's ports in a circle; empty where none do.
 
     Args:
         declared: the ports that each stack is to publish.
-        has: the ports that each publishes now.
+        published: the ports that each publishes now.
     """
-    before = givers(declared, has)
+    before = givers(declared, published)
     done: set[str] = set()
     while free := {name for name in before if name not in done and before[name] <= done}:
         done |= free
@@ -308,11 +308,13 @@ def exchange(declared: Mapping[str, Ports], has: Mapping[str, Ports]) -> tuple[s
     return tuple(circle)
 
 
-def givers(declared: Mapping[str, Ports], has: Mapping[str, Ports]) -> dict[str, frozenset[str]]:
+def givers(
+    declared: Mapping[str, Ports], published: Mapping[str, Ports]
+) -> dict[str, frozenset[str]]:
     """For each stack those that must give up a port before it can take it.
 
     Args:
-        wanted, has: as for `exchange`.
+        declared, published: as for `exchange`.
     """
     return {
         name: frozenset(
@@ -320,8 +322,8 @@ def givers(declared: Mapping[str, Ports], has: Mapping[str, Ports]) -> dict[str,
             for other in declared
             if other != name
             and shared(
-                _new(ports, has.get(name, frozenset())),
-                _new(has.get(other, frozenset()), declared[other]),
+                _new(ports, published.get(name, frozenset())),
+                _new(published.get(other, frozenset()), declared[other]),
             )
         )
         for name, ports in declared.items()
@@ -329,20 +331,20 @@ def givers(declared: Mapping[str, Ports], has: Mapping[str, Ports]) -> dict[str,
 
 
 def taken_ports(
-    declared: Mapping[str, Ports], has: Mapping[str, Ports]
+    declared: Mapping[str, Ports], published_now: Mapping[str, Ports]
 ) -> Iterator[tuple[str, str, Ports]]:
     """Ports that a stack is to publish anew and that one beside the run has.
 
     Args:
         declared: the ports that each stack of the run is to publish.
-        has: the ports that each stack of the host publishes now.
+        published_now: the ports that each stack of the host publishes now.
 
     Returns:
         The stack of the run, who has the ports, and the ports.
     """
     for name, ports in declared.items():
-        for other, published in has.items():
-            in_use = shared(_new(ports, has.get(name, frozenset())), published)
+        for other, published in published_now.items():
+            in_use = shared(_new(ports, published_now.get(name, frozenset())), published)
             if other not in declared and in_use:
                 yield name, other, in_use
 
@@ -359,29 +361,31 @@ def _running(
     ]
 
 
-def _from(project: str, here: str, holders: list[tuple[str, ComposeProject]]) -> Decision:
+def _from(project: str, target: str, holders: list[tuple[str, ComposeProject]]) -> Decision:
     if len(holders) > 1:
         names = [name for name, _ in holders]
-        return Refused(project, here, f"{' and '.join(names)} have it, and only one can be moved: "
-                       f"remove the other (as `phoenix remove {project}@{names[-1]}`)")  # fmt: skip
+        return Refused(
+            project, target, f"{' and '.join(names)} have it, and only one can be moved: "
+            f"remove the other (as `phoenix remove {project}@{names[-1]}`)",
+        )  # fmt: skip
     source, copy = holders[0]
-    return Moves(project, source, here, volumes=copy.volumes, anonymous=copy.anonymous)
+    return Moves(project, source, target, volumes=copy.volumes, anonymous=copy.anonymous)
 
 
 def _resumed(
-    project: str, here: str, arriving: Unfinished, others: Mapping[str, HostState | str]
+    project: str, target: str, arriving: Unfinished, others: Mapping[str, HostState | str]
 ) -> Decision:
     source = arriving.source
     state = others.get(source)
     if state is None:
-        return Refused(project, here, f"its move from {source} has not ended, and {source} is no "
+        return Refused(project, target, f"its move from {source} has not ended, and {source} is no "
                        "Docker host of this site: declare it again")  # fmt: skip
     if isinstance(state, str):
-        return Refused(project, here, f"its move from {source} has not ended, and {source} does "
+        return Refused(project, target, f"its move from {source} has not ended, and {source} does "
                        f"not answer ({state})")  # fmt: skip
     copy = state.projects.get(project)
     volumes = copy.volumes if copy else ()
     anonymous = copy.anonymous if copy else ()
     # It went back, and has written since: what was copied is old.
     phase: Phase = "copying" if copy is not None and copy.running else arriving.phase
-    return Moves(project, source, here, phase=phase, volumes=volumes, anonymous=anonymous)
+    return Moves(project, source, target, phase=phase, volumes=volumes, anonymous=anonymous)

@@ -113,8 +113,11 @@ def differences(site: Site, actual: HostInterfaces) -> Iterator[str]:
             yield f"{words} is not there: run `ifup {device.name}` on the hypervisor"
             continue
         if device.address is not None and str(device.address) not in addresses:
-            has = ", ".join(addresses) or "no IPv4 address"
-            yield f"{words} has {has}, and the site says {device.address}: correct one of the two"
+            actual_addresses = ", ".join(addresses) or "no IPv4 address"
+            yield (
+                f"{words} has {actual_addresses}, and the site says {device.address}: correct one "
+                "of the two"
+            )
         if device.aware and device.name not in actual.aware:
             yield _unaware(device.name)
 

@@ -140,8 +140,8 @@ def considered(sites: Iterable[OwnSite], *, are_kept: bool) -> tuple[OwnSite, ..
 
     Empty files do not count. Where no file has a server, nothing is to be decided.
     """
-    here = [site for site in sites if (are_kept or site.is_read) and (site.top or site.servers)]
-    return tuple(here) if any(site.servers for site in here) else ()
+    relevant = [site for site in sites if (are_kept or site.is_read) and (site.top or site.servers)]
+    return tuple(relevant) if any(site.servers for site in relevant) else ()
 
 
 def faults(site: OwnSite, names: Collection[str]) -> Iterator[str]:

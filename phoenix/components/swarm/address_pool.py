@@ -91,9 +91,9 @@ def clash(ranges: Iterable[IPv4Network], known: Iterable[UsedRange]) -> str:
     """Which range overlaps what; empty where none does."""
     known = tuple(known)
     for pool in ranges:
-        for network, what in known:
+        for network, use in known:
             if pool.overlaps(network):
-                return f"the swarm's range {pool} overlaps {network}: {what}"
+                return f"the swarm's range {pool} overlaps {network}: {use}"
     return ""
 
 

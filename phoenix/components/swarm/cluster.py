@@ -179,20 +179,22 @@ def _overlay(data: Mapping[str, Any]) -> Overlay:
     )
 
 
-def overlay_differs(declared: SwarmNetwork, has: Overlay) -> tuple[str, ...]:
+def overlay_differs(declared: SwarmNetwork, actual: Overlay) -> tuple[str, ...]:
     """What differs between a declared overlay network and the one of its name, in words.
 
     Docker changes none of it on a network that is there.
     """
     words = []
-    for name, should, does in (
-        ("encrypted", declared.encrypted, has.encrypted),
-        ("attachable", declared.attachable, has.attachable),
+    for name, should, is_set in (
+        ("encrypted", declared.encrypted, actual.encrypted),
+        ("attachable", declared.attachable, actual.attachable),
     ):
-        if should != does:
+        if should != is_set:
             words.append(f"it is {'not ' if should else ''}{name}")
-    if declared.subnet and has.subnets != (str(declared.subnet),):
-        words.append(f"its addresses are {', '.join(has.subnets) or 'none'}, not {declared.subnet}")
+    if declared.subnet and actual.subnets != (str(declared.subnet),):
+        words.append(
+            f"its addresses are {', '.join(actual.subnets) or 'none'}, not {declared.subnet}"
+        )
     return tuple(words)
 
 
@@ -230,17 +232,17 @@ def change(name: str, declared: SwarmNode, node: Node | None) -> Change:
         declared: as declared.
         node: as the managers have it; None: it has just joined, by its role and availability.
     """
-    has = dict(node.labels) if node else {}
+    present = dict(node.labels) if node else {}
     labels = labels_of(name, declared)
     words: list[str] = []
     arguments: list[str] = []
-    for key in sorted(has.keys() - labels.keys()):
-        words.append(f"label {key}={has[key]} goes, which is not declared")
+    for key in sorted(present.keys() - labels.keys()):
+        words.append(f"label {key}={present[key]} goes, which is not declared")
         arguments += ["--label-rm", key]
     for key, value in labels.items():
-        if has.get(key) == value:
+        if present.get(key) == value:
             continue
-        was = f", it was {has[key]}" if key in has else ""
+        was = f", it was {present[key]}" if key in present else ""
         if not key.startswith(OWN):
             words.append(f"label {key}={value}{was}")
         else:
@@ -269,8 +271,10 @@ def of_host(swarm: Swarm, name: str, own: str) -> Node | None:
     """
     if own:
         return next((node for node in swarm.nodes if node.id == own), None)
-    ours = [node for node in swarm.nodes if node.name == name]
-    return next((node for node in ours if node.state == "ready"), ours[0] if ours else None)
+    same_name = [node for node in swarm.nodes if node.name == name]
+    return next(
+        (node for node in same_name if node.state == "ready"), same_name[0] if same_name else None
+    )
 
 
 def left(swarm: Swarm, declared: Iterable[Host], own: Mapping[str, str]) -> tuple[Node, ...]:

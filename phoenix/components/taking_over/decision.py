@@ -156,7 +156,7 @@ def decide(
         unkept: why the files of a person's Traefik cannot be kept; see `own_files.faults`.
     """
     refused: list[str] = []
-    does: list[str] = []
+    actions: list[str] = []
     records: dict[Kind, tuple[str, ...]] = {}
     for place in places:
         standing = clashes(place, residents)
@@ -175,12 +175,12 @@ def decide(
         ]:
             refused += reasons
         elif choice == "keep":
-            does += [f"{resident}: {WAYS[place.kind][choice]}" for resident in who]
+            actions += [f"{resident}: {WAYS[place.kind][choice]}" for resident in who]
         else:
-            does += [f"{resident}: {WAYS[place.kind][choice]}" for resident in who]
+            actions += [f"{resident}: {WAYS[place.kind][choice]}" for resident in who]
             if lines := _record(standing, residents):
                 records[place.kind] = lines
-    return Verdict(tuple(refused), tuple(does), records)
+    return Verdict(tuple(refused), tuple(actions), records)
 
 
 def _asked(place: Place, who: Iterable[str], choices: TakingOver) -> list[str]:
@@ -192,10 +192,10 @@ def _asked(place: Place, who: Iterable[str], choices: TakingOver) -> list[str]:
         "nothing was touched on this host: say what becomes of it, in group_data/all.py, by one of"
     )
     written = choices.model_dump(exclude_none=True)
-    for choice, does in WAYS[kind].items():
+    for choice, effect in WAYS[kind].items():
         if choice == "keep" and not place.shared:
             continue
-        lines += [f"    taking_over = {written | {kind: choice}}", f"        {does}"]
+        lines += [f"    taking_over = {written | {kind: choice}}", f"        {effect}"]
     return lines
 
 
@@ -240,10 +240,10 @@ def _traefik_words(traefik: OwnTraefik) -> str:
     if traefik.static is None:
         return f"files of Traefik in {DYNAMIC}"
     points = [
-        f"{visible(name)} ({visible(str(said.get('address', 'no address')))})"
-        if isinstance(said, Mapping)
+        f"{visible(name)} ({visible(str(entry_point.get('address', 'no address')))})"
+        if isinstance(entry_point, Mapping)
         else visible(name)
-        for name, said in traefik.entry_points.items()
+        for name, entry_point in traefik.entry_points.items()
     ]
     providers = map(visible, traefik.providers)
     return (

@@ -86,7 +86,9 @@ class OwnTraefik:
             for _, _, router in _routers(file)
             for name in _entry_points(router)
         }
-        return {name: said for name, said in self.entry_points.items() if name in named}
+        return {
+            name: entry_point for name, entry_point in self.entry_points.items() if name in named
+        }
 
 
 def parse(lines: Iterable[str]) -> OwnTraefik:
@@ -138,21 +140,21 @@ def faults(own: OwnTraefik, in_use: Collection[str]) -> Iterator[str]:
         yield f"{where} cannot be read: write it as YAML in block style, and run again"
     yield from _provider_faults(own, where)
     for file in own.dynamic:
-        here = visible(file.path)
+        place = visible(file.path)
         if file.data is None:
-            yield f"{here} cannot be read: write it as YAML in block style, and run again"
+            yield f"{place} cannot be read: write it as YAML in block style, and run again"
             continue
         if not file.is_readable:
             yield (
-                f"{here} cannot be read by the user {USER}, which Phoenix's Traefik runs as: run "
+                f"{place} cannot be read by the user {USER}, which Phoenix's Traefik runs as: run "
                 f"chmod o+r, or chgrp {USER} and chmod g+r, on it, and run again"
             )
         for fault in _file_faults(file, own, where, in_use):
-            yield f"{here}: {fault}, and run again"
+            yield f"{place}: {fault}, and run again"
 
 
 def _provider_faults(own: OwnTraefik, where: str) -> Iterator[str]:
-    for name, said in own.providers.items():
+    for name, provider in own.providers.items():
         if name.lower() != "file":
             yield (
                 f"{where} has routers from the provider {visible(name)}, which Phoenix's Traefik "
@@ -161,7 +163,7 @@ def _provider_faults(own: OwnTraefik, where: str) -> Iterator[str]:
                 "provider out; then run again"
             )
             continue
-        place = said if isinstance(said, Mapping) else {"directory": ""}
+        place = provider if isinstance(provider, Mapping) else {"directory": ""}
         folders = {str(value) for key, value in place.items() if key.lower() == "directory"}
         single = {str(value) for key, value in place.items() if key.lower() == "filename"}
         outside = (folders - {DYNAMIC, f"{DYNAMIC}/"}) | {
@@ -199,24 +201,24 @@ def _file_faults(
             )
 
 
-def _router_faults(what: str, router: object, own: OwnTraefik, where: str) -> Iterator[str]:
+def _router_faults(subject: str, router: object, own: OwnTraefik, where: str) -> Iterator[str]:
     if not isinstance(router, Mapping):
-        yield f"{what} cannot be read: write it in block style"
+        yield f"{subject} cannot be read: write it in block style"
         return
     names = _entry_points(router)
     if not names:
         yield (
-            f"{what} names no entryPoints, and would answer on every one, the site's too: name "
+            f"{subject} names no entryPoints, and would answer on every one, the site's too: name "
             "those that it is for"
         )
     for name in names:
         if fault := _entry_point_fault(name, own, where):
-            yield f"{what} {fault}"
-    said = {key.lower(): value for key, value in router.items()}
-    service = str(said.get("service", ""))
+            yield f"{subject} {fault}"
+    fields = {key.lower(): value for key, value in router.items()}
+    service = str(fields.get("service", ""))
     if "@" in service and not service.endswith("@file"):
-        yield f"{what} leads to {visible(service)}, which would not be its person's: take it out"
-    yield from (f"{what} {fault}" for fault in _tls_faults(said.get("tls"), names, own, where))
+        yield f"{subject} leads to {visible(service)}, which would not be its person's: take it out"
+    yield from (f"{subject} {fault}" for fault in _tls_faults(fields.get("tls"), names, own, where))
 
 
 def _entry_point_fault(name: str, own: OwnTraefik, where: str) -> str:
@@ -228,8 +230,8 @@ def _entry_point_fault(name: str, own: OwnTraefik, where: str) -> str:
                 "external_services (docs/routes.md) and take it out"
             )
         return f"answers on {visible(name)}, which {where} does not declare: declare it there"
-    said = own.entry_points[name]
-    address = str(_section({"it": said}, "it").get("address", ""))
+    entry_point = own.entry_points[name]
+    address = str(_section({"it": entry_point}, "it").get("address", ""))
     match = _PORT.fullmatch(address)
     if match is None:
         return f"answers on {visible(name)}, which has no port in {where}: write its address there"
@@ -245,10 +247,12 @@ def _entry_point_fault(name: str, own: OwnTraefik, where: str) -> str:
     return ""
 
 
-def _tls_faults(said: object, names: Iterable[str], own: OwnTraefik, where: str) -> Iterator[str]:
+def _tls_faults(
+    tls_value: object, names: Iterable[str], own: OwnTraefik, where: str
+) -> Iterator[str]:
     """A router's own `tls` counts instead of the entry point's, all of it."""
-    if said is not None and said is not False:
-        yield from _tls_fault(said, "has tls")
+    if tls_value is not None and tls_value is not False:
+        yield from _tls_fault(tls_value, "has tls")
         return
     for name in names:
         http = _section(own.entry_points, name, "http")
@@ -256,20 +260,20 @@ def _tls_faults(said: object, names: Iterable[str], own: OwnTraefik, where: str)
             yield from _tls_fault(tls, f"has the tls of {visible(name)} in {where}")
 
 
-def _tls_fault(said: object, what: str) -> Iterator[str]:
+def _tls_fault(tls_value: object, subject: str) -> Iterator[str]:
     tls = (
-        {str(key).lower(): value for key, value in said.items()}
-        if isinstance(said, Mapping)
+        {str(key).lower(): value for key, value in tls_value.items()}
+        if isinstance(tls_value, Mapping)
         else {}
     )
     if tls.get("certresolver"):
         yield (
-            f"{what} with a certificate by {visible(str(tls['certresolver']))}, and Phoenix's "
+            f"{subject} with a certificate by {visible(str(tls['certresolver']))}, and Phoenix's "
             "Traefik has no such resolver: give the certificate as files (tls.certificates)"
         )
     if str(tls.get("options") or "default") == "default":
         yield (
-            f"{what} without options, and the default asks each client for the gateway's "
+            f"{subject} without options, and the default asks each client for the gateway's "
             f"certificate: write options: {BESIDE} there, which Phoenix declares, or options of "
             "your own"
         )
@@ -284,8 +288,8 @@ def _routers(file: OwnFile) -> Iterator[tuple[str, str, Any]]:
 def _entry_points(router: object) -> tuple[str, ...]:
     if not isinstance(router, Mapping):
         return ()
-    said = {str(key).lower(): value for key, value in router.items()}.get("entrypoints")
-    return tuple(map(str, said)) if isinstance(said, list) else ()
+    entry_points = {str(key).lower(): value for key, value in router.items()}.get("entrypoints")
+    return tuple(map(str, entry_points)) if isinstance(entry_points, list) else ()
 
 
 def _section(data: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
@@ -299,9 +303,9 @@ def _section(data: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
 
 def _data(path: str, text: str) -> Mapping[str, Any] | None:
     try:
-        said = tomllib.loads(text) if path.endswith(".toml") else yaml.safe_load(text)
+        data = tomllib.loads(text) if path.endswith(".toml") else yaml.safe_load(text)
     except (yaml.YAMLError, tomllib.TOMLDecodeError, ValueError):
         return None
-    if said is None:
+    if data is None:
         return {}
-    return said if isinstance(said, Mapping) else None
+    return data if isinstance(data, Mapping) else None
