@@ -32,7 +32,7 @@ def offered(module: str, tree: ast.Module) -> Iterator[Offered]:
     """Names that a module gives. pyinfra and Typer call what is decorated."""
     for statement in tree.body:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-            if not any(isinstance(one, ast.Call) for one in statement.decorator_list):
+            if not any(isinstance(decorator, ast.Call) for decorator in statement.decorator_list):
                 yield module, statement.name
         elif isinstance(statement, ast.AnnAssign):
             yield module, dotted(statement.target)

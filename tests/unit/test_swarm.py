@@ -675,7 +675,7 @@ def test_a_token_is_in_no_argument(tmp_path: Path, sh: Any) -> None:
     stand_in(tmp_path, "curl", 'echo "$*" >"$D/args"; cat >"$D/body"')
     stand_in(tmp_path, "docker", 'echo "$*" >>"$D/args"; echo active')
     managers = ("10.0.0.23:2377", "10.0.0.26:2377")
-    done = sh("join", "10.0.0.24", "2377", "drain", *managers, given=f"{TOKEN}\n")
+    done = sh("join", "10.0.0.24", "2377", "drain", *managers, stdin=f"{TOKEN}\n")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert TOKEN not in (tmp_path / "args").read_text()
     assert json.loads((tmp_path / "body").read_text()) == {
@@ -687,7 +687,7 @@ def test_a_token_is_in_no_argument(tmp_path: Path, sh: Any) -> None:
 def test_a_refused_join_says_why(tmp_path: Path, sh: Any) -> None:
     stand_in(tmp_path, "curl", 'cat >/dev/null; echo \'{"message":"invalid join token"}\'')
     stand_in(tmp_path, "docker", "echo inactive")
-    done = sh("join", "10.0.0.24", "2377", "active", "10.0.0.23:2377", given=f"{TOKEN}\n")
+    done = sh("join", "10.0.0.24", "2377", "active", "10.0.0.23:2377", stdin=f"{TOKEN}\n")
     assert done.returncode == 1
     assert "invalid join token" in done.stderr
     assert TOKEN not in done.stderr
@@ -703,7 +703,7 @@ def test_a_try_that_reached_no_manager_is_no_hindrance(tmp_path: Path, sh: Any) 
         'echo "$*" >>"$D/done"; if [ -e "$D/left" ]; then echo active; '
         'elif [ "$1" = swarm ]; then : >"$D/left"; else echo "error "; fi',
     )  # fmt: skip
-    done = sh("join", "10.0.0.24", "2377", "active", "10.0.0.23:2377", given=f"{TOKEN}\n")
+    done = sh("join", "10.0.0.24", "2377", "active", "10.0.0.23:2377", stdin=f"{TOKEN}\n")
     assert done.returncode == 0, done.stderr
     assert "swarm leave --force" in (tmp_path / "done").read_text()
 
