@@ -67,9 +67,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
         key=lambda report: report.stop,
     )
     deadlines = [
-        f"{report.nodeid}: {said[1] or said[2]}"
+        f"{report.nodeid}: {deadline[1] or deadline[2]}"
         for report in failed
-        if (said := _DEADLINE.search(str(report.longrepr)))
+        if (deadline := _DEADLINE.search(str(report.longrepr)))
     ]
     if deadlines:
         terminalreporter.section("deadlines that passed")

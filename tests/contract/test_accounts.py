@@ -69,8 +69,8 @@ def test_empty_body_is_400(portainer: Portainer) -> None:
 def test_unknown_route_is_plain_404_and_wrong_method_405(portainer: Portainer) -> None:
     unknown = portainer.admin("GET", "/no/such/route")
     assert (unknown.status_code, unknown.text.strip()) == (404, "404 page not found")
-    wrong = portainer.admin("PATCH", "/system/status")
-    assert (wrong.status_code, wrong.text) == (405, "")
+    answer = portainer.admin("PATCH", "/system/status")
+    assert (answer.status_code, answer.text) == (405, "")
 
 
 def test_api_key_lives_only_by_password_and_shows_once(portainer: Portainer) -> None:
@@ -88,8 +88,8 @@ def test_api_key_lives_only_by_password_and_shows_once(portainer: Portainer) -> 
     listed = portainer.admin("GET", path).json()
     assert row["id"] in [each["id"] for each in listed], listed
     assert not any(each.get("digest") for each in listed), listed
-    wrong = portainer.admin("POST", path, json={**ask, "password": "wrong"})
-    assert wrong.status_code == 403, wrong.text
+    refused = portainer.admin("POST", path, json={**ask, "password": "wrong"})
+    assert refused.status_code == 403, refused.text
     assert portainer.admin("DELETE", f"{path}/{row['id']}").status_code == 204
     assert portainer.call("GET", "/users/me", headers=by_key).status_code == 401
 
@@ -101,14 +101,14 @@ def test_password_is_changed_by_who_knows_it(fresh: Start) -> None:
         "POST", "/users/1/tokens", json={"password": PASSWORD, "description": "contract"}
     ).json()["rawAPIKey"]
     path = "/users/1/passwd"
-    wrong = server.admin("PUT", path, json={"password": "wrong", "newPassword": new})
-    assert shape(wrong)[:2] == (403, "Current password doesn't match")
+    refused = server.admin("PUT", path, json={"password": "wrong", "newPassword": new})
+    assert shape(refused)[:2] == (403, "Current password doesn't match")
     short = server.admin("PUT", path, json={"password": PASSWORD, "newPassword": "eleven char"})
     assert shape(short)[:2] == (400, "Password does not meet the minimum strength requirements")
     none = server.admin("PUT", path, json={"password": PASSWORD})
     assert shape(none) == (400, "Invalid request payload", "Invalid new password")
-    good = server.admin("PUT", path, json={"password": PASSWORD, "newPassword": new})
-    assert (good.status_code, good.text) == (204, "")
+    accepted = server.admin("PUT", path, json={"password": PASSWORD, "newPassword": new})
+    assert (accepted.status_code, accepted.text) == (204, "")
     for password, status in ((PASSWORD, 422), (new, 200)):
         answer = server.call("POST", "/auth", json={"username": USER, "password": password})
         assert answer.status_code == status, answer.text
@@ -156,8 +156,8 @@ def test_first_administrator(fresh: Start) -> None:
     assert spaced.status_code == 400, spaced.text
     short = server.call("POST", init, json={"Username": USER, "Password": "eleven char"})
     assert shape(short)[:2] == (400, "Password does not meet the requirements")
-    good = server.call("POST", init, json={"Username": USER, "Password": PASSWORD})
-    assert (good.status_code, good.json()["Id"], good.json()["Role"]) == (200, 1, 1)
+    accepted = server.call("POST", init, json={"Username": USER, "Password": PASSWORD})
+    assert (accepted.status_code, accepted.json()["Id"], accepted.json()["Role"]) == (200, 1, 1)
     assert server.admin("GET", "/endpoints").json() == [], "no endpoint exists after init"
 
 
@@ -172,8 +172,8 @@ def test_setup_token_since_2_43(fresh: Start, mode: str) -> None:
     line = (server.directory / "log").read_text()
     token = line.removeprefix("setup_token=")
     assert len(token) == 64, line
-    good = server.call("POST", "/users/admin/init", json=ask, headers={"X-Setup-Token": token})
-    assert good.status_code == 200, good.text
+    accepted = server.call("POST", "/users/admin/init", json=ask, headers={"X-Setup-Token": token})
+    assert accepted.status_code == 200, accepted.text
 
 
 def test_lock_after_the_window(fresh: Start) -> None:

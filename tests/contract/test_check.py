@@ -79,8 +79,8 @@ def test_the_key_must_be_an_administrators(fresh: Start) -> None:
     server.token = server.call("POST", "/auth", json=login).json()["jwt"]
     differences = differing(server, key_of(server))
     assert differences["the key is an administrator's"].startswith("the key is of reader")
-    wrong = differing(fresh(), "ptr_wrong")
-    assert "Invalid JWT token" in wrong["the key is an administrator's"]
+    with_wrong_key = differing(fresh(), "ptr_wrong")
+    assert "Invalid JWT token" in with_wrong_key["the key is an administrator's"]
 
 
 def test_an_orphan_and_a_git_stack_are_told_and_are_no_fault(fresh: Start) -> None:

@@ -99,9 +99,9 @@ def test_from_nothing_to_a_key_and_back_with_no_post(fresh: Start, mode: str) ->
 
 
 def test_other_password_and_lock_are_explained(fresh: Start) -> None:
-    wrong = api.Credentials(SecretStr("a different password"))
+    wrong_password = api.Credentials(SecretStr("a different password"))
     with pytest.raises(api.AuthenticationError, match="reset-password"):
-        api.ensure_access(connect(fresh()), wrong, None)
+        api.ensure_access(connect(fresh()), wrong_password, None)
     locked = connect(fresh(admin_password=None, admin_seconds=0.0))
     with pytest.raises(api.AdminInitTimeoutError, match="Restart the Portainer container"):
         locked.wait_ready(1)
@@ -111,8 +111,8 @@ def test_tls_trusts_our_root_alone_and_the_url_names_the_server(site: Site, tmp_
     port = int(site.server.url.rsplit(":", 1)[1])
     root = site.server.ca.read_text()
     dial = dial_tcp("127.0.0.1", port)
-    there = api.PortainerClient("https://localhost:9443", root, dial=dial)
-    assert there.status().version, "another port than the URL's, the same verified name"
+    client = api.PortainerClient("https://localhost:9443", root, dial=dial)
+    assert client.status().version, "another port than the URL's, the same verified name"
     misnamed = api.PortainerClient("https://portainer.invalid:9443", root, dial=dial)
     with pytest.raises(api.UnreachableError, match=r"(?i)hostname mismatch|doesn't match"):
         misnamed.status()
@@ -319,11 +319,11 @@ def test_an_endpoint_that_was_renamed_and_moved_leaves_its_stacks(site: Site) ->
 def test_the_stack_of_another_host_is_never_taken(site: Site, fresh: Start) -> None:
     """Both have one of this name; here its row is lost, and the number in the labels misleads."""
     other = fresh(agent_secret="agent secret")
-    there, _ = api.ensure_endpoint(site.client, "other", other.agent_url)
+    other_endpoint, _ = api.ensure_endpoint(site.client, "other", other.agent_url)
     site.converge(site.desired())
     desired = site.desired()
     assert isinstance(desired, api.DesiredStack)
-    site.converge(replace(desired, endpoint_id=there.id))
+    site.converge(replace(desired, endpoint_id=other_endpoint.id))
     assert site.server.server is not None
     rows = site.server.server.store.rows("stacks")
     for container in site.double.of("app"):
@@ -331,7 +331,7 @@ def test_the_stack_of_another_host_is_never_taken(site: Site, fresh: Start) -> N
     del rows[0]
     with pytest.raises(api.StackFailedError, match="Another environment"):
         site.converge(desired)
-    assert [row.endpoint_id for row in site.client.stacks()] == [there.id]
+    assert [row.endpoint_id for row in site.client.stacks()] == [other_endpoint.id]
 
 
 def test_a_lost_compose_file_is_written_again_by_deleting_and_creating(site: Site) -> None:
@@ -363,9 +363,9 @@ def test_a_renamed_service_has_its_port(site: Site) -> None:
 def test_a_renamed_service_that_fails_gives_its_port_back(site: Site) -> None:
     before = site.desired(content=site.server.compose() + PORT)
     site.converge(before)
-    bad = site.server.compose(service="site", unhealthy="yes") + PORT
+    unhealthy_content = site.server.compose(service="site", unhealthy="yes") + PORT
     with pytest.raises(api.StackFailedError) as caught:
-        site.converge(site.desired(content=bad))
+        site.converge(site.desired(content=unhealthy_content))
     assert caught.value.restored is True, str(caught.value)
     assert site.converge(before).changed is False
     containers_seen = site.client.containers(site.endpoint.id, "app")

@@ -175,15 +175,15 @@ def test_a_deleted_endpoint_is_told_with_its_stacks_before_anything_is_done(
         "POST", "/users/1/tokens", json={"password": PASSWORD, "description": "test"}
     ).json()["rawAPIKey"]
     access = portainer.PortainerAccess(server.url, server.ca.read_text(), api_key=SecretStr(key))
-    there = {"agent": "drphoenix", "url": server.agent_url, "projects": ["app", "other"]}
+    endpoint = {"agent": "drphoenix", "url": server.agent_url, "projects": ["app", "other"]}
     target = {"project": "app", "endpoint": "drphoenix", "content": server.compose()}
-    assert run(portainer.endpoint, access, **there) == (True, True)
+    assert run(portainer.endpoint, access, **endpoint) == (True, True)
     assert run(portainer.stack, access, **target) == (True, True)
     assert server.double is not None
     before = [container["Id"] for container in server.double.of("app")]
     assert server.admin("DELETE", "/endpoints/1").status_code == 204
     caplog.clear()
-    assert run(portainer.endpoint, access, **there) == (True, True)
+    assert run(portainer.endpoint, access, **endpoint) == (True, True)
     assert "stack app, whose environment was deleted in Portainer, is associated" in caplog.text
     assert "stack other" not in caplog.text
     assert run(portainer.stack, access, **target) == (True, True)
@@ -203,15 +203,15 @@ def test_failed_update_fails_the_host_and_shows_the_logs(
     server.register("drphoenix", server.agent_url)
     access = portainer.PortainerAccess(server.url, server.ca.read_text(), api_key=SecretStr(key))
     target = {"project": "app", "endpoint": "drphoenix"}
-    good = {**target, "content": server.compose()}
-    assert run(portainer.stack, access, **good) == (True, True)
-    bad = {**target, "content": server.compose(unhealthy="yes")}
+    healthy = {**target, "content": server.compose()}
+    assert run(portainer.stack, access, **healthy) == (True, True)
+    unhealthy = {**target, "content": server.compose(unhealthy="yes")}
     with pytest.raises(Exception, match="No hosts remaining"):
-        run(portainer.stack, access, **bad)
+        run(portainer.stack, access, **unhealthy)
     assert LOG_LINE in caplog.text, caplog.text
     assert "The previous version has been restored and runs." in caplog.text
     assert "Traceback" not in caplog.text
-    assert run(portainer.stack, access, **good) == (False, False)
+    assert run(portainer.stack, access, **healthy) == (False, False)
 
 
 def test_forward_module_is_what_operations_use() -> None:

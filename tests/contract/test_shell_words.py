@@ -226,9 +226,9 @@ def test_every_fact_runs_in_the_c_locale(tmp_path: Path) -> None:
             env={"PATH": f"{tmp_path}:/usr/bin:/bin", "LANG": "de_DE.UTF-8",
                  "LC_ALL": "de_DE.UTF-8"},
         )  # fmt: skip
-    said = [line.split() for line in spoken.read_text().splitlines()]
-    assert {name for name, _ in said} >= {"systemctl", "openssl", "curl"}, said
-    assert {language for _, language in said} == {"C"}, said
+    calls = [line.split() for line in spoken.read_text().splitlines()]
+    assert {name for name, _ in calls} >= {"systemctl", "openssl", "curl"}, calls
+    assert {language for _, language in calls} == {"C"}, calls
 
 
 def test_shell_text_runs_by_a_script_alone() -> None:

@@ -49,8 +49,8 @@ def test_environment_null_empty_and_replaced_whole(portainer: Portainer) -> None
     assert portainer.stack(stack_id)["Env"] == pairs[:1], "replaced, not merged"
     portainer.update(stack_id, content)
     assert not portainer.stack(stack_id)["Env"], "leaving it out wipes it"
-    wrong = portainer.update(stack_id, content, Env={"A": "1"})
-    assert wrong.status_code == 400, wrong.text
+    refused = portainer.update(stack_id, content, Env={"A": "1"})
+    assert refused.status_code == 400, refused.text
 
 
 def test_order_of_checks_of_create(portainer: Portainer) -> None:
@@ -89,9 +89,9 @@ def test_list_filters(portainer: Portainer) -> None:
     assert stack_id in ids
     other = portainer.admin("GET", "/stacks", params={"filters": '{"EndpointID":999999}'})
     assert other.json() == [], other.text
-    for bad in ("nonsense", '{"EndpointID":"1"}'):
-        answer = portainer.admin("GET", "/stacks", params={"filters": bad})
-        assert answer.status_code == 400, (bad, answer.text)
+    for filters in ("nonsense", '{"EndpointID":"1"}'):
+        answer = portainer.admin("GET", "/stacks", params={"filters": filters})
+        assert answer.status_code == 400, (filters, answer.text)
 
 
 def test_unknown_stack_is_404(portainer: Portainer) -> None:
@@ -306,15 +306,15 @@ def test_failed_create(portainer: Portainer) -> None:
 
 
 def test_failed_update(portainer: Portainer) -> None:
-    name, good = portainer.name(), portainer.compose()
-    stack_id = portainer.create(name, good, [{"name": "A", "value": "old"}]).json()["Id"]
+    name, content = portainer.name(), portainer.compose()
+    stack_id = portainer.create(name, content, [{"name": "A", "value": "old"}]).json()["Id"]
     answer = portainer.update(
         stack_id,
         portainer.compose("contract.invalid/missing:1"),
         Env=[{"name": "A", "value": "new"}],
     )
     stack = portainer.settle(stack_id)
-    assert portainer.file(stack_id) == good, "the file goes back in both models"
+    assert portainer.file(stack_id) == content, "the file goes back in both models"
     value = stack["Env"][0]["value"]
     if portainer.asynchronous:
         assert (answer.status_code, stack["Status"], value) == (200, 4, "new"), stack

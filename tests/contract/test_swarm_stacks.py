@@ -186,8 +186,8 @@ def test_a_failed_version_leaves_the_former_secret_in_use(site: Site) -> None:
 
 
 def test_a_secret_of_a_person_stays(site: Site) -> None:
-    theirs = {"Spec": {"Name": "theirs", "Labels": {"com.docker.stack.namespace": "app"}}}
-    double(site).keep("secrets", theirs)
+    foreign_secret = {"Spec": {"Name": "theirs", "Labels": {"com.docker.stack.namespace": "app"}}}
+    double(site).keep("secrets", foreign_secret)
     converge(site)
     assert double(site).names("secrets") == ["theirs"]
 

@@ -115,7 +115,7 @@ def run(
             recorded.sent.append(Sent(self.host.name, raw, stdin))
             _, *questions = raw.split(f"echo {BEGIN}; ")
             own = (of_host or {}).get(self.host.name, {})
-            outputs = [[BEGIN, *ended(said(question, own))] for question in questions] or [
+            outputs = [[BEGIN, *ended(answers_to(question, own))] for question in questions] or [
                 answer(raw, own)
             ]
             lines = [line for output in outputs for line in output]
@@ -127,7 +127,7 @@ def run(
         """With the end of an answer that went well, unless it has an end of its own."""
         return lines if any(line.startswith(END) for line in lines) else [*lines, "", f"{END} 0"]
 
-    def said(question: str, own: dict[str | re.Pattern[str], Any]) -> list[str]:
+    def answers_to(question: str, own: dict[str | re.Pattern[str], Any]) -> list[str]:
         """An answer; of trees that are asked together each has its own, with its number."""
         trees = trees_of(question)
         lines = [[*answer(f"config-tree {tree}", own), "end"] for tree in trees]

@@ -94,9 +94,9 @@ def test_a_domain_that_the_ca_cannot_vouch_for_ends_each_run_before_a_host_is_to
     responses: dict[Any, Any] = {re.compile(r"rotation/next -type f"): lambda _: answer}
     with pytest.raises(Exception) as caught:  # noqa: PT011  # pyinfra wraps what a deploy raises
         run(deploy, tmp_path / "secrets.json", responses=responses)
-    said = f"{caught.value.args} {vars(caught.value)}"
-    assert "internal.thinkheads.ai is declared" in said, said
-    assert "phoenix certs rotate intermediate" in said, said
+    error_text = f"{caught.value.args} {vars(caught.value)}"
+    assert "internal.thinkheads.ai is declared" in error_text, error_text
+    assert "phoenix certs rotate intermediate" in error_text, error_text
 
 
 def pem_lines(authority: Authority) -> list[str]:

@@ -58,7 +58,9 @@ def test_at_boot_it_is_there_before_the_network(fresh: Run) -> None:
 
 
 def test_a_second_run_changes_nothing(fresh: Run, tmp_path: Path) -> None:
-    (lines,) = (said for key, said in settled(fresh).items() if key.startswith("step-ca "))
+    (lines,) = (
+        answer_lines for key, answer_lines in settled(fresh).items() if key.startswith("step-ca ")
+    )
     tree = re.compile("config-tree /var/lib/phoenix/trees/guard ")
     again = run("guard", tmp_path / "s.json", responses={tree: lambda _: lines})
     assert not [sent for sent in again.sent if sent.host == "step-ca" and sent.files()]
@@ -130,7 +132,9 @@ def test_what_a_host_serves_and_no_flow_lets_in_is_said_before_it_is_shut(
 
 
 def test_a_guard_that_is_there_is_not_asked_again(fresh: Run, tmp_path: Path) -> None:
-    (lines,) = (said for key, said in settled(fresh).items() if key.startswith("phoenix "))
+    (lines,) = (
+        answer_lines for key, answer_lines in settled(fresh).items() if key.startswith("phoenix ")
+    )
     tree = re.compile("config-tree /var/lib/phoenix/trees/guard ")
     again = run(
         "guard", tmp_path / "s.json",

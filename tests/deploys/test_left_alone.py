@@ -99,8 +99,8 @@ def test_a_second_run_leaves_it_alone_as_well(tmp_path: Path) -> None:
     inventories = left_alone(tmp_path, everywhere=["resolver", "ssh"])
     first = base(tmp_path, inventories)
     answers = {
-        re.compile(f"config-tree {place.partition(' ')[2]} "): (lambda _, said=said: said)
-        for place, said in settled(first).items()
+        re.compile(f"config-tree {place.partition(' ')[2]} "): (lambda _, answer=answer: answer)
+        for place, answer in settled(first).items()
         if place.startswith("step-ca ")
     }
     again = base(tmp_path, inventories, responses=answers)

@@ -166,9 +166,9 @@ def test_no_route_leads_to_the_new_host_before_the_stack_is_there(
             run(deploy, file, responses=known, execute=False, proxmox_api=api)
         return run_refused.reason()
 
-    said = ask()
-    assert f"s{SENTENCE}" in said
-    assert "phoenix sync --move" in said
+    output = ask()
+    assert f"s{SENTENCE}" in output
+    assert "phoenix sync --move" in output
     world[NEW_HOST] = FactError("no route")
     assert bool(ask()) == (deploy == "traefik"), "this may be the run that makes the new host"
     monkeypatch.setenv(MOVING, "1")

@@ -24,9 +24,9 @@ def test_a_guest_has_the_way_to_the_other_network_and_the_name_server_of_its_own
         '{"networks": {"internal": {"subnet": "172.16.9.0/24", "bridge": "vmbr9", "nat": true}}}'
     )
     done = run("base", tmp_path / "secrets.json", site_inventories=str(inventories))
-    there = done.files("drphoenix")
-    assert "ExecStart=ip route replace 172.16.9.0/24 via 10.0.0.13\n" in there[ROUTES]
-    assert "nameserver 10.0.0.13" in there["/etc/resolv.conf"]
+    files = done.files("drphoenix")
+    assert "ExecStart=ip route replace 172.16.9.0/24 via 10.0.0.13\n" in files[ROUTES]
+    assert "nameserver 10.0.0.13" in files["/etc/resolv.conf"]
     inner = done.files("step-ca")
     assert "ExecStart=ip route replace 10.0.0.0/24 via 172.16.9.1\n" in inner[ROUTES]
     assert "nameserver 172.16.9.1" in inner["/etc/resolv.conf"]

@@ -292,12 +292,12 @@ def test_the_generated_secrets_wait_encrypted_on_the_ca_s_guest_and_come_back(
     (put,) = puts(done)
     assert put.host == "authority"
     mark = put.command.split()[-1]
-    here = tmp_path / "escrow"
-    command = put.command.replace("/var/lib/phoenix-backup/secrets", str(here))
+    folder_of_escrow = tmp_path / "escrow"
+    command = put.command.replace("/var/lib/phoenix-backup/secrets", str(folder_of_escrow))
     subprocess.run(["sh", "-c", command], input=put.stdin, text=True, check=True)
-    assert (here / "secrets.age").read_bytes() == base64.b64decode(put.stdin)
-    assert (here / "secrets.age").stat().st_mode & 0o777 == 0o600
-    assert (here / "mark").read_text() == f"{mark}\n"
+    assert (folder_of_escrow / "secrets.age").read_bytes() == base64.b64decode(put.stdin)
+    assert (folder_of_escrow / "secrets.age").stat().st_mode & 0o777 == 0o600
+    assert (folder_of_escrow / "mark").read_text() == f"{mark}\n"
     for sent in done.sent:
         assert secrets["one"] not in sent.command + sent.stdin
     assert "secrets\tfolder\tsecrets\t" in done.files("authority")[restic.PARTS]

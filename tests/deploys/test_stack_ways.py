@@ -68,13 +68,18 @@ def server_volumes(done: Run) -> list[str]:
 def test_the_socket_is_in_portainers_container_for_stacks_on_its_guest_alone(
     tmp_path: Path,
 ) -> None:
-    for number, (change, has) in enumerate(((lambda _: None, False), (on_portainers_guest, True))):
+    for number, (change, is_mounted) in enumerate(
+        ((lambda _: None, False), (on_portainers_guest, True))
+    ):
         folder = tmp_path / str(number)
         folder.mkdir()
         done = deployed(folder, change, "portainer")
-        assert any("docker.sock" in server_volume for server_volume in server_volumes(done)) is has
+        assert (
+            any("docker.sock" in server_volume for server_volume in server_volumes(done))
+            is is_mounted
+        )
         on_server = [name for name in done.operations if "control" in done.changed[name]]
-        assert ("Portainer: endpoint" in on_server) is has, on_server
+        assert ("Portainer: endpoint" in on_server) is is_mounted, on_server
 
 
 def test_the_socket_stays_until_a_stack_that_moved_away_is_taken_out_of_portainer(

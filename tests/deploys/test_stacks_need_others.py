@@ -27,7 +27,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 def deployed(
     folder: Path,
     change: Callable[[Declaration], None],
-    *there: str,
+    *present: str,
     execute: bool = True,
     **data: Any,
 ) -> Run:
@@ -37,7 +37,7 @@ def deployed(
     declared.load(folder)
     return run(
         "stacks", folder / "secrets.json", execute=execute,
-        responses={ASKED: lambda _: list(there)},
+        responses={ASKED: lambda _: list(present)},
         site_inventories=str(folder), site_stacks=str(folder / "stacks"), **data,
     )  # fmt: skip
 

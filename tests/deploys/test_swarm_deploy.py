@@ -141,8 +141,8 @@ def test_no_swarm_is_made_while_a_manager_is_silent(tmp_path: Path, wires: Wires
 def test_a_persons_swarm_on_another_host_is_not_joined(tmp_path: Path, wires: Wires) -> None:
     declared = declaration()
     declared.vm["vms"][2]["swarm_role"] = None
-    theirs = answer(info("second", manager=True), [node("second", "manager", ours=False)])
-    done = deployed(tmp_path, {"second": theirs}, declared)
+    foreign_swarm = answer(info("second", manager=True), [node("second", "manager", ours=False)])
+    done = deployed(tmp_path, {"second": foreign_swarm}, declared)
     assert done.changed["Swarm: made"] == ["control"]
     assert not [call for call in wires.streams if call[0] == "second"]
 
@@ -228,8 +228,8 @@ def test_networks_are_made_once_by_a_manager(tmp_path: Path, wires: Wires) -> No
     ]
     assert done.changed["Swarm: network mesh"] == ["control"]
     wires.asked.clear()
-    has = [overlay("mesh"), overlay("plain", encrypted=False, attachable=True)]
-    done = deployed(tmp_path, of_networks(*has), declared)
+    networks = [overlay("mesh"), overlay("plain", encrypted=False, attachable=True)]
+    done = deployed(tmp_path, of_networks(*networks), declared)
     assert not any(done.changed.values()), done.changed
     assert wires.asked == []
 
@@ -243,8 +243,8 @@ def test_a_network_that_differs_is_made_anew_unless_it_is_a_persons(
     assert [call[-1] for call in wires.asked] == ["idmesh"]
     assert "made anew, as Docker changes none: it is not encrypted" in caplog.text
     wires.asked.clear()
-    theirs = overlay("mesh", encrypted=False, ours=False)
-    done = deployed(tmp_path, of_networks(theirs), declared)
+    foreign_network = overlay("mesh", encrypted=False, ours=False)
+    done = deployed(tmp_path, of_networks(foreign_network), declared)
     assert ("control" in done.failed, wires.asked) == (True, [])
     assert "that Phoenix did not make, and it is not encrypted" in caplog.text
 

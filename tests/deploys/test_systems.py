@@ -30,9 +30,14 @@ def _warnings_anew() -> None:
 
 
 def on(
-    release: list[str], component: str, folder: Path, *, has: str = "dpkg", **settings: Any
+    release: list[str],
+    component: str,
+    folder: Path,
+    *,
+    installed_packages: str = "dpkg",
+    **settings: Any,
 ) -> Run:
-    installed = [f"installed {package}" for package in has.split()]
+    installed = [f"installed {package}" for package in installed_packages.split()]
     return run(
         component, folder / "s.json", **settings,
         responses={re.compile("uname -m"): lambda _: ["x86_64", *release],
@@ -92,8 +97,10 @@ def test_docker_on_debian_12_needs_docker_s_own_packages(tmp_path: Path) -> None
 )
 def test_docker_of_the_distribution(tmp_path: Path, release: list[str], package: str) -> None:
     # Debian has a package of Ubuntu's keys as well: what is installed does not tell what it is.
-    for has in ("dpkg", "dpkg ubuntu-keyring"):
-        assert f"{package} " in installs(on(release, "docker", tmp_path, has=has))
+    for installed_packages in ("dpkg", "dpkg ubuntu-keyring"):
+        assert f"{package} " in installs(
+            on(release, "docker", tmp_path, installed_packages=installed_packages)
+        )
 
 
 @pytest.mark.parametrize(
@@ -121,8 +128,8 @@ def test_docker_s_own_packages_of_a_person_are_not_replaced(
     tmp_path: Path, release: list[str]
 ) -> None:
     """apt-get removes docker-ce and containerd.io to install docker.io."""
-    has = "docker-ce docker-ce-cli docker-compose-plugin iptables curl"
-    assert installs(on(release, "docker", tmp_path, has=has)) == ""
+    installed_packages = "docker-ce docker-ce-cli docker-compose-plugin iptables curl"
+    assert installs(on(release, "docker", tmp_path, installed_packages=installed_packages)) == ""
 
 
 def test_the_ca_s_guest_has_the_python_that_lists_its_certificates(tmp_path: Path) -> None:

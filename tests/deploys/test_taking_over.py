@@ -172,9 +172,9 @@ NGINX = "/etc/nginx/nginx.conf"
 SANDBOX = "/etc/systemd/system/nginx.service.d/sandbox.conf"
 
 
-def own_site(*said: str) -> dict[Any, Any]:
+def own_site(*statements: str) -> dict[Any, Any]:
     lines = [f"site\t{BLOG}\tread", f"in\t{BLOG}\tserver"]
-    return {SITES: lambda _: [*lines, *(f"in\t{BLOG}\tsaid\t{line}" for line in said)]}
+    return {SITES: lambda _: [*lines, *(f"in\t{BLOG}\tsaid\t{line}" for line in statements)]}
 
 
 def test_a_persons_sites_are_asked_about_before_the_gateway_is_touched(

@@ -119,7 +119,7 @@ def test_first_deployment_keeps_a_secret_before_a_host_gets_it(tmp_path: Path, d
     store = tmp_path / "secrets.json"
     done = run(deploy, store)
     stored = json.loads(store.read_text())
-    expected = {name for what, name in HOLDS.values() if what == deploy}
+    expected = {name for component, name in HOLDS.values() if component == deploy}
     if deploy == "traefik":  # its certificate carries a proof that is made with it
         expected.add(ISSUANCE_KEY)
     assert set(stored) == expected

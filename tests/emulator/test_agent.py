@@ -43,10 +43,10 @@ def test_agent_wants_a_signature_except_for_ping(fresh: Start) -> None:
     assert bare.json()["message"] == "Missing request signature headers"
     assert server.server is not None
     key = server.server.environments.key
-    wrong = AgentAnswer(server, "/info", signing.sign(key, "Portainer-App"))
-    assert wrong.json()["message"] == "Invalid request signature", wrong.text
-    good = AgentAnswer(server, "/info", signing.sign(key, "the shared secret"))
-    assert (good.status_code, good.headers["Portainer-Agent-Platform"]) == (200, "1")
+    refused = AgentAnswer(server, "/info", signing.sign(key, "Portainer-App"))
+    assert refused.json()["message"] == "Invalid request signature", refused.text
+    accepted = AgentAnswer(server, "/info", signing.sign(key, "the shared secret"))
+    assert (accepted.status_code, accepted.headers["Portainer-Agent-Platform"]) == (200, "1")
 
 
 def test_agent_without_secret_pins_the_first_server(fresh: Start) -> None:

@@ -157,12 +157,14 @@ def main(arguments: list[str]) -> int:
                        str(start + options.seconds)]  # fmt: skip
             command += ["--found", str(options.found)] if options.found else []
             child = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
-            said, mark, count = child.stdout.rpartition("COUNT ")
-            said, count = (said, count) if mark else (child.stdout, "0")  # killed before its end
+            output, mark, count = child.stdout.rpartition("COUNT ")
+            output, count = (
+                (output, count) if mark else (child.stdout, "0")
+            )  # killed before its end
             done[target] += int(count)
             failed += child.returncode != 0
             if child.returncode:
-                _say(f"{said}(exit code {child.returncode})")
+                _say(f"{output}(exit code {child.returncode})")
     seconds = time.time() - start
     for target, number in done.items():
         _say(f"{target}: {number} examples")

@@ -199,8 +199,8 @@ def settings(case: dict[str, Any]) -> None:
     """Settings of a host, and what a run with them would refuse."""
     chosen, findings = setting_model.read(case)
     readable(findings)
-    wrong = {setting_model.name_of(finding.path) for finding in findings}
-    readable(validation.check(sound_site(), chosen, faulty=wrong, ssh_key=None, home=folder()))
+    faulty = {setting_model.name_of(finding.path) for finding in findings}
+    readable(validation.check(sound_site(), chosen, faulty=faulty, ssh_key=None, home=folder()))
 
 
 @cache

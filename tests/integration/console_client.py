@@ -33,16 +33,16 @@ def main(name: str, root: str, path_file: str, command: str, expected: str) -> N
         payload, mask = f"{command}\n".encode(), os.urandom(4)
         masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
         connection.sendall(bytes([0x81, 0x80 | len(payload)]) + mask + masked)
-        said = ""
-        while expected not in said:
+        output = ""
+        while expected not in output:
             head = stream.read(2)
             if len(head) < 2 or head[0] & 0x0F == 8:
-                sys.exit(f"the console has closed after {said!r}")
+                sys.exit(f"the console has closed after {output!r}")
             size = head[1] & 0x7F
             if size == 126:
                 size = int.from_bytes(stream.read(2), "big")
-            said += stream.read(size).decode(errors="replace")
-        sys.stdout.write(said)
+            output += stream.read(size).decode(errors="replace")
+        sys.stdout.write(output)
 
 
 main(*sys.argv[1:])

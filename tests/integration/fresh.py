@@ -54,7 +54,7 @@ def plan(docker: DockerClient, lab: LabState, project: Project) -> FreshPlan | N
 def _look(docker: DockerClient, lab: LabState) -> dict[str, list[str]]:
     outputs = {}
     for host in lab.hosts:
-        said = inside.run(docker.containers.get(lab.container(host)), "sh", "-c", _LOOK)
-        assert said.returncode == 0, said.stdout + said.stderr
-        outputs[host] = (said.stdout + said.stderr).splitlines()
+        result = inside.run(docker.containers.get(lab.container(host)), "sh", "-c", _LOOK)
+        assert result.returncode == 0, result.stdout + result.stderr
+        outputs[host] = (result.stdout + result.stderr).splitlines()
     return outputs

@@ -51,8 +51,8 @@ class Load:
 
     def failures(self) -> dict[str, int]:
         """Everything but a 200."""
-        return {what: count for what, count in self.answers().items()
-                if not what.startswith("200 0")}  # fmt: skip
+        return {status: count for status, count in self.answers().items()
+                if not status.startswith("200 0")}  # fmt: skip
 
 
 @contextmanager

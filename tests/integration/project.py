@@ -32,11 +32,11 @@ class DeadlineError(AssertionError):
     """Something had no end in time. The summary at the end of the tests names each."""
 
 
-def missed(what: str, seconds: float, said: str = "") -> DeadlineError:
+def missed(what: str, seconds: float, output: str = "") -> DeadlineError:
     """The error for `what`; the text tells how the deadline came about."""
     return DeadlineError(
         f"{what} had no end in {seconds:.0f} s ({deadline_factor():g} times a quiet machine's; "
-        f"{pace.VARIABLE} sets another factor)\n{said}"
+        f"{pace.VARIABLE} sets another factor)\n{output}"
     )
 
 

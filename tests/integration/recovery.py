@@ -15,7 +15,7 @@ def put_back(project: Project) -> str:
     Returns:
         The end of what the last run said, where that does not work; else "".
     """
-    said = ""
+    output = ""
     try:
         for rotation in ROTATIONS:
             if rotation:
@@ -23,7 +23,7 @@ def put_back(project: Project) -> str:
             run = project.run("deploys/all.py")
             if run.returncode == 0:
                 return ""
-            said = run.explain()
+            output = run.explain()
     except DeadlineError as error:
-        said = str(error)
-    return " ".join(said.split())[-400:]
+        output = str(error)
+    return " ".join(output.split())[-400:]

@@ -161,11 +161,11 @@ def test_nothing_is_readable_without_the_key(restored: Restored) -> None:
     assert restored.file.stat().st_mode & 0o777 == 0o600
     assert data.startswith(b"age-encryption.org/v1\n"), data[:40]
     private = site.sh("ca", "cat /etc/step-ca/secrets/password", ok=True).out.strip()
-    for what in (*site.secrets.values(), private, "PRIVATE KEY-----", "manifest"):
-        assert what.encode() not in data, "a secret is in the backup in clear"
-        if what != "manifest":
+    for text in (*site.secrets.values(), private, "PRIVATE KEY-----", "manifest"):
+        assert text.encode() not in data, "a secret is in the backup in clear"
+        if text != "manifest":
             for run in restored.runs:
-                assert what not in run.output, "a secret is in a run's output"
+                assert text not in run.output, "a secret is in a run's output"
     for host in ("ca", restored.lab.server):
         left = site.sh(host, "ls -d /run/phoenix-* /etc/step-ca.restore* 2>/dev/null").out.split()
         allowed = (".lock", "/phoenix-guard.loaded", "/phoenix-proven", "/phoenix-acme")

@@ -41,9 +41,9 @@ def endpoints(site: SiteLab) -> list[tuple[str, str, str, frozenset[str]]]:
 def test_served_certificates_chain_to_the_root(site: SiteLab) -> None:
     served = endpoints(site)
     assert len(served) >= 5, served
-    for what, address, name, names in served:
+    for endpoint, address, name, names in served:
         done = site.handshake(address, name, "-showcerts")
-        assert done.code == 0, f"{what} {name}:\n{done.text}"
+        assert done.code == 0, f"{endpoint} {name}:\n{done.text}"
         leaf = re.search(r"-----BEGIN CERT.*?-----END CERTIFICATE-----", done.out, re.DOTALL)
         assert leaf, done.text
         site.put("client", "/root/leaf.pem", leaf[0])
@@ -52,8 +52,8 @@ def test_served_certificates_chain_to_the_root(site: SiteLab) -> None:
             ok=True,
         ).out  # fmt: skip
         sans = frozenset(re.findall(r"DNS:([^,\s]+)", text))
-        seen(what, sorted(sans))
-        assert sans == names, f"{what}: {sorted(sans ^ names)}"
+        seen(endpoint, sorted(sans))
+        assert sans == names, f"{endpoint}: {sorted(sans ^ names)}"
         assert "TLS Web Server Authentication" in text, text
 
 

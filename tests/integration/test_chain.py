@@ -51,8 +51,8 @@ def test_dashboard_needs_the_password(site: SiteLab) -> None:
     refused = site.curl(url)
     assert refused.status == 401, refused
     assert "basic" in refused.headers.get("www-authenticate", "").lower(), refused.headers
-    wrong = site.curl(url, "-u", "admin:wrong")
-    assert wrong.status == 401, wrong
+    answer = site.curl(url, "-u", "admin:wrong")
+    assert answer.status == 401, answer
     password = site.secrets["traefik_dashboard_password"]
     token = base64.b64encode(f"admin:{password}".encode()).decode()
     site.put("client", "/root/dashboard.header", f"Authorization: Basic {token}\n", 0o600)
@@ -221,7 +221,7 @@ def test_no_odd_request_passes_the_gateway(site: SiteLab, name: str) -> None:
     ).out
     answers = dict(zip(cases, json.loads(output), strict=True))
     assert "unrecognized name" in answers.pop("no server name")[0].lower().replace("_", " ")
-    expected = {what: statuses for what, (_, _, statuses) in cases.items() if statuses}
+    expected = {case: statuses for case, (_, _, statuses) in cases.items() if statuses}
     assert answers == expected
     authority = site.curl(f"https://{name}/{mark}", "--http2", "-H", "Host: nothing.example.org")
     assert authority.status == 421, authority
@@ -263,7 +263,7 @@ def test_metrics_are_served_on_the_guest_where_the_setting_asks(site: SiteLab) -
 
 @pytest.mark.usefixtures("repaired")
 def test_backend_with_another_name_is_refused(site: SiteLab, variant: Project) -> None:
-    wrong = next(route for route in site.backends if route.service.name == "app")
+    victim = next(route for route in site.backends if route.service.name == "app")
     other = next(route for route in site.backends if route.service.name != "app")
     manifest = variant.json("stacks/thinkheads_ai_app/phoenix.json")
     service = manifest["environments"]["production"]["services"]["thinkheads_ai_app"]
@@ -271,12 +271,12 @@ def test_backend_with_another_name_is_refused(site: SiteLab, variant: Project) -
     variant.write_json("stacks/thinkheads_ai_app/phoenix.json", manifest)
     run = variant.run("deploys/traefik.py")
     assert run.returncode == 0, run.explain()
-    answer = site.curl(f"https://{wrong.fqdn}{wrong.health_path}")
+    answer = site.curl(f"https://{victim.fqdn}{victim.health_path}")
     seen("Traefik's answer", answer)
     assert answer.status in (500, 502), answer
-    assert wrong.service.name not in answer.body, answer.body
+    assert victim.service.name not in answer.body, answer.body
     assert site.serves(other) == ""
     log = site.sh("traefik", "journalctl -q --no-pager -o cat -u traefik.service -n 50").out
-    said = [line for line in log.splitlines() if "impostor" in line]
-    assert said, f"Traefik does not say why:\n{log}"
-    assert re.search(r"certificate is valid for .*not impostor", said[-1]), said[-1]
+    errors = [line for line in log.splitlines() if "impostor" in line]
+    assert errors, f"Traefik does not say why:\n{log}"
+    assert re.search(r"certificate is valid for .*not impostor", errors[-1]), errors[-1]

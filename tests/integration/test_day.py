@@ -439,10 +439,10 @@ def a_docker_host_comes(day: Day, laptop: Machine) -> None:
     laptop.publish("A second Docker host")
     with ThreadPoolExecutor() as pool:
         booted = pool.submit(day.boot_when_made, laptop)
-        said = laptop("sync")
+        run = laptop("sync")
         booted.result()
-    assert said.returncode == 0, said.stdout + said.stderr
-    assert "converged and verified" in said.stdout
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "converged and verified" in run.stdout
     a_docker_host_is_there(day, laptop)
 
 
@@ -459,10 +459,10 @@ def a_docker_host_is_there(day: Day, laptop: Machine) -> None:
 def a_second_operator(day: Day, laptop: Machine) -> Machine:
     desk = day.machine("desk")
     day.admit(desk, NEW_HOST)
-    said = desk.refused("plan")
-    assert "phoenix secrets import" in said, said
-    assert "the site holds secrets that this machine lacks" in said, said
-    assert TOKEN in said, said
+    output = desk.refused("plan")
+    assert "phoenix secrets import" in output, output
+    assert "the site holds secrets that this machine lacks" in output, output
+    assert TOKEN in output, output
     assert not desk.store.exists(), "a plan made secrets"
     hand_over(laptop, desk)
     assert desk.secret(TOKEN) == laptop.secret(TOKEN)
@@ -476,8 +476,8 @@ def hand_over(giver: Machine, taker: Machine) -> None:
     file = giver.home / f"for-{taker.name}.age"
     giver.ok("secrets", "export", "--to", key, "--out", str(file))
     sent = shutil.copy(file, taker.home)
-    said = taker.ok("secrets", "import", str(sent))
-    assert giver.secret(DASHBOARD_PASSWORD) not in said + file.read_text()
+    output = taker.ok("secrets", "import", str(sent))
+    assert giver.secret(DASHBOARD_PASSWORD) not in output + file.read_text()
 
 
 def the_service_moves(day: Day, desk: Machine) -> None:

@@ -78,10 +78,12 @@ def test_a_stranger_meets_silence_at_every_port_that_is_not_for_him(site: SiteLa
     stranger = IPv4Address(site.state.client_address)
     shut: set[tuple[str, int]] = set()
     for host in site.site.hosts:
-        there = listening(site, host.name)
+        open_ports = listening(site, host.name)
         allowed = open_to(site, host, stranger)
-        assert answering(site, "client", str(host.address), there) == there & allowed, host.name
-        shut |= {(host.name, port) for port in there - allowed}
+        assert answering(site, "client", str(host.address), open_ports) == open_ports & allowed, (
+            host.name
+        )
+        shut |= {(host.name, port) for port in open_ports - allowed}
     ports = {port for _, port in shut}
     assert {443, 6333, 8000, 9000, 9001, 9443} <= ports, "nothing listens: this proves nothing"
 
@@ -91,22 +93,22 @@ def test_another_guest_is_a_stranger_to_what_is_not_for_it(site: SiteLab) -> Non
     asking = site.site.host(site.roles["gateway"])
     for host in site.site.hosts:
         if host != asking:
-            there = listening(site, host.name)
+            ports = listening(site, host.name)
             allowed = open_to(site, host, asking.address)
-            answered = answering(site, "gateway", str(host.address), there)
-            assert answered == there & allowed, host.name
+            answered = answering(site, "gateway", str(host.address), ports)
+            assert answered == ports & allowed, host.name
 
 
 def test_a_container_on_the_docker_host_meets_silence_too(
     site: SiteLab, docker_host: str, container: str
 ) -> None:
     host, within = site.site.host(docker_host), f"nsenter -t {container} -n"
-    there = listening(site, docker_host)
+    ports = listening(site, docker_host)
     allowed = {flow.port for flow in firewall.from_its_containers(site.site, host)}
-    assert there - allowed >= {6333, 8000, 9001}
+    assert ports - allowed >= {6333, 8000, 9001}
     bridge = site.sh(docker_host, f"{within} ip route show default", ok=True).out.split()[2]
     for address in (str(host.address), bridge):
-        assert answering(site, docker_host, address, there, within) == there & allowed, address
+        assert answering(site, docker_host, address, ports, within) == ports & allowed, address
     # Outwards it is free, and it reaches its own network.
     gateway = site.address("gateway")
     assert answering(site, docker_host, gateway, {443}, within) == {443}
@@ -213,7 +215,7 @@ def test_other_tables_stay_and_open_connections_go_on_through_a_change(
 ) -> None:
     site.sh(docker_host, f"printf '%s\\n' '{A_PERSON_S}' | nft -f -", ok=True)
     rest = "nft list tables | grep -v phoenix; nft list table inet of_a_person; iptables -t nat -S"
-    ours = "nft list table inet phoenix"
+    list_own_table = "nft list table inet phoenix"
     before = site.sh(docker_host, rest, ok=True).out
     zone = 'timezone = "America/New_York"'
     more = f'{zone}\nproxmox_operator_networks = ["192.0.2.0/24"]'
@@ -221,7 +223,7 @@ def test_other_tables_stay_and_open_connections_go_on_through_a_change(
     try:
         run = variant.run("deploys/guard.py")
         assert run.returncode == 0, run.explain()
-        assert "192.0.2.0/24" in site.sh(docker_host, ours, ok=True).out
+        assert "192.0.2.0/24" in site.sh(docker_host, list_own_table, ok=True).out
         assert site.sh(docker_host, rest, ok=True).out == before
         run = site.project.run("deploys/guard.py")
         assert run.returncode == 0, run.explain()

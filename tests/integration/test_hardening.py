@@ -62,8 +62,8 @@ def test_old_cipher_suites_are_refused_on_every_hop(site: SiteLab, suite: str) -
 def test_who_guesses_at_portainer_locks_nobody_out_but_himself(site: SiteLab) -> None:
     name = next(route.fqdn for route in site.backends if route.service.name == "portainer")
     url = f"https://{name}/api/auth"
-    wrong = json.dumps({"username": "admin", "password": "wrong"})
-    site.put(ATTACKER, "/root/wrong.json", wrong)
+    wrong_login = json.dumps({"username": "admin", "password": "wrong"})
+    site.put(ATTACKER, "/root/wrong.json", wrong_login)
     guess = "curl -s -o /dev/null -w '%{http_code} ' "
     guess += f"-H 'Content-Type: application/json' -d @/root/wrong.json {url}"
     statuses = site.sh(ATTACKER, f"for i in $(seq {GUESSES}); do {guess} & done; wait").out.split()
@@ -142,6 +142,8 @@ def test_who_reads_the_network_reads_no_request_and_no_secret(site: SiteLab) -> 
         assert not wire.holds(value), secret
     allowed = (b"/.well-known/acme-challenge/", plain.encode())  # http-01 (RFC 8555, 8.3)
     clear = wire.in_the_clear()
-    asked = {flow for flow, said in clear.items() if any(word in said for word in allowed)}
+    asked = {
+        flow for flow, first_bytes in clear.items() if any(word in first_bytes for word in allowed)
+    }
     answers = {(*flow[2:], *flow[:2]) for flow in asked}
     assert clear.keys() - asked - answers == set(), clear

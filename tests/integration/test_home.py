@@ -105,9 +105,13 @@ def test_data_for_programs_is_what_other_tools_see(site: SiteLab, url: str, comm
     for row in data["certificates"]:
         place = f"{row['address']}:{row['port']}"
         assert row["fault"] == "", row
-        said = site.leaf(place, row["server_name"], "-serial", "-enddate")
-        assert f"serial={int(row['serial'], 16):X}" in said.replace("serial=0", "serial="), said
-        end = datetime.strptime(said.split("notAfter=")[1].strip(), "%b %d %H:%M:%S %Y GMT")
+        certificate_text = site.leaf(place, row["server_name"], "-serial", "-enddate")
+        assert f"serial={int(row['serial'], 16):X}" in certificate_text.replace(
+            "serial=0", "serial="
+        ), certificate_text
+        end = datetime.strptime(
+            certificate_text.split("notAfter=")[1].strip(), "%b %d %H:%M:%S %Y GMT"
+        )
         assert datetime.fromisoformat(row["not_after"]) == end.replace(tzinfo=UTC), row
         served += 1
     assert served >= 5, data["certificates"]

@@ -152,10 +152,10 @@ def spoofed(attacker: Attacker, how: str) -> Iterator[None]:
 def test_who_stands_in_another_s_place_gets_no_certificate(attacker: Attacker, how: str) -> None:
     name = gateway_names(attacker.site.site)[0]
     with spoofed(attacker, how):
-        said = attacker.asks_for(name)
-    seen(f"{how}: lego said", said)
-    assert "[INFO] acme: Registering account" in said, said
-    assert "BEGIN CERTIFICATE" not in said, said
+        output = attacker.asks_for(name)
+    seen(f"{how}: lego said", output)
+    assert "[INFO] acme: Registering account" in output, output
+    assert "BEGIN CERTIFICATE" not in output, output
 
 
 @contextmanager
@@ -179,8 +179,8 @@ def test_without_the_proof_he_would_get_it(attacker: Attacker) -> None:
     since = f'sed -i "1s/^[0-9]*/$(($(date +%s) - 61))/" {KEYS}'
     site.sh("gateway", f"phoenix-acme renew gateway && {since}", ok=True)
     with no_proof_asked_for(site), spoofed(attacker, "mac"):
-        said = attacker.asks_for(gateway_names(site.site)[0])
-    assert "BEGIN CERTIFICATE" in said, said
+        output = attacker.asks_for(gateway_names(site.site)[0])
+    assert "BEGIN CERTIFICATE" in output, output
     try:
         assert_told(site)
     finally:  # for the tests that come after: as if the gateway had asked for it
@@ -218,9 +218,9 @@ def test_the_proof_of_one_guest_is_none_for_another_s_names(attacker: Attacker) 
         ok=True,
     )
     with spoofed(attacker, "mac"):
-        said = attacker.asks_for("", "--csr /root/request.pem")
-    assert "BEGIN CERTIFICATE" not in said, said
-    assert REFUSED in said, said
+        output = attacker.asks_for("", "--csr /root/request.pem")
+    assert "BEGIN CERTIFICATE" not in output, output
+    assert REFUSED in output, output
 
 
 IN_SCRATCH = "work=$(mktemp -d); trap 'rm -rf $work' EXIT; cd $work"

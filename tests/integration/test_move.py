@@ -43,20 +43,20 @@ class Lab:
     """Both hosts, and the stack that moves between them."""
 
     site: SiteLab
-    there: PortainerLab
+    portainer: PortainerLab
     moved: Project
 
     @property
     def old(self) -> str:
-        return self.there.agent
+        return self.portainer.agent
 
     @property
     def new(self) -> str:
-        return self.there.server
+        return self.portainer.server
 
     @property
     def stack(self) -> str:
-        return self.there.qdrant
+        return self.portainer.qdrant
 
     @property
     def volume(self) -> str:
@@ -68,7 +68,9 @@ class Lab:
 
     def has(self, host: str) -> list[str]:
         """States of its containers on a host."""
-        return [container.status for container in self.there.containers(self.stack, host).values()]
+        return [
+            container.status for container in self.portainer.containers(self.stack, host).values()
+        ]
 
     def volumes(self, host: str) -> list[str]:
         """Names of volumes on a host that are called like its own."""
@@ -107,8 +109,8 @@ def on_the_other_host(project: Project, name: str) -> Project:
 @pytest.fixture(scope="module")
 def lab_(site: SiteLab) -> Iterator[Lab]:
     """Data in the volume; afterwards the stack is where it was, and nothing of it elsewhere."""
-    there = PortainerLab(site)
-    lab = Lab(site, there, on_the_other_host(site.project, "moved"))
+    portainer = PortainerLab(site)
+    lab = Lab(site, portainer, on_the_other_host(site.project, "moved"))
     site.sh(lab.old, f"set -- {lab.data}; {ODD}", ok=True)
     site.sh(
         lab.old,
@@ -136,11 +138,11 @@ def lab_(site: SiteLab) -> Iterator[Lab]:
         beside = [volume for volume in lab.volumes(host) if (host, volume) != (lab.old, lab.volume)]
         if beside:
             site.sh(host, f"docker volume rm {' '.join(beside)}", ok=True)
-    there.assert_serving()
+    portainer.assert_serving()
 
 
 def test_a_plan_has_it_as_one_step_and_no_run_begins_unasked(lab_: Lab) -> None:
-    before = lab_.there.running()
+    before = lab_.portainer.running()
     sentence = f"tack {lab_.stack} moves from {lab_.old} to {lab_.new} (volume: {lab_.volume}, "
     plan = lab_.moved.phoenix("plan", "--json", STACK)
     assert plan.returncode == 2, plan.stderr
@@ -161,7 +163,7 @@ def test_a_plan_has_it_as_one_step_and_no_run_begins_unasked(lab_: Lab) -> None:
         assert run.returncode == 1, run.explain()
         assert run.changes == []
         assert sentence in run.output
-    assert lab_.there.running() == before
+    assert lab_.portainer.running() == before
     assert lab_.has(lab_.new) == []
     assert lab_.volumes(lab_.new) == []
     assert lab_.marks() == ""
@@ -185,7 +187,7 @@ def test_a_move_that_fails_brings_the_old_copy_back(lab_: Lab) -> None:
     assert lab_.has(lab_.new) == []
     assert lab_.volumes(lab_.new) == []
     assert lab_.marks() == ""
-    lab_.there.wait_well()
+    lab_.portainer.wait_well()
     assert lab_.look(lab_.old) == before
     assert "moving" in lab_.collections(), "the routes still lead to the old host"
     policies = lab_.site.sh(
@@ -220,7 +222,7 @@ def test_killed_in_the_middle_it_is_finished_by_the_next_run_that_is_asked_to(la
     assert lab_.look(lab_.old) == before, "the volume stays on the old host"
     assert lab_.marks() == ""
     assert "moving" in lab_.collections()
-    lab_.there.assert_serving()
+    lab_.portainer.assert_serving()
 
     again = lab_.moved.phoenix("sync", "--move")
     assert again.returncode == 0, again.stdout + again.stderr
@@ -263,7 +265,7 @@ def test_it_moves_back_and_what_was_there_before_is_kept(lab_: Lab) -> None:
     assert lab_.site.sh(lab_.old, f"cat {lab_.data}/odd/newer", ok=True).out == "newer\n"
     beside = [volume for volume in lab_.volumes(lab_.old) if volume != lab_.volume]
     assert len(beside) == 1, beside
-    there = f"/var/lib/docker/volumes/{beside[0]}/_data/odd"
-    assert "newer" not in lab_.site.sh(lab_.old, f"ls {there}", ok=True).out
+    folder = f"/var/lib/docker/volumes/{beside[0]}/_data/odd"
+    assert "newer" not in lab_.site.sh(lab_.old, f"ls {folder}", ok=True).out
     assert f"kept in the volume {beside[0]}" in done.stdout
     assert "moving" in lab_.collections()

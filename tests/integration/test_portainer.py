@@ -65,9 +65,9 @@ def test_console_through_the_whole_chain(lab_: PortainerLab) -> None:
     # The terminal echoes the command, but only a shell in the container fills in its name.
     words = ["python3", "/root/console_client.py", name, ROOT_FILE, PATH,
              "echo it-$(cat /etc/hostname)-here; exit", f"it-{container.id[:12]}-here"]  # fmt: skip
-    said = site.sh("client", f"timeout 30 {shlex.join(words)}")
+    result = site.sh("client", f"timeout 30 {shlex.join(words)}")
     site.sh("client", f"rm {PATH}")
-    assert said.code == 0, said.text
+    assert result.code == 0, result.text
     # The gateway has logged the session, which has ended, and not its token.
     log, session = ACCESS_LOG, '"method":"GET","path":"/api/websocket/exec"'
     lab_.eventually(
@@ -123,8 +123,10 @@ def test_docker_has_no_port(lab_: PortainerLab) -> None:
 
 
 def test_key_file_is_for_root_alone(lab_: PortainerLab) -> None:
-    said = lab_.site.sh(lab_.server, f"stat -c '%a %U' {API_KEY_FILE}", ok=True).out.strip()
-    assert said == "600 root"
+    mode_and_owner = lab_.site.sh(
+        lab_.server, f"stat -c '%a %U' {API_KEY_FILE}", ok=True
+    ).out.strip()
+    assert mode_and_owner == "600 root"
 
 
 @pytest.fixture

@@ -86,8 +86,8 @@ def test_no_secret_of_a_first_start_leaks(lab_: PortainerLab, rebuilt: Rebuilt) 
     assert "created an API key" in run.output, run.explain()
     assert any("--admin-password-file" in line for line in lines), "the sampler saw no server"
     seen("command lines sampled", len(lines))
-    for what in (key.strip(), *(site.secrets[name] for name in SECRETS)):
-        assert what not in run.output, "a secret is in the output"
-        assert what not in "\n".join(lines), "a secret is in the process list"
+    for secret in (key.strip(), *(site.secrets[name] for name in SECRETS)):
+        assert secret not in run.output, "a secret is in the output"
+        assert secret not in "\n".join(lines), "a secret is in the process list"
         for host in site.state.hosts:
-            assert logs_with(site, host, what) == "", f"a secret is in a log of {host}"
+            assert logs_with(site, host, secret) == "", f"a secret is in a log of {host}"

@@ -173,9 +173,9 @@ def test_one_certificate_is_renewed_now(site: SiteLab) -> None:
     assert (host["host"], len(host["changed"])) == (proxy, 1), host
     assert host["changed"][0].endswith("Certificate: renewed"), host
     assert site.sh("traefik", serial, ok=True).out != before
-    wrong = site.project.phoenix("certs", "renew", "drphenix")
-    assert wrong.returncode == 1, wrong.stdout
-    assert "Did you mean drphoenix?" in wrong.stderr, wrong.stderr
+    refused = site.project.phoenix("certs", "renew", "drphenix")
+    assert refused.returncode == 1, refused.stdout
+    assert "Did you mean drphoenix?" in refused.stderr, refused.stderr
 
 
 def test_list_is_what_is_served(site: SiteLab) -> None:

@@ -67,38 +67,40 @@ def scan_tls(
     root = site.project.path / "scan-root.pem"
     root.write_text(site.sh("client", f"cat {ROOT_FILE}", ok=True).out)
     report = site.project.path / "scan.json"
-    said = in_network_of(site, host, [
+    output = in_network_of(site, host, [
         scanners / "sslyze", "--mozilla_config=intermediate", f"--certinfo_ca_file={root}",
         f"--json_out={report}", f"--sni={name}", *options, f"{address}:{port}",
     ])  # fmt: skip
-    verdict = re.search(r": (OK|FAILED) - (?:Not c|C)ompliant\.[^\n]*\n((?: +\* [^\n]*\n)*)", said)
-    assert verdict, said
+    verdict = re.search(
+        r": (OK|FAILED) - (?:Not c|C)ompliant\.[^\n]*\n((?: +\* [^\n]*\n)*)", output
+    )
+    assert verdict, output
     (server,) = json.loads(report.read_text())["server_scan_results"]
     departures = re.findall(r"\* (.*)", verdict[2])
-    assert (verdict[1] == "OK") == (not departures), said
+    assert (verdict[1] == "OK") == (not departures), output
     return server["scan_result"], departures
 
 
-def is_sound(result: dict[str, Any], what: str) -> None:
+def is_sound(result: dict[str, Any], endpoint: str) -> None:
     """Nothing that sslyze calls a weakness, besides the profile that it has compared."""
 
     def result_of(scan: str) -> Any:
-        assert result[scan]["status"] == "COMPLETED", (what, scan, result[scan])
+        assert result[scan]["status"] == "COMPLETED", (endpoint, scan, result[scan])
         return result[scan]["result"]
 
     for old in ("ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1"):
-        assert result_of(f"{old}_cipher_suites")["accepted_cipher_suites"] == [], (what, old)
-    assert result_of("tls_1_3_cipher_suites")["accepted_cipher_suites"], what
-    assert not result_of("heartbleed")["is_vulnerable_to_heartbleed"], what
-    assert not result_of("openssl_ccs_injection")["is_vulnerable_to_ccs_injection"], what
-    assert result_of("robot")["robot_result"].startswith("NOT_VULNERABLE"), what
-    assert not result_of("tls_compression")["supports_compression"], what
+        assert result_of(f"{old}_cipher_suites")["accepted_cipher_suites"] == [], (endpoint, old)
+    assert result_of("tls_1_3_cipher_suites")["accepted_cipher_suites"], endpoint
+    assert not result_of("heartbleed")["is_vulnerable_to_heartbleed"], endpoint
+    assert not result_of("openssl_ccs_injection")["is_vulnerable_to_ccs_injection"], endpoint
+    assert result_of("robot")["robot_result"].startswith("NOT_VULNERABLE"), endpoint
+    assert not result_of("tls_compression")["supports_compression"], endpoint
     renegotiation = result_of("session_renegotiation")
-    assert not renegotiation["is_vulnerable_to_client_renegotiation_dos"], what
+    assert not renegotiation["is_vulnerable_to_client_renegotiation_dos"], endpoint
     for deployment in result_of("certificate_info")["certificate_deployments"]:
-        assert deployment["received_chain_has_valid_order"], what
+        assert deployment["received_chain_has_valid_order"], endpoint
         assert any(validation["was_validation_successful"]
-                   for validation in deployment["path_validation_results"]), what  # fmt: skip
+                   for validation in deployment["path_validation_results"]), endpoint  # fmt: skip
 
 
 def test_tls_of_gateway_and_traefik_is_of_mozilla_s_profile(
@@ -132,8 +134,8 @@ def test_ssh_of_every_host_has_no_finding_that_is_not_explained(
 ) -> None:
     explained = set(re.findall(r"^\| `([\w@.-]+)` \|", EXPLAINED.read_text(), re.M))
     for host in site.state.hosts:
-        said = in_network_of(site, "client", [scanners / "ssh-audit", "-j", site.address(host)])
-        audit = json.loads(said)
+        output = in_network_of(site, "client", [scanners / "ssh-audit", "-j", site.address(host)])
+        audit = json.loads(output)
         kinds = {kind: audit[kind] for kind in ("kex", "key", "enc", "mac")}
         assert all(kinds.values()), (host, audit)
         weaknesses = {

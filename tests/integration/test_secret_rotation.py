@@ -107,7 +107,9 @@ def test_new_values_count_everywhere_and_old_ones_nowhere(
 def test_no_request_through_portainer_to_its_agent_is_lost(rotated: Rotated) -> None:
     seen("answers under load", dict(rotated.answers))
     assert sum(rotated.answers.values()) > 50, rotated.answers
-    assert not {what for what in rotated.answers if not what.startswith("200 0")}, rotated.answers
+    assert not {status for status in rotated.answers if not status.startswith("200 0")}, (
+        rotated.answers
+    )
 
 
 def test_nothing_of_it_shows(lab_: PortainerLab, rotated: Rotated) -> None:

@@ -90,11 +90,11 @@ def test_dashboard_password_leaks_nowhere(site: SiteLab) -> None:
         "pyinfra-debug.log": debug.read_text() if debug.exists() else "",
     }
     seen("command lines sampled", len(lines))
-    for what in (planted, hashed, hashed.split(":")[1]):
+    for secret in (planted, hashed, hashed.split(":")[1]):
         for place, text in places.items():
-            assert what not in text, f"the secret is in the {place}"
+            assert secret not in text, f"the secret is in the {place}"
         for host in site.state.hosts:
-            assert logs_with(site, host, what) == "", f"the secret is in a log of {host}"
+            assert logs_with(site, host, secret) == "", f"the secret is in a log of {host}"
 
 
 FRESH_CA = """

@@ -62,8 +62,8 @@ def test_drop_in_that_locks_out_is_undone(site: SiteLab, variant: Project, *, fi
     assert site.sh("gateway", f"cat {LIVE}").out == before
     assert (before == "") == first
     can_log_in(site, "gateway")
-    good = site.project.run("deploys/base.py", "--limit", "nginx")
-    assert good.returncode == 0, good.explain()
+    last_run = site.project.run("deploys/base.py", "--limit", "nginx")
+    assert last_run.returncode == 0, last_run.explain()
 
 
 @pytest.mark.usefixtures("repaired")

@@ -163,10 +163,10 @@ def works_as_a_stack(lab: PortainerLab, variant: Project, host: str) -> None:
     """Made once, byte for byte, drift undone, a bad version given back, nothing done twice."""
     impatient(variant)
     assert answers(lab, host)
-    has = inside(lab, host)
-    assert {name: has[name] for name in HOSTILE} == HOSTILE
+    variables = inside(lab, host)
+    assert {name: variables[name] for name in HOSTILE} == HOSTILE
     secret = lab.site.secrets["probe_secret"]
-    assert has["SECRET"] == secret
+    assert variables["SECRET"] == secret
     listed = lab.containers(PROJECT, host)
     assert listed[f"{PROJECT}-job-1"].status == "exited"
 

@@ -102,12 +102,12 @@ def test_changed_secret_changes_that_stack_alone_and_leaks_nowhere(lab_: Portain
     assert logs_with(site, lab_.agent, f"control-{planted[3:11]}"), "the log search finds nothing"
     key = site.sh(lab_.server, "cut -d' ' -f2 /etc/phoenix/portainer-api.header", ok=True).out
     names = ("portainer_admin_password", "portainer_agent_secret")
-    for what in (planted, key.strip(), *(stored[name] for name in names)):
-        assert len(what) > 15, "too short to be searched for"
+    for secret in (planted, key.strip(), *(stored[name] for name in names)):
+        assert len(secret) > 15, "too short to be searched for"
         for place, text in places.items():
-            assert what not in text, f"the secret is in the {place}"
+            assert secret not in text, f"the secret is in the {place}"
         for host in site.state.hosts:
-            assert logs_with(site, host, what) == "", f"the secret is in a log of {host}"
+            assert logs_with(site, host, secret) == "", f"the secret is in a log of {host}"
 
 
 @pytest.fixture

@@ -131,12 +131,12 @@ def test_a_torn_database_is_told_and_repaired_by_a_sync(site: SiteLab, how: str)
         " systemctl reset-failed step-ca; systemctl start step-ca; sleep 1",
     )
     doctor, plan = site.project.looks(["doctor"], ["plan", "step_ca"])
-    said = " ".join(doctor.stdout.split())
+    output = " ".join(doctor.stdout.split())
     seen("doctor said", doctor.stdout[:1500])
     assert doctor.returncode == 1, doctor
-    assert "cannot open its database: " in said, doctor.stdout
-    assert "a sync keeps them aside" in said, doctor.stdout
-    assert "phoenix sync step_ca" in said, doctor.stdout
+    assert "cannot open its database: " in output, doctor.stdout
+    assert "a sync keeps them aside" in output, doctor.stdout
+    assert "phoenix sync step_ca" in output, doctor.stdout
     assert "it is kept below /var/backups/phoenix/step-ca" in " ".join(plan.stdout.split()), plan
     sync = site.project.phoenix("sync", "-y", "step_ca")
     assert sync.returncode == 0, sync.stdout + sync.stderr
@@ -184,9 +184,9 @@ def test_root_s_key_goes_offline_and_signs_the_next_intermediate(
     identity = tmp_path / "key.txt"
     public = age.make_key(identity)
     assert f"its key is on {site.roles['ca']}" in phoenix("status", "--no-drift")
-    said = phoenix("certs", "root", "offline", "--to", str(tmp_path / "usb"), "-r", public)
+    output = phoenix("certs", "root", "offline", "--to", str(tmp_path / "usb"), "-r", public)
     (file,) = (tmp_path / "usb").iterdir()
-    assert str(file) in said, said
+    assert str(file) in output, output
     assert site.sh("ca", f"test -e {root_key}").code != 0
     shown = phoenix("status", "--no-drift")
     assert "its key is offline" in shown, shown
@@ -198,9 +198,9 @@ def test_root_s_key_goes_offline_and_signs_the_next_intermediate(
 
     before = site.sh("ca", f"cat {DIRECTORY}/certs/*.crt", ok=True).out
     root = site.sh("ca", f"cat {DIRECTORY}/certs/root_ca.crt", ok=True).out
-    said = phoenix("certs", "rotate", "intermediate", code=1)
-    assert "off the CA's guest" in said, said
-    assert "--root-key FILE" in said, said
+    output = phoenix("certs", "rotate", "intermediate", code=1)
+    assert "off the CA's guest" in output, output
+    assert "--root-key FILE" in output, output
     assert site.sh("ca", f"cat {DIRECTORY}/certs/*.crt", ok=True).out == before
     words = ("--root-key", str(file), "-k", str(identity))
     phoenix("certs", "rotate", "intermediate", *words)

@@ -145,11 +145,11 @@ def test_what_a_person_changed_is_found_and_put_back(lab_: SwarmLab) -> None:
     node = lab_.swarm(WORKER)["NodeID"]
     lab_.docker(MANAGER, "node", "update", "--availability", "drain", "--label-add", "by=hand",
                 "--label-rm", "gpu", node)  # fmt: skip
-    said = lab_.phoenix("doctor", WORKER, code=1)
-    assert "availability is drain, not active" in said
-    said = lab_.phoenix("plan", "swarm", code=2)
+    output = lab_.phoenix("doctor", WORKER, code=1)
+    assert "availability is drain, not active" in output
+    output = lab_.phoenix("plan", "swarm", code=2)
     for words in ("label by=hand goes", "label gpu=false", "availability active, it was drain"):
-        assert words in said
+        assert words in output
     lab_.phoenix("sync", "swarm")
     assert lab_.node(WORKER)["Labels"] == {"gpu": "false", "phoenix.node": WORKER}
     assert lab_.node(WORKER)["Availability"] == "active"
@@ -250,9 +250,9 @@ def test_a_swarm_stack_from_its_creation_to_its_end(lab_: SwarmLab) -> None:
     assert orbit.names_of("config") != before
 
     orbit.declare("third", "import sys; sys.exit('orbit: nothing to serve')")
-    said = lab_.phoenix("sync", "stacks", code=1)
-    assert "The previous version has been restored and runs" in said
-    assert "orbit: nothing to serve" in said
+    output = lab_.phoenix("sync", "stacks", code=1)
+    assert "The previous version has been restored and runs" in output
+    assert "orbit: nothing to serve" in output
     orbit.answer("second")
     orbit.declare("second", config="other")
     lab_.phoenix("plan", "stacks")
@@ -262,11 +262,11 @@ def test_a_swarm_stack_from_its_creation_to_its_end(lab_: SwarmLab) -> None:
     assert "has 0/0 tasks" not in lab_.phoenix("sync", "stacks")
     orbit.answer("second")
 
-    there = orbit.runs_on()
-    node = lab_.swarm(there)["NodeID"]
+    first_node = orbit.runs_on()
+    node = lab_.swarm(first_node)["NodeID"]
     lab_.docker(WORKER, "node", "update", "--availability", "drain", node)
     try:
-        eventually("its task moves", lambda: orbit.runs_on() not in ("", there), seconds=60)
+        eventually("its task moves", lambda: orbit.runs_on() not in ("", first_node), seconds=60)
         orbit.answer("second")
     finally:
         lab_.docker(WORKER, "node", "update", "--availability", "active", node)
@@ -299,9 +299,9 @@ def test_a_lost_majority_is_explained_and_a_manager_is_made_a_worker_again(
             lambda: bool(lab_.swarm(MANAGER)["Error"]),
             instead=lambda: lab_.swarm(MANAGER),
         )
-        said = lab_.phoenix("doctor", MANAGER, code=1)
-        assert "the swarm has lost the majority of its managers" in said
-        assert "docker swarm init --force-new-cluster" in said
+        output = lab_.phoenix("doctor", MANAGER, code=1)
+        assert "the swarm has lost the majority of its managers" in output
+        assert "docker swarm init --force-new-cluster" in output
     finally:
         lab_.site.sh(WORKER, "systemctl start docker.service", ok=True)
     eventually(

@@ -77,8 +77,10 @@ def test_a_persons_files_are_told_merged_and_kept(site: SiteLab, before_phoenix:
     assert site.sh("gateway", f"test -e {TREES}/nginx").code == 1, "nothing was touched"
     says(site, '{"nginx": "replace"}')
     for path, tree in ((DAEMON, "docker"), ("/etc/nginx/nginx.conf", "nginx")):
-        said = f"{path} replaces a file that Phoenix did not write; kept as {TREES}/{tree}/replaced"
-        assert said in plan, plan
+        replacement = (
+            f"{path} replaces a file that Phoenix did not write; kept as {TREES}/{tree}/replaced"
+        )
+        assert replacement in plan, plan
     assert "/etc/nginx/conf.d/blog.conf stays, and is no longer read" in plan, plan
     assert "kept: data-root, default-address-pools, insecure-registries, registry-mirrors" in plan
 
@@ -215,8 +217,8 @@ def test_a_ca_in_another_folder_is_adopted_and_nobody_trusts_anew(
     before = site.sh("ca", files, ok=True).out
     password = site.sh("ca", f"cat {own_ca}/secrets/password", ok=True).out.strip()
     adopt = {"taking_over": '{"ca": "adopt"}'}
-    wrong = {"PHOENIX_SECRET_STEP_CA_PASSWORD": "another-planted-5ecret"}
-    run = site.project.run("deploys/step_ca.py", data=adopt, environment=wrong)
+    wrong_password = {"PHOENIX_SECRET_STEP_CA_PASSWORD": "another-planted-5ecret"}
+    run = site.project.run("deploys/step_ca.py", data=adopt, environment=wrong_password)
     assert run.returncode == 1, run.explain()
     assert "the secret step_ca_password does not open" in run.output, run.explain()
     assert site.sh("ca", "test -e /etc/step-ca").code == 1
@@ -262,15 +264,15 @@ def test_a_persons_site_of_nginx_stays_beside_the_sites_own(site: SiteLab) -> No
         words = f"curl -sS -m 5 -w ' %{{http_code}}' -H 'Host: {name}' http://127.0.0.1/"
         return site.sh("gateway", words, ok=True).out.strip()
 
-    ours = gateway_names(site.site)[0]
+    own_name = gateway_names(site.site)[0]
     keep = {"taking_over": '{"nginx": "keep"}'}
     plan = output_of(site, "plan", "nginx", code=2)
     assert f"{SITES}/blog, Nginx for blog.example: the gateway takes its place" in plan, plan
-    claims = THEIRS.format(listen="listen 80 default_server;", name=ours)
+    claims = THEIRS.format(listen="listen 80 default_server;", name=own_name)
     site.put("gateway", f"{SITES}/other", claims)
     run = site.project.run("deploys/nginx.py", data=keep)
     assert run.returncode == 1, run.explain()
-    assert f"{SITES}/other claims {ours}, which the site serves" in run.output, run.explain()
+    assert f"{SITES}/other claims {own_name}, which the site serves" in run.output, run.explain()
     assert f"{SITES}/other is the default_server of port 80" in run.output, run.explain()
     assert site.sh("gateway", f"test -e {TREES}/nginx").code == 1, "nothing was touched"
 
@@ -278,18 +280,18 @@ def test_a_persons_site_of_nginx_stays_beside_the_sites_own(site: SiteLab) -> No
     run = site.project.run("deploys/nginx.py", data=keep)
     assert run.returncode == 1, run.explain()
     assert 'unknown directive "no_such_directive"' in run.output, run.explain()
-    here = site.address("gateway")
-    site.put("gateway", "/etc/nginx/snippets/all.conf", f"listen {here}:443 ssl;")
+    gateway_address = site.address("gateway")
+    site.put("gateway", "/etc/nginx/snippets/all.conf", f"listen {gateway_address}:443 ssl;")
     site.put("gateway", f"{SITES}/other", "server { include snippets/all.conf; }")
     run = site.project.run("deploys/nginx.py", data=keep)
     assert run.returncode == 1, run.explain()
-    assert f"says listen {here}:443" in run.output, run.explain()
+    assert f"says listen {gateway_address}:443" in run.output, run.explain()
     site.sh("gateway", f"rm {SITES}/other /etc/nginx/snippets/all.conf", ok=True)
 
     run = site.project.run("deploys/nginx.py", data=keep)
     assert run.returncode == 0, run.explain()
     assert answer("blog.example") == "theirs 200"
-    assert answer(ours).endswith(" 308")
+    assert answer(own_name).endswith(" 308")
     assert answer("nobody.example").endswith(" 404")
     again = site.project.run("deploys/nginx.py", data=keep)
     assert (again.returncode, again.changes) == (0, []), again.explain()

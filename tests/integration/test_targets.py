@@ -80,8 +80,8 @@ def test_two_services_that_exchange_their_names(site: SiteLab, variant: Project)
         assert done.returncode == 0, done.stdout + done.stderr
         assert json.loads(done.stdout)["verified"], done.stdout
         assert served() == {
-            (second if name == first else first, path): said
-            for (name, path), said in before.items()
+            (second if name == first else first, path): answer
+            for (name, path), answer in before.items()
         }
         assert undeclared(variant) == beside
     finally:

@@ -58,10 +58,10 @@ class Wire:
     def in_the_clear(self) -> dict[Flow, bytes]:
         """First words of new TCP connections that are neither TLS records nor SSH's greeting."""
         return {
-            flow: said[:80]
-            for flow, said in self.first.items()
-            if not (said[0] in (0x14, 0x15, 0x16, 0x17) and said[1:2] == b"\x03")
-            and not said.startswith(b"SSH-2.0-")
+            flow: payload[:80]
+            for flow, payload in self.first.items()
+            if not (payload[0] in (0x14, 0x15, 0x16, 0x17) and payload[1:2] == b"\x03")
+            and not payload.startswith(b"SSH-2.0-")
         }
 
 

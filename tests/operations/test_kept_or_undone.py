@@ -29,10 +29,10 @@ def test_the_former_secret_is_said_to_be_back_only_when_it_is(succeeded: bool, w
     here.host.run_shell_command = run_shell_command
     (command,) = here.run(kept_or_undone, TREE, cast(Any, None))
     assert isinstance(command, FunctionCommand)
-    said: list[str] = []
-    here.host.log_styled = lambda line, **_: said.append(line)
+    lines: list[str] = []
+    here.host.log_styled = lambda line, **_: lines.append(line)
     with ctx_state.use(here.state), ctx_host.use(here.host):
         assert command.function(here.state, here.host) is False
-    assert re.search(words, "\n".join(said)), said
+    assert re.search(words, "\n".join(lines)), lines
     (sent,) = commands
     assert sent.endswith(f" /var/lib/phoenix/trees/demo {TREE.id} undo")

@@ -141,8 +141,10 @@ def test_what_a_host_had_asked_for_counts_though_it_is_declared_there_no_more(
 
     def asked(*names: str) -> dict[str, frozenset[str]]:
         words = ["/bin/sh", "-c", script, "asked-keys", *names]
-        said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-        return {noted.certificate: noted.keys for noted in KeysAskedFor().parse(said.splitlines())}
+        output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        return {
+            noted.certificate: noted.keys for noted in KeysAskedFor().parse(output.splitlines())
+        }
 
     assert asked("host") == {"host": {"aa"}, "": {"bb", "cc"}}
     assert asked("host", "gateway") == {"host": {"aa"}, "gateway": {"bb"}, "": {"cc"}}

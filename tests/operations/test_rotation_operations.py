@@ -58,7 +58,9 @@ def nothing_proven() -> Iterator[None]:
     rotation._serving.clear()
 
 
-def here(monkeypatch: pytest.MonkeyPatch, ca: CaState, name: str = "proxy", **facts: Any) -> Fixed:
+def host_with(
+    monkeypatch: pytest.MonkeyPatch, ca: CaState, name: str = "proxy", **facts: Any
+) -> Fixed:
     monkeypatch.setattr(rotation, "certificate_authority", lambda _: ca)
     monkeypatch.setattr(rotation, "SERVED_WITHIN", 0)
     monkeypatch.setattr(time, "sleep", lambda _: None)
@@ -78,15 +80,15 @@ SWITCH = {"unit": "step-ca.service", "stop": "STOP", "health": "HEALTH"}
 
 def test_next_keys_are_made_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     words = {"organisation": "An Example", "years": 10}
-    (command,) = here(monkeypatch, SETTLED).run(rotation.prepared, site, "root", **words)
+    (command,) = host_with(monkeypatch, SETTLED).run(rotation.prepared, site, "root", **words)
     assert command.get_raw_value().endswith(
         "step-ca-rotate prepare /etc/step-ca root 'An Example' 'First Root 2' 'First Int 2' "
         "internal.thinkheads.ai 10.0.0.0/255.255.255.0 10"
     ), command.get_raw_value()[-200:]
     for asked in ("root", "continue"):
-        assert here(monkeypatch, PREPARED).run(rotation.prepared, site, asked, **words) == []
-    assert here(monkeypatch, SETTLED).run(rotation.prepared, site, "continue", **words) == []
-    other = here(monkeypatch, SWITCHED).run(rotation.prepared, site, "intermediate", **words)
+        assert host_with(monkeypatch, PREPARED).run(rotation.prepared, site, asked, **words) == []
+    assert host_with(monkeypatch, SETTLED).run(rotation.prepared, site, "continue", **words) == []
+    other = host_with(monkeypatch, SWITCHED).run(rotation.prepared, site, "intermediate", **words)
     assert "the root is being replaced (phase switched)" in refused(other)
 
 
@@ -99,7 +101,7 @@ def test_next_keys_for_other_names_are_made_again(
         following=pem(Authority("Next", site.domain, "10.0.0.0/24").intermediate),
         phase="prepared",
     )  # fmt: skip
-    finish, make = here(monkeypatch, ready).run(rotation.prepared, site, "continue", **words)
+    finish, make = host_with(monkeypatch, ready).run(rotation.prepared, site, "continue", **words)
     assert finish.get_raw_value().endswith("step-ca-rotate finish /etc/step-ca")
     arguments = "'internal.thinkheads.ai new.example.net' 10.0.0.0/255.255.255.0 10"
     assert make.get_raw_value().endswith(arguments), make.get_raw_value()[-200:]
@@ -110,15 +112,15 @@ def test_a_rotation_is_dropped_only_before_the_ca_signs_with_it(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = {"unit": "step-ca.service", "health": "HEALTH"}
-    assert here(monkeypatch, SETTLED).run(rotation.abandoned, site, **words) == []
-    (command,) = here(monkeypatch, PREPARED).run(rotation.abandoned, site, **words)
+    assert host_with(monkeypatch, SETTLED).run(rotation.abandoned, site, **words) == []
+    (command,) = host_with(monkeypatch, PREPARED).run(rotation.abandoned, site, **words)
     assert command.get_raw_value().endswith("abandon /etc/step-ca step-ca.service HEALTH")
-    message = refused(here(monkeypatch, SWITCHED).run(rotation.abandoned, site, **words))
+    message = refused(host_with(monkeypatch, SWITCHED).run(rotation.abandoned, site, **words))
     assert "signs with its next root already" in message
 
 
 def test_ca_waits_for_every_host(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    ca = here(monkeypatch, PREPARED)
+    ca = host_with(monkeypatch, PREPARED)
     rotation._trusting |= {host.name for host in site.hosts} - {"worker"}
     output = refused(ca.run(rotation.switched, site, **SWITCH))
     assert "not proven to trust the next root: worker" in output, output
@@ -132,18 +134,18 @@ def test_exchange_that_has_begun_is_finished_whoever_is_missing(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = sound(rotation="root", phase="switching")
-    (command,) = here(monkeypatch, begun).run(rotation.switched, site, **SWITCH)
+    (command,) = host_with(monkeypatch, begun).run(rotation.switched, site, **SWITCH)
     assert " switch /etc/step-ca " in command.get_raw_value()
     for ca in (SETTLED, SWITCHED):
-        assert here(monkeypatch, ca).run(rotation.switched, site, **SWITCH) == []
+        assert host_with(monkeypatch, ca).run(rotation.switched, site, **SWITCH) == []
 
 
 def test_trust_is_seen_in_the_store(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     (first,), (second,) = parse_chain(pem(FIRST.root)), parse_chain(pem(SECOND.root))
-    host = here(monkeypatch, PREPARED, LocalTrust={"a.crt": first})
+    host = host_with(monkeypatch, PREPARED, LocalTrust={"a.crt": first})
     assert "does not trust 1 of the CA's roots" in refused(host.run(rotation.trust_proven, site))
     assert rotation._trusting == set()
-    both = here(monkeypatch, PREPARED, LocalTrust={"a.crt": first, "b.crt": second})
+    both = host_with(monkeypatch, PREPARED, LocalTrust={"a.crt": first, "b.crt": second})
     assert both.run(rotation.trust_proven, site) == []
     assert rotation._trusting == {"proxy"}
 
@@ -155,14 +157,16 @@ def test_old_certificates_are_renewed_and_new_ones_left(
     old = CertificateFileState(parse_chain(pem(FIRST.root) + pem(FIRST.intermediate)), None)
     new = CertificateFileState(parse_chain(pem(SECOND.root) + pem(SECOND.intermediate)), None)
     for state in (old, None):
-        (command,) = here(monkeypatch, SWITCHED, CertificateFile=state).run(rotation.renewed, site)
+        (command,) = host_with(monkeypatch, SWITCHED, CertificateFile=state).run(
+            rotation.renewed, site
+        )
         assert command.get_raw_value() == "/usr/local/sbin/phoenix-acme renew traefik"
     loaded = AcmeState("", "", "issued", "1", 0, loaded=True, permissions="ok")
-    result = here(monkeypatch, SWITCHED, CertificateFile=new, AcmeStatus=loaded)
+    result = host_with(monkeypatch, SWITCHED, CertificateFile=new, AcmeStatus=loaded)
     assert result.run(rotation.renewed, site) == []
-    assert here(monkeypatch, PREPARED, CertificateFile=old).run(rotation.renewed, site) == []
+    assert host_with(monkeypatch, PREPARED, CertificateFile=old).run(rotation.renewed, site) == []
     # A run that died after it had put the new one there, and before the service took it up.
-    half = here(
+    half = host_with(
         monkeypatch, SWITCHED, CertificateFile=new, AcmeStatus=replace(loaded, loaded=False)
     )
     (command,) = half.run(rotation.renewed, site)
@@ -170,7 +174,7 @@ def test_old_certificates_are_renewed_and_new_ones_left(
 
 
 @pytest.mark.parametrize(
-    ("authority", "code", "error", "said"),
+    ("authority", "code", "error", "message"),
     [
         (SECOND, 0, "", ""),
         (FIRST, 19, "", "not verified with the newest root alone: no"),
@@ -180,20 +184,20 @@ def test_old_certificates_are_renewed_and_new_ones_left(
 )
 def test_what_is_served_is_verified(
     site: Site, monkeypatch: pytest.MonkeyPatch, authority: Authority, code: int, error: str,
-    said: str,
+    message: str,
 ) -> None:  # fmt: skip
     chain = parse_chain(pem(authority.intermediate))
     served = ServedState(chain, code, "no", "TLSv1.3", error)
-    host = here(monkeypatch, SWITCHED, ServedCertificate=served)
+    host = host_with(monkeypatch, SWITCHED, ServedCertificate=served)
     commands = host.run(rotation.served, site, "switched")
-    assert (said in refused(commands)) if said else commands == []
-    assert rotation._serving == (set() if said else {"proxy"})
+    assert (message in refused(commands)) if message else commands == []
+    assert rotation._serving == (set() if message else {"proxy"})
 
 
 def test_earlier_root_is_dropped_when_every_host_is_proven(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ca = here(monkeypatch, SWITCHED)
+    ca = host_with(monkeypatch, SWITCHED)
     everyone = {host.name for host in site.hosts}
     rotation._trusting |= everyone
     rotation._serving |= everyone - {"worker"}

@@ -56,7 +56,7 @@ def test_a_stack_that_reads_the_host_s_pair_is_proven_by_it_before_its_route_cha
 
 
 @pytest.mark.parametrize(
-    "there",
+    "present",
     [
         project("shop-production", "/etc/phoenix/stacks/shop-production/tls"),
         project("shop-production", "/etc/phoenix/tls", state="exited"),
@@ -64,8 +64,8 @@ def test_a_stack_that_reads_the_host_s_pair_is_proven_by_it_before_its_route_cha
         project("phoenix-portainer", "/etc/phoenix/tls"),
     ],
 )
-def test_nothing_is_shared_where_no_stack_reads_it(there: ComposeProject) -> None:
-    assert host(there).run(shared_pair, certificate="host", pairs=PAIRS, proof=PROOF) == []
+def test_nothing_is_shared_where_no_stack_reads_it(present: ComposeProject) -> None:
+    assert host(present).run(shared_pair, certificate="host", pairs=PAIRS, proof=PROOF) == []
 
 
 def test_the_host_s_pair_is_the_host_s_alone_once_no_stack_reads_it() -> None:

@@ -141,7 +141,7 @@ def test_a_late_answer_is_no_lock_out_and_a_refusal_is(
 
 
 @pytest.mark.parametrize(
-    ("current", "verb", "code", "said"),
+    ("current", "verb", "code", "message"),
     [
         ("ours.1", "confirm", 0, "confirm 7"),
         ("former.1", "confirm", 5, "went back by themselves before they were confirmed"),
@@ -152,7 +152,7 @@ def test_a_late_answer_is_no_lock_out_and_a_refusal_is(
     ],
 )
 def test_what_went_back_by_itself_is_not_confirmed(
-    tmp_path: Path, current: str, verb: str, code: int, said: str
+    tmp_path: Path, current: str, verb: str, code: int, message: str
 ) -> None:
     """By the command itself: the run told of success, and the former files were there."""
     for name in ("ours.1", "former.1"):
@@ -166,8 +166,8 @@ def test_what_went_back_by_itself_is_not_confirmed(
         check=False,
     )  # fmt: skip
     assert done.returncode == code, done
-    assert said in done.stdout + done.stderr
-    assert bool(said) == bool(done.stdout + done.stderr)
+    assert message in done.stdout + done.stderr
+    assert bool(message) == bool(done.stdout + done.stderr)
 
 
 def test_diff_does_not_show_a_secret(caplog: pytest.LogCaptureFixture) -> None:

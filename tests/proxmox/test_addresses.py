@@ -45,8 +45,8 @@ def api(url: str, trust: Trust) -> Api:
 
 @pytest.fixture
 def client_of() -> Callable[..., Client]:
-    def make(*apis: Api, said: list[str] | None = None) -> Client:
-        log = (said if said is not None else []).append
+    def make(*apis: Api, log_lines: list[str] | None = None) -> Client:
+        log = (log_lines if log_lines is not None else []).append
         return Client(Addresses(*apis), sleep=lambda _seconds: None, log=log)
 
     return make
@@ -60,15 +60,15 @@ def test_the_next_address_is_asked_and_stays(
     client_of: Callable[..., Client],
 ) -> None:
     trust = Trust(ca_file=fakepve_cafile)
-    said: list[str] = []
-    client = client_of(api(silent, trust), api(fakepve_url, trust), said=said)
+    log_lines: list[str] = []
+    client = client_of(api(silent, trust), api(fakepve_url, trust), log_lines=log_lines)
     assert client.get("nodes")[0]["node"] == NODE
-    (line,) = said
+    (line,) = log_lines
     assert line.startswith(f"{silent.removeprefix('https://')}: GET /nodes: no answer: ")
     assert line.endswith(f"asked at {fakepve_url.removeprefix('https://')} instead")
     pve.fake.add_ct(103, "a", node=NODE)
     client.write("PUT", AGENT, {"memory": 768})
-    assert len(said) == 1, "the address that answered is asked from then on"
+    assert len(log_lines) == 1, "the address that answered is asked from then on"
     assert pve.guest(103).config["memory"] == 768
 
 

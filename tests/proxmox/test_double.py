@@ -168,9 +168,9 @@ def test_a_long_task_tells_what_it_is_at(
     pve: Pve, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.write("POST", f"nodes/{NODE}/lxc", CT)
-    said: list[str] = []
+    log_lines: list[str] = []
     moments = iter(range(0, 10_000, 20))
-    monkeypatch.setattr(client, "_log", said.append)
+    monkeypatch.setattr(client, "_log", log_lines.append)
     monkeypatch.setattr(client, "_clock", lambda: next(moments))
     monkeypatch.setattr(client, "_task_seconds", 100_000)
     client._send("POST", f"nodes/{NODE}/lxc/500/template", {})
@@ -178,6 +178,6 @@ def test_a_long_task_tells_what_it_is_at(
                if t["type"] == "vztemplate"]  # fmt: skip
     pve.fake.tasks[task["upid"]]["log"] = ["download 40% of 600 MB"]
     client.follow(task["upid"])
-    assert said, "a person sees that it goes on"
-    assert all("task vztemplate 500 goes on" in line for line in said)
-    assert said[0].endswith("download 40% of 600 MB")
+    assert log_lines, "a person sees that it goes on"
+    assert all("task vztemplate 500 goes on" in line for line in log_lines)
+    assert log_lines[0].endswith("download 40% of 600 MB")

@@ -109,11 +109,11 @@ def test_what_is_told_of_rpcbind_can_be_written_as_it_stands(
     own = listening(client)
     both = {Listener("tcp", 111, process), Listener("udp", 111, process)}
     known = {node: frozenset({*sockets, *both}) for node, sockets in own.items()}
-    here, there = faults(client, planned(), known)
-    closed = here.rpartition("proxmox_node_closed = ")[2]
-    assert there.endswith(closed), "one line for both nodes"
+    first, second = faults(client, planned(), known)
+    closed = first.rpartition("proxmox_node_closed = ")[2]
+    assert second.endswith(closed), "one line for both nodes"
     assert faults(client, planned(proxmox_node_closed=ast.literal_eval(closed)), known) == ()
-    lines = [*here.splitlines(), *there.splitlines()]
+    lines = [*first.splitlines(), *second.splitlines()]
     written = [line.strip().rstrip(",") for line in lines if line.startswith("    {")]
     rows = [ast.literal_eval(line.replace("NETWORK", "10.0.0.0/24")) for line in written]
     assert [row["port"] for row in rows] == ["111"] * 4

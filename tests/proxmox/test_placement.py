@@ -41,10 +41,10 @@ def on(*vmids: int, node: str = SECOND, **more: Any) -> dict[str, Any]:
     return {"proxmox_guests": {vmid: {"node": node, **more} for vmid in vmids}}
 
 
-def make(client: Client, plan: Plan, vmid: int, said: list[str] | None = None) -> bool:
+def make(client: Client, plan: Plan, vmid: int, log_lines: list[str] | None = None) -> bool:
     """The deploy's step for one guest."""
     (desired,) = (guest for guest in plan.guests if guest.vmid == vmid)
-    log = (said if said is not None else []).append
+    log = (log_lines if log_lines is not None else []).append
     return guests.make(client, desired, plan.settings, log)
 
 
@@ -70,17 +70,17 @@ def test_a_vm_moves_while_it_runs(
     for store in cluster.fake.storages.values():
         store["shared"] = int(shared)
     plan = planned(**on(1001))
-    said: list[str] = []
+    log_lines: list[str] = []
     assert faults(client, plan) == ()
     (item,) = lines(client, plan, 1001)
     assert item == f"VM 1001 (portainer) moves from node {NODE} to {SECOND}, while it runs"
     assert placement.asked_for(client, plan.guests) == ()
-    assert make(client, plan, 1001, said)
+    assert make(client, plan, 1001, log_lines)
     local = {} if shared else {"with-local-disks": "1"}
     assert sent(cluster) == [
         (f"{NODE}/qemu/1001/migrate", {"target": SECOND, "online": "1", **local})
     ]
-    assert said == [item, f"VM 1001 (portainer) is on node {SECOND}, and runs"]
+    assert log_lines == [item, f"VM 1001 (portainer) is on node {SECOND}, and runs"]
     assert (cluster.guest(1001).node, cluster.guest(1001).status) == (SECOND, "running")
     cluster.forget()
     assert not run(client, plan)
@@ -105,18 +105,18 @@ def test_a_running_container_is_stopped_only_by_the_word(
 ) -> None:
     plan = planned(**on(103))
     (fault,) = faults(client, plan)
-    said = f"container 103 (step-ca) moves from node {NODE} to {SECOND}"
-    assert fault.startswith(f"{said}, and would stop meanwhile: a running container moves by")
+    sentence = f"container 103 (step-ca) moves from node {NODE} to {SECOND}"
+    assert fault.startswith(f"{sentence}, and would stop meanwhile: a running container moves by")
     assert "`phoenix sync --move`" in fault
     assert f"{STOPPING}=1" in fault
     assert f"node {NODE} in proxmox_guests[103].node" in fault
-    assert placement.asked_for(client, plan.guests) == (f"{said}, and stops meanwhile",)
+    assert placement.asked_for(client, plan.guests) == (f"{sentence}, and stops meanwhile",)
     with pytest.raises(RefusedError, match="would stop meanwhile"):
         make(client, plan, 103)
     assert cluster.writes() == []
     monkeypatch.setenv(STOPPING, "1")
     assert faults(client, plan) == ()
-    assert lines(client, plan, 103) == (f"{said}, by a restart",)
+    assert lines(client, plan, 103) == (f"{sentence}, by a restart",)
     assert make(client, plan, 103)
     assert sent(cluster) == [(f"{NODE}/lxc/103/migrate", {"target": SECOND, "restart": "1"})]
     assert (cluster.guest(103).node, cluster.guest(103).status) == (SECOND, "running")

@@ -69,16 +69,16 @@ def test_local_without_import_is_told_with_its_command(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [({"disable": 1}, "is disabled on node"), ({"active": 0}, "is not active")],
 )
 @pytest.mark.parametrize("storage", ["local", "quickOS-lxc-disks"])
 def test_a_storage_that_is_off_is_told(
-    pve: Pve, client: Client, planned: Planned, storage: str, change: dict[str, int], said: str
+    pve: Pve, client: Client, planned: Planned, storage: str, change: dict[str, int], message: str
 ) -> None:
     pve.fake.storages[storage].update(change)
     (fault,) = faults(client, planned())
-    assert f"storage {storage!r} {said}" in fault.replace(f"of node {NODE} ", "")
+    assert f"storage {storage!r} {message}" in fault.replace(f"of node {NODE} ", "")
     assert pve.writes() == []
 
 
@@ -173,20 +173,20 @@ def on(pve: Pve, kind: str, *storages: str) -> None:
 
 
 SNAPSHOT = "initial_clean_state"
-CELLS = [(kind, what) for kind in EVERY for what in SAID]
+CELLS = [(kind, feature) for kind in EVERY for feature in SAID]
 
 
-def cell(site: Site, pve: Pve, client: Client, planned: Planned, kind: str, what: str) -> Plan:
+def cell(site: Site, pve: Pve, client: Client, planned: Planned, kind: str, feature: str) -> Plan:
     """A plan that asks one thing of storages of one type."""
     pve.fake.add_node("second")
     settings: dict[str, Any] = {}
-    if what in (CONTAINERS, VMS):
+    if feature in (CONTAINERS, VMS):
         settings["proxmox_lifecycle_snapshots"] = True
-    if what == REPLICA:
+    if feature == REPLICA:
         settings["proxmox_guests"] = {1001: {"replicate_to": ("second",)}}
         pve.fake.grant("phoenix@pve", "/", "VM.Replicate")
-    on(pve, kind, CONTAINER if what in (CONTAINERS, TEMPLATE) else "quickOS-vm-disks")
-    if what == COPY:
+    on(pve, kind, CONTAINER if feature in (CONTAINERS, TEMPLATE) else "quickOS-vm-disks")
+    if feature == COPY:
         a_source_that_is_no_template(pve, client)
     plan = planned(site, **settings)
     pve.forget()
@@ -194,39 +194,41 @@ def cell(site: Site, pve: Pve, client: Client, planned: Planned, kind: str, what
 
 
 @pytest.mark.fast_cases(6)
-@pytest.mark.parametrize(("kind", "what"), [pair for pair in CELLS if pair[1] in CANNOT[pair[0]]])
+@pytest.mark.parametrize(
+    ("kind", "feature"), [pair for pair in CELLS if pair[1] in CANNOT[pair[0]]]
+)
 def test_what_a_type_cannot_is_told_before_the_first_write(
-    site: Site, pve: Pve, client: Client, planned: Planned, kind: str, what: str
+    site: Site, pve: Pve, client: Client, planned: Planned, kind: str, feature: str
 ) -> None:
     """Each "no" in the table of docs/proxmox.md."""
-    problems = faults(client, cell(site, pve, client, planned, kind, what))
-    assert any(SAID[what] in fault for fault in problems), problems
+    problems = faults(client, cell(site, pve, client, planned, kind, feature))
+    assert any(SAID[feature] in fault for fault in problems), problems
     assert all("fix: " in fault for fault in problems)
     assert pve.writes() == []
 
 
 @pytest.mark.fast_cases(4)
 @pytest.mark.parametrize(
-    ("kind", "what"), [pair for pair in CELLS if pair[1] not in CANNOT[pair[0]]]
+    ("kind", "feature"), [pair for pair in CELLS if pair[1] not in CANNOT[pair[0]]]
 )
 def test_what_a_type_can_is_done(
-    site: Site, pve: Pve, client: Client, planned: Planned, kind: str, what: str
+    site: Site, pve: Pve, client: Client, planned: Planned, kind: str, feature: str
 ) -> None:
     """Each "yes" of the table, on the double, which refuses what its type cannot."""
-    plan = cell(site, pve, client, planned, kind, what)
+    plan = cell(site, pve, client, planned, kind, feature)
     assert faults(client, plan) == ()
     for guest in plan.guests:
         guests.make(client, guest, plan.settings, lambda _line: None)
     for write in availability.writes(client, plan.guests, plan.settings):
         client.write(write.method, write.path, write.data)
-    if what in (CONTAINERS, VMS):
-        vmid = 103 if what == CONTAINERS else 1001
+    if feature in (CONTAINERS, VMS):
+        vmid = 103 if feature == CONTAINERS else 1001
         assert list(pve.guest(vmid).snapshots) == ["pre-configured"]
-    if what == TEMPLATE:
+    if feature == TEMPLATE:
         assert pve.guest(900).template
-    if what == REPLICA:
+    if feature == REPLICA:
         assert [job["target"] for job in pve.fake.replication.values()] == ["second"]
-    if what == COPY:
+    if feature == COPY:
         sent = [body for _, path, body in pve.writes() if path.endswith("9000/clone")]
         assert [body["snapname"] for body in sent] == [SNAPSHOT] * 2
 
@@ -243,7 +245,7 @@ def a_source_that_is_no_template(pve: Pve, client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "request_path", "data", "said"),
+    ("kind", "request_path", "data", "message"),
     [
         ("lvm", "lxc/900/template", {}, "Template feature is not available"),
         ("zfspool", "qemu/9000/clone", {"newid": 1001, "full": 1, "snapname": SNAPSHOT},
@@ -253,13 +255,13 @@ def a_source_that_is_no_template(pve: Pve, client: Client) -> None:
     ],
 )  # fmt: skip
 def test_the_double_has_the_features_of_each_type(
-    pve: Pve, client: Client, kind: str, request_path: str, data: dict[str, Any], said: str
+    pve: Pve, client: Client, kind: str, request_path: str, data: dict[str, Any], message: str
 ) -> None:
     if "9000" in request_path:
         a_source_that_is_no_template(pve, client)
     pve.fake.add_ct(900, "base", node=NODE, config={"rootfs": f"{CONTAINER}:vm-900-disk-0"})
     on(pve, kind)
-    with pytest.raises(ProxmoxError, match=said):
+    with pytest.raises(ProxmoxError, match=message):
         client.write("POST", f"nodes/{NODE}/{request_path}", data)
 
 

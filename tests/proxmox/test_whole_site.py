@@ -146,16 +146,16 @@ def test_from_an_empty_host_in_one_command_though_it_is_killed_twice(
     operator = Operator(tmp_path, fakepve_cafile, fleet[moved.hypervisor.name])
     for writes in (3, 30):
         assert operator.sync_until(pve, writes)
-    said = operator.sync()
-    assert all(pve.guest(guest.vmid).status == "running" for guest in moved.guests), said
+    output = operator.sync()
+    assert all(pve.guest(guest.vmid).status == "running" for guest in moved.guests), output
     for guest in moved.guests:
         known = hostkeys.known(tmp_path / "known_hosts", str(guest.address))
-        assert known == {fleet[guest.name].public}, said
-        assert any("apt-get" in command for command in fleet[guest.name].commands), said
+        assert known == {fleet[guest.name].public}, output
+        assert any("apt-get" in command for command in fleet[guest.name].commands), output
     assert "FAILED on phoenix" not in "".join(
-        line for line in said.splitlines() if "proxmox" in line.lower()
-    ), said
-    assert "phoenix: firewall of " in said, "a person sees what it is at"
+        line for line in output.splitlines() if "proxmox" in line.lower()
+    ), output
+    assert "phoenix: firewall of " in output, "a person sees what it is at"
     pve.forget()
     plain = operator.deploy_all()
     assert pve.writes() == [], plain

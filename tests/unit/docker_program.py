@@ -89,9 +89,9 @@ class Docker:
             in_state = row["State"]["Status"] in (states or ["running"]) or (
                 "--all" in self.flags and not states
             )
-            ours = not labels or labels == [f"{LABEL}={row['Project']}"]
+            in_project = not labels or labels == [f"{LABEL}={row['Project']}"]
             mounts = {mount["Name"] for mount in row["Mounts"]}
-            if in_state and ours and set(self.filters("volume")) <= mounts:
+            if in_state and in_project and set(self.filters("volume")) <= mounts:
                 yield row["Id"]
 
     def ps(self) -> None:

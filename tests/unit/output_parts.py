@@ -33,15 +33,15 @@ def differences(
         text: hostile, perhaps.
     """
     plain_parts = {_signed(name, word): (name, content) for name, content in plain.items()}
-    theirs = {_signed(name, text): (name, content) for name, content in other.items()}
+    other_parts = {_signed(name, text): (name, content) for name, content in other.items()}
     return sorted(
         name
-        for name in plain_parts.keys() | theirs.keys()
+        for name in plain_parts.keys() | other_parts.keys()
         if name not in plain_parts
-        or name not in theirs
+        or name not in other_parts
         or (
-            plain_parts[name][1] != theirs[name][1]
-            and _read(*plain_parts[name], word) != _read(*theirs[name], text)
+            plain_parts[name][1] != other_parts[name][1]
+            and _read(*plain_parts[name], word) != _read(*other_parts[name], text)
         )
     )
 

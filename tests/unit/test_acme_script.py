@@ -395,12 +395,12 @@ def test_check_that_fails_anyway_asks_the_ca_for_nothing(host: Host) -> None:
 
 
 def test_failed_reload_is_tried_again(host: Host) -> None:
-    good = host.config["RELOAD"]
+    reload = host.config["RELOAD"]
     host.write_config(RELOAD="echo no such unit; false")
     _, err = host.run(code=1)
     assert "no such unit" in err, err
     assert host.status()["loaded"] is False
-    host.write_config(RELOAD=good)
+    host.write_config(RELOAD=reload)
     assert host.run()[0] == "reloaded\n"
     assert (host.orders, host.reloads) == (1, 1)
     assert host.run()[0] == "unchanged\n"
@@ -460,7 +460,7 @@ def test_failed_restart_after_a_failed_reload_is_no_success(host: Host) -> None:
 @pytest.mark.parametrize("stage", ["CHECK", "RELOAD"])
 def test_killed_between_install_and_reload(host: Host, stage: str) -> None:
     host.run()
-    good = host.config[stage]
+    command = host.config[stage]
     # Hangs from the second order on, that is, once the new pair is installed.
     hang = f"test $(wc -l < {host.ca}/orders) -lt 2 || {{ touch {host.base}/hung; sleep 30; }}"
     host.write_config(**{stage: hang})
@@ -469,7 +469,7 @@ def test_killed_between_install_and_reload(host: Host, stage: str) -> None:
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert host.status()["loaded"] is False
-    host.write_config(**{stage: good})
+    host.write_config(**{stage: command})
     out, _ = host.run()
     assert out == "reloaded\n", out
     assert host.orders == 2

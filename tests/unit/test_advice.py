@@ -123,11 +123,11 @@ def test_every_command_that_is_advised_can_be_run(site: Site) -> None:
             remote = words[0] == "ssh" and not words[1].startswith("-") and words[2:]
             programs.update({words[0], *(remote[:1] if remote else ())})
             continue
-        here: Any = typer.main.get_command(app)
+        group: Any = typer.main.get_command(app)
         rest = words[1:]
-        while hasattr(here, "commands"):
-            here, rest = here.commands[rest[0]], rest[1:]
-        here.make_context(command, rest)  # it takes these words
+        while hasattr(group, "commands"):
+            group, rest = group.commands[rest[0]], rest[1:]
+        group.make_context(command, rest)  # it takes these words
     assert programs <= {
         "apt-get", "cat", "chmod", "date", "df", "docker", "du", "getent", "grep", "hostnamectl",
         "ip", "journalctl", "ls", "nft", "pct", "ping", "qm", "ss", "ssh", "ssh-add", "ssh-keygen",

@@ -293,8 +293,8 @@ def test_a_tree_that_another_run_holds_keeps_no_other_from_being_read(
     with pytest.raises(FactProcessError, match=r"another run has held .*/lock for two minutes"):
         machine.states([tree])
     free = replace(tree, component="free")
-    said = machine.asked([tree, free])
-    busy, other = ConfigTree.parted(said, 2)
+    answer = machine.asked([tree, free])
+    busy, other = ConfigTree.parted(answer, 2)
     assert busy == [f"0\tbusy\t{tree.base}/lock", "0\tend"]
     assert ConfigTree().parse(other).files.keys() == tree.files.keys()
 
@@ -680,8 +680,8 @@ def test_a_tampered_generation_is_not_put_back(machine: TreeHost, tampered: str)
         (previous / tampered).write_text("")
     done = machine.install(machine.tree("bad"))
     assert done.code == 5, done
-    what = str(machine.config) if tampered in ("config", "gone") else tampered
-    assert f"NOT PUT BACK: changed since it was proven: {what}" in done.stderr, done.stderr
+    changed = str(machine.config) if tampered in ("config", "gone") else tampered
+    assert f"NOT PUT BACK: changed since it was proven: {changed}" in done.stderr, done.stderr
     assert "the previous configuration serves again" not in done.stderr
     assert machine.config.read_text() == "config bad\n", "the new files stay"
     assert machine.served != "config planted\n"
@@ -856,8 +856,8 @@ def test_what_was_there_before_the_first_generation_runs_again_where_that_one_fa
     machine: TreeHost,
 ) -> None:
     note = f'echo again >>"{machine.top}/otherwise"'
-    said = machine.install(machine.tree("bad", otherwise=note))
-    assert said.code == 5, said
+    result = machine.install(machine.tree("bad", otherwise=note))
+    assert result.code == 5, result
     assert (machine.top / "otherwise").read_text() == "again\n"
     assert machine.install(machine.tree("one", otherwise=note)).code == 0
     assert machine.install(machine.tree("bad", otherwise=note)).code == 5

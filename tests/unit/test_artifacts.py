@@ -190,8 +190,8 @@ def test_an_unproven_archive_is_read_by_nobody_and_writes_one_stream(guest: Gues
             env={**os.environ, "PATH": f"{shim.parent}:{os.environ['PATH']}"},
         )  # fmt: skip
 
-    wrong = install("0" * 64)
-    assert wrong.returncode == 3, wrong
+    refused = install("0" * 64)
+    assert refused.returncode == 3, refused
     assert not guest.link.exists()
     right = install(sha256(text))
     assert right.returncode == 0, right

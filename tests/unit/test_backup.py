@@ -123,12 +123,12 @@ def test_what_is_packed_is_unpacked_with_what_it_says_of_itself(
     ],
 )  # fmt: skip
 def test_damage_is_found(site: Site, damage: Callable[[bytes], bytes], message: str) -> None:
-    good = pack(backup_of(site, secrets=b'{"one": "value"}'))
-    bad = damage(good)
-    if len(bad) == len(good):  # tar's own checksum is right: somebody else has written it
-        bad = _resealed(bad)
+    packed = pack(backup_of(site, secrets=b'{"one": "value"}'))
+    damaged = damage(packed)
+    if len(damaged) == len(packed):  # tar's own checksum is right: somebody else has written it
+        damaged = _resealed(damaged)
     with pytest.raises(BackupError, match=message):
-        unpack(bad)
+        unpack(damaged)
 
 
 def _resealed(data: bytes) -> bytes:
@@ -280,12 +280,12 @@ def test_every_cut_and_changed_byte_is_found(site: Site, tmp_path: Path) -> None
     path = backup.save(
         backup_of(site, secrets=b"{}"), tmp_path, backup.cipher([public], None), lambda _: None
     )
-    good, unlock = path.read_bytes(), backup.decryptor(identity, None)
-    for bad in (
-        b"", b"junk", good[:10], good[:60], good[: len(good) // 2], good[:-1],
-        good[:-9] + bytes([good[-9] ^ 1]) + good[-8:],
+    content, unlock = path.read_bytes(), backup.decryptor(identity, None)
+    for damaged in (
+        b"", b"junk", content[:10], content[:60], content[: len(content) // 2], content[:-1],
+        content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
     ):  # fmt: skip
-        path.write_bytes(bad)
+        path.write_bytes(damaged)
         with pytest.raises(BackupError, match=r"damaged|not encrypted with age"):
             backup.load(path, unlock)
 

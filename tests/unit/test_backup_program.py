@@ -151,7 +151,7 @@ def test_a_snapshot_is_restored_to_prove_it_once(guest: Guest) -> None:
 
 @pytest.mark.fast_cases(2)
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "message"),
     [
         ("echo changed >data/data/page", "a file differs"),
         ("chmod 600 data/data/page", "an entry differs"),
@@ -160,7 +160,7 @@ def test_a_snapshot_is_restored_to_prove_it_once(guest: Guest) -> None:
     ],
 )
 def test_a_snapshot_that_does_not_restore_whole_is_no_proof(
-    guest: Guest, harm: str, said: str
+    guest: Guest, harm: str, message: str
 ) -> None:
     guest("run")
     archive = guest.root / f"target/worker/{guest.snapshot()}/tar"
@@ -170,11 +170,11 @@ def test_a_snapshot_that_does_not_restore_whole_is_no_proof(
     subprocess.run(["sh", "-c", harm], check=True, cwd=f"{apart}{guest.var}/copy/{PART}")
     subprocess.run(["tar", "-C", apart, "-cf", archive, "."], check=True)
     assert guest("prove").returncode == 1
-    assert said in (guest.state / f"{PART}.unproven").read_text()
-    assert said in guest.check()
+    assert message in (guest.state / f"{PART}.unproven").read_text()
+    assert message in guest.check()
     refused = guest("restore", PART, guest.snapshot(), "replace")
     assert refused.returncode == 1
-    assert said in refused.stderr
+    assert message in refused.stderr
     assert (guest.data / "page").read_text() == "hello\n"
 
 

@@ -261,11 +261,11 @@ def test_empty_volume_gets_the_data_of_its_server(guest: Guest) -> None:
     assert result.returncode == 0, result.stderr
     sha256 = hashlib.sha256(archive(DATA)).hexdigest()
     identity = portainer_identity(archive(DATA))
-    here = state_of(guest, PortainerData(), volume="v")
-    assert here.present
-    assert here.identity == identity
-    assert here.restored
-    assert len(here.restored) == len(sha256)
+    state = state_of(guest, PortainerData(), volume="v")
+    assert state.present
+    assert state.identity == identity
+    assert state.restored
+    assert len(state.restored) == len(sha256)
     assert (guest.volume / "compose/1/docker-compose.yml").read_bytes() == b"services"
     assert guest.runs, "it ran before"
     assert [path.name for path in guest.volume.parent.iterdir()] == ["_data"]

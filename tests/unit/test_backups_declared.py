@@ -157,12 +157,12 @@ def test_wrong_values_of_the_site_are_refused_with_a_fix(
 
 
 def test_a_stack_in_no_backup_and_a_folder_that_a_loss_takes_along_are_told(tmp_path: Path) -> None:
-    said = {
+    messages = {
         f"{warning.file}: {warning.path}": warning.message
         for warning in declared().load(tmp_path).warnings
     }
-    assert "data, cache, old" in said[f"{MANIFEST}: {IN_STACK}"]
-    assert "control" in said[f"{LXC}: site.backups.target"]
+    assert "data, cache, old" in messages[f"{MANIFEST}: {IN_STACK}"]
+    assert "control" in messages[f"{LXC}: site.backups.target"]
     quiet = declared({"volumes": []})
     for vm in quiet.vm["vms"]:
         vm["volumes"] = [{"type": "nfs", "path": "/srv/backups", "mount_point": "/mnt/backups"}]
@@ -266,9 +266,9 @@ def test_what_a_host_tells_is_read_and_another_form_is_refused() -> None:
     assert report.noted[1].backed_up is None
     assert report.noted[1].failure.endswith("no room")
     assert parse(["null"]).snapshots == ()
-    for wrong in (["{"], ['[{"id": 1}]'], ["[]", "ca\t1"]):
+    for lines in (["{"], ['[{"id": 1}]'], ["[]", "ca\t1"]):
         with pytest.raises((ValueError, KeyError)):
-            parse(wrong)
+            parse(lines)
 
 
 def test_a_part_is_named_by_its_stack_or_project(tmp_path: Path) -> None:

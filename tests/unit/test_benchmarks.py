@@ -118,7 +118,7 @@ def _runs(commands: int, changed: int = 0) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize(
-    ("commands", "changed", "good"),
+    ("commands", "changed", "met"),
     [
         (converge.COMMANDS_LIMIT - 1, 0, True),
         (converge.COMMANDS_LIMIT, 0, False),
@@ -126,21 +126,21 @@ def _runs(commands: int, changed: int = 0) -> list[dict[str, object]]:
     ],
 )
 def test_verdict_on_a_no_change_run(
-    commands: int, changed: int, good: bool, capsys: pytest.CaptureFixture[str]
+    commands: int, changed: int, met: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A file transfer counts as a command: one less than the limit, and one, are allowed."""
     result = {"no change": _runs(commands, changed), "floor": _runs(0)}
-    assert converge.print_report(result) is good, capsys.readouterr().out
+    assert converge.print_report(result) is met, capsys.readouterr().out
     printed = capsys.readouterr().out
     assert "1,000" in printed, printed
 
 
 @pytest.mark.parametrize(
-    ("full", "former_cost", "good"),
+    ("full", "former_cost", "met"),
     [(8600.0, 160.0, True), (8400.0, 160.0, False), (8600.0, 159.0, False)],
 )
 def test_verdict_on_the_data_path(
-    full: float, former_cost: float, good: bool, capsys: pytest.CaptureFixture[str]
+    full: float, former_cost: float, met: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loads = {
         name: [{"rate": rate, "p99": 5.0, "cpu": dict.fromkeys(bench_site.SPENDERS, cost)}]
@@ -154,7 +154,7 @@ def test_verdict_on_the_data_path(
         "settings": {"connections": 16, "repeat": 1, "seconds": 4},
         "loads": {"keep-alive": loads},
     }
-    assert datapath.print_report(result) is good, capsys.readouterr().out
+    assert datapath.print_report(result) is met, capsys.readouterr().out
     assert f"{full:,.0f}" in capsys.readouterr().out
 
 

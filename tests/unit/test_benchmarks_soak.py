@@ -80,8 +80,8 @@ def run(server: tuple[Path, int], tmp_path: Path, *streams: dict[str, Any]) -> l
         ) as client:
             with suppress(subprocess.TimeoutExpired):
                 client.wait(seconds)
-            said, _ = client.communicate(timeout=60)
-        counts = json.loads(said)
+            output, _ = client.communicate(timeout=60)
+        counts = json.loads(output)
         if all(stream["requests"] > 1 for stream in counts):
             return counts
     raise AssertionError(f"a stream has hardly asked: {counts}")

@@ -172,8 +172,8 @@ PORTS = (
 def test_a_port_within_a_setting_is_one_that_there_is(name: str, setting_of: Any) -> None:
     for port in (1, 80, 5000, 65535):
         assert settings.read({name: setting_of(port)})[1] == (), port
-    wrong: tuple[int | str, ...] = (0, "00", "080", 65536, 99999, 100000, -1, "\u0661")
-    for other in wrong:
+    invalid: tuple[int | str, ...] = (0, "00", "080", 65536, 99999, 100000, -1, "\u0661")
+    for other in invalid:
         _, findings = settings.read({name: setting_of(other)})
         assert findings, f"{name} takes port {other}"
         readable(findings)
@@ -233,13 +233,13 @@ def test_settings_that_contradict_each_other_are_told_with_what_to_write(
 
 def test_no_finding_sends_the_reader_to_the_reference_alone() -> None:
     """Each says itself what to write: asked with values of every wrong type."""
-    wrong: tuple[Any, ...] = (
+    invalid: tuple[Any, ...] = (
         None, True, -1, 0, 10**12, 10**5000, 1.5, "", "\0", "a b", "\ud800", [], [None], {}, {1: 2},
         {"a": {}}, {"a": {"b": 1}}, [[]], object(), b"x", {"101": {"vlan": "x"}}, {"\u0661": {}},
     )  # fmt: skip
     asked = 0
     for name in settings.fields():
-        for value in wrong:
+        for value in invalid:
             _, findings = settings.read({name: value})
             asked += len(findings)
             for finding in findings:

@@ -106,7 +106,7 @@ FILE = {"vmbr9": "/etc/network/interfaces"}
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "expected"),
     [
         (HostInterfaces(FILE, live={"vmbr9": ("172.16.9.1/24",)}), []),
         (HostInterfaces(live={"vmbr9": ("172.16.9.1/24",)}), []),
@@ -121,11 +121,11 @@ FILE = {"vmbr9": "/etc/network/interfaces"}
     ids=["as declared", "made by hand", "another address", "none", "down"],
 )  # fmt: skip
 def test_a_person_s_bridge_is_left_and_a_difference_told(
-    tmp_path: Path, state: HostInterfaces, said: list[str]
+    tmp_path: Path, state: HostInterfaces, expected: list[str]
 ) -> None:
     site = declared(tmp_path, internal=INNER)
     assert bridges.own(site, state) == ()
-    assert list(bridges.differences(site, state)) == said
+    assert list(bridges.differences(site, state)) == expected
 
 
 def test_a_bridge_of_ours_stays_ours_until_a_person_declares_it(tmp_path: Path) -> None:

@@ -77,10 +77,10 @@ class Kernel:
         assert (done.returncode == 0) == ok, done
         return done.stdout + done.stderr
 
-    def does(self, verb: str, *, ok: bool = True) -> str:
+    def call(self, verb: str, *, ok: bool = True) -> str:
         return self.run("sh", str(self.program), verb, ok=ok)
 
-    def has(self, name: str) -> bool:
+    def has_link(self, name: str) -> bool:
         return f"{name}:" in self.run("ip", "link")
 
 
@@ -96,19 +96,19 @@ def kernel(tmp_path: Path) -> Iterator[Kernel]:
 
 def test_it_makes_what_is_missing_and_then_nothing(kernel: Kernel) -> None:
     kernel.run("nft", "add", "table", "ip", "of_a_person")
-    assert "vmbr9 is missing" in kernel.does("holds", ok=False)
-    kernel.does("load")
-    kernel.does("holds")
+    assert "vmbr9 is missing" in kernel.call("holds", ok=False)
+    kernel.call("load")
+    kernel.call("holds")
     assert "172.16.9.1/24" in kernel.run("ip", "addr", "show", "vmbr9")
     assert "masquerade" in kernel.run("nft", "list", "table", "ip", "phoenix_nat")
     assert kernel.run("sysctl", "-n", "net.ipv4.ip_forward") == "1\n"
-    kernel.does("load")
+    kernel.call("load")
     assert kernel.calls.read_text() == "vmbr9\n"
     assert "of_a_person" in kernel.run("nft", "list", "tables")
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ("ip addr flush dev vmbr9", "vmbr9 does not have the address 172.16.9.1/24"),
         ("ip link delete vmbr9", "vmbr9 is missing"),
@@ -117,49 +117,49 @@ def test_it_makes_what_is_missing_and_then_nothing(kernel: Kernel) -> None:
         ("nft flush table ip phoenix_nat", "was changed by hand"),
     ],
 )
-def test_a_change_by_hand_is_told_and_put_right(kernel: Kernel, change: str, said: str) -> None:
-    kernel.does("load")
+def test_a_change_by_hand_is_told_and_put_right(kernel: Kernel, change: str, message: str) -> None:
+    kernel.call("load")
     kernel.run(*change.split())
-    assert said in kernel.does("holds", ok=False)
-    kernel.does("load")
-    kernel.does("holds")
+    assert message in kernel.call("holds", ok=False)
+    kernel.call("load")
+    kernel.call("holds")
 
 
 def test_another_address_is_taken(kernel: Kernel, tmp_path: Path) -> None:
-    kernel.does("load")
+    kernel.call("load")
     kernel.put(declared(tmp_path / "other", internal={**INNER, "address": "172.16.9.7"}))
     kernel.run("ip", "link", "add", "tap1", "type", "veth", "peer", "name", "eth1")
     kernel.run("ip", "link", "set", "tap1", "master", "vmbr9")
-    kernel.does("load")
+    kernel.call("load")
     assert "172.16.9.7/24" in kernel.run("ip", "addr", "show", "vmbr9")
     assert "172.16.9.1/24" not in kernel.run("ip", "addr", "show", "vmbr9")
     assert "master vmbr9" in kernel.run("ip", "link", "show", "tap1"), "guests stay connected"
 
 
 def test_a_bridge_that_leaves_goes_unless_guests_are_on_it(kernel: Kernel, tmp_path: Path) -> None:
-    kernel.does("load")
+    kernel.call("load")
     kernel.run("ip", "link", "add", "tap1", "type", "veth", "peer", "name", "eth1")
     kernel.run("ip", "link", "set", "tap1", "master", "vmbr9")
     kernel.put(declared(tmp_path / "other", other={**INNER, "bridge": "vmbr8"}))
-    assert "vmbr9 stays up: guests are connected to it" in kernel.does("load")
-    assert kernel.has("vmbr8")
-    assert kernel.has("vmbr9")
+    assert "vmbr9 stays up: guests are connected to it" in kernel.call("load")
+    assert kernel.has_link("vmbr8")
+    assert kernel.has_link("vmbr9")
     kernel.run("ip", "link", "delete", "tap1")
-    kernel.does("load")
-    assert not kernel.has("vmbr9")
+    kernel.call("load")
+    assert not kernel.has_link("vmbr9")
 
 
 def test_removed_it_leaves_a_person_s_bridge_and_tables(kernel: Kernel) -> None:
     kernel.run("nft", "add", "table", "ip", "of_a_person")
-    kernel.does("load")
+    kernel.call("load")
     kernel.main.write_text("auto vmbr9\niface vmbr9 inet static\n")
-    kernel.does("remove")
-    assert kernel.has("vmbr9")
+    kernel.call("remove")
+    assert kernel.has_link("vmbr9")
     assert kernel.run("nft", "list", "tables") == "table ip of_a_person\n"
 
 
 def test_removed_its_own_bridge_goes(kernel: Kernel) -> None:
-    kernel.does("load")
-    kernel.does("remove")
-    assert not kernel.has("vmbr9")
-    kernel.does("remove")
+    kernel.call("load")
+    kernel.call("remove")
+    assert not kernel.has_link("vmbr9")
+    kernel.call("remove")

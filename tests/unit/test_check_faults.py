@@ -218,7 +218,7 @@ def test_a_wrong_address_and_a_name_that_nobody_declared(guest: Guest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expected", "said"),
+    ("expected", "message"),
     [
         ("10.0.0.1,172.16.9.1", ""),
         ("172.16.9.1,10.0.0.1", ""),
@@ -229,9 +229,11 @@ def test_a_wrong_address_and_a_name_that_nobody_declared(guest: Guest) -> None:
         ),
     ],
 )
-def test_a_name_has_all_its_addresses_in_any_order(guest: Guest, expected: str, said: str) -> None:
+def test_a_name_has_all_its_addresses_in_any_order(
+    guest: Guest, expected: str, message: str
+) -> None:
     guest.program("dig", dig(*KNOWN, "a.example.\t60\tIN\tA\t172.16.9.1"))
-    assert guest.run_checks(f"names_resolve a.example={expected}") == [said]
+    assert guest.run_checks(f"names_resolve a.example={expected}") == [message]
 
 
 def test_a_docker_that_does_not_answer_is_told(guest: Guest) -> None:
@@ -256,8 +258,8 @@ def test_requests_go_out_together_and_one_that_fails_is_made_again(guest: Guest)
         'case "$*" in *-sZ*) echo "200 https://a.example/ 0.1"; echo "502 https://b.example/ 3.1";;'
         " *) printf 503 ;; esac",
     )
-    good, bad = (f"request_gives 200 https://{name}.example/ /roots.pem" for name in "ab")
-    assert guest.run_checks(good, bad) == ["", "gives 503, not 200"]
+    first, second = (f"request_gives 200 https://{name}.example/ /roots.pem" for name in "ab")
+    assert guest.run_checks(first, second) == ["", "gives 503, not 200"]
     for option in ("-sZ", "-sS"):  # all together, and the bad one by itself
         assert sum(option in call for call in guest.calls("curl")) == 1
 

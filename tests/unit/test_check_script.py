@@ -38,8 +38,8 @@ def stand_in(folder: Path, name: str, script: str) -> None:
 
 def fault(folder: Path, *command: str, **environment: str) -> str:
     """What one check finds, with the programs of `folder` before those of the machine."""
-    (said,) = faults(folder, command, **environment)
-    return said
+    (text_of_fault,) = faults(folder, command, **environment)
+    return text_of_fault
 
 
 def faults(folder: Path, *commands: tuple[str, ...], **environment: str) -> list[str]:
@@ -161,7 +161,7 @@ def test_a_ca_that_cannot_open_its_database_says_so(
     directory = str(tmp_path / "ca")
     more = ("ca_database_opens", directory, "step-ca.service", "9000")
 
-    def said() -> str:
+    def text_of_fault() -> str:
         return fault(
             tmp_path,
             "unit_runs",
@@ -173,9 +173,11 @@ def test_a_ca_that_cannot_open_its_database_says_so(
         )
 
     other = "is activating: " + log.replace("\\n", " ")
-    assert said() == (other if answers else f"cannot open its database: {directory}/db is missing")
+    assert text_of_fault() == (
+        other if answers else f"cannot open its database: {directory}/db is missing"
+    )
     (tmp_path / "ca/db").mkdir()
-    assert said() == (words or other)
+    assert text_of_fault() == (words or other)
 
 
 @pytest.mark.parametrize("path", ["/health[1-9]", "/health{a,b}", "/health?of=[x]"])
@@ -266,16 +268,16 @@ def test_a_missing_key_is_told_in_words(tmp_path: Path, check: tuple[str, ...]) 
     "check", [("endpoint_is_up", "first"), ("stack_is_active", "first", "shop")]
 )
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("answer", "words"),
     [
         ("<html>502</html>", "Portainer's answer is no list: <html>502</html>"),
         ("curl: (7) Failed to connect", "Portainer cannot be asked: curl: (7) Failed to connect"),
     ],
 )  # fmt: skip
 def test_an_answer_that_is_no_list_is_told_in_words(
-    tmp_path: Path, check: tuple[str, ...], said: str, words: str
+    tmp_path: Path, check: tuple[str, ...], answer: str, words: str
 ) -> None:
-    stand_in(tmp_path, "curl", f"echo '{said}'; exit {7 if said.startswith('curl') else 0}")
+    stand_in(tmp_path, "curl", f"echo '{answer}'; exit {7 if answer.startswith('curl') else 0}")
     assert fault(tmp_path, check[0], *api(tmp_path), *check[1:]) == words
 
 
@@ -331,8 +333,8 @@ def test_a_service_whose_process_is_stopped_hangs(tmp_path: Path) -> None:
     )
 
 
-def table(what: str, *rows: tuple[str, int, int]) -> str:
-    head = f"Filesystem {what} Used Available Capacity Mounted on"
+def table(unit: str, *rows: tuple[str, int, int]) -> str:
+    head = f"Filesystem {unit} Used Available Capacity Mounted on"
     lines = [f"/dev/x 100 {used} {left} 0% {place}" for place, used, left in rows]
     return "\n".join([head, *lines])
 
@@ -528,7 +530,7 @@ def test_every_check_can_say_that_all_is_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("answer", "words"),
     [
         ("tlsv13 alert certificate required:ssl/record/rec_layer_s3.c:1605:SSL alert number", ""),
         ("connect:errno=111; exit 1", ""),
@@ -539,8 +541,8 @@ def test_every_check_can_say_that_all_is_well(tmp_path: Path) -> None:
         ("", "openssl cannot ask 10.0.0.12 port 443"),
     ],
 )
-def test_a_stranger_must_be_turned_away(tmp_path: Path, said: str, words: str) -> None:
-    text, _, end = said.partition("; ")
+def test_a_stranger_must_be_turned_away(tmp_path: Path, answer: str, words: str) -> None:
+    text, _, end = answer.partition("; ")
     stand_in(tmp_path, "openssl", f"echo '{text}'; {end or ':'}")
     fault_text = fault(tmp_path, "serves_no_stranger", "10.0.0.12", "proxy.test", "443")
     assert fault_text.startswith(words), fault_text
@@ -647,9 +649,9 @@ def test_a_guard_that_does_not_hold_is_told_in_its_words(
     assert words in fault_text, fault_text
     assert bool(fault_text) == bool(words)
 
-    said = fault(tmp_path, "guard_holds", str(tmp_path / "guard"))
-    assert words in said, said
-    assert bool(said) == bool(words)
+    text_of_fault = fault(tmp_path, "guard_holds", str(tmp_path / "guard"))
+    assert words in text_of_fault, text_of_fault
+    assert bool(text_of_fault) == bool(words)
 
 
 def test_updates_that_failed_and_a_reboot_that_is_due_are_warned_of(tmp_path: Path) -> None:
@@ -704,8 +706,8 @@ def test_a_server_that_hangs_does_not_take_a_client_without_a_certificate(
     tmp_path: Path, program: str
 ) -> None:
     """Its kernel takes the connection, and no certificate comes; openssl 3.5 says where it goes."""
-    said = "echo Connecting to 127.0.0.1 >&2; " if program == "3.5" else ""
-    stand_in(tmp_path, "openssl", f'{said}exec /usr/bin/openssl "$@"')
+    prefix = "echo Connecting to 127.0.0.1 >&2; " if program == "3.5" else ""
+    stand_in(tmp_path, "openssl", f'{prefix}exec /usr/bin/openssl "$@"')
     stand_in(tmp_path, "timeout", 'shift; exec /usr/bin/timeout 1 "$@"')
     with socket.create_server(("127.0.0.1", 0)) as hangs:
         port = str(hangs.getsockname()[1])
@@ -730,9 +732,9 @@ def test_a_watcher_whose_looks_all_fail_is_told(tmp_path: Path) -> None:
     assert fault(tmp_path, *check, SINCE="0") == ""
     old = time.time() - 3600
     os.utime(looked, (old, old))
-    said = fault(tmp_path, *check, SINCE="0")
-    assert said.startswith("the watcher has not looked for 36")
-    assert said.endswith("journalctl -u phoenix-watch-judge.service")
+    text_of_fault = fault(tmp_path, *check, SINCE="0")
+    assert text_of_fault.startswith("the watcher has not looked for 36")
+    assert text_of_fault.endswith("journalctl -u phoenix-watch-judge.service")
     if up < 400:
         pytest.skip("this machine has just booted")
     looked.unlink()

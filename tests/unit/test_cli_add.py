@@ -138,7 +138,7 @@ def test_dry_shows_and_writes_nothing(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("service", "portainer", "--host", "drphoenix", "--port", "1"), "duplicate service name"),
         (("service", "x", "--host", "nobody", "--port", "1"), "no host 'nobody'"),
@@ -172,9 +172,9 @@ def test_dry_shows_and_writes_nothing(project: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_would_not_be_sound_writes_nothing(
-    project: Path, words: tuple[str, ...], said: str
+    project: Path, words: tuple[str, ...], message: str
 ) -> None:
-    assert said in refused(project, *words)
+    assert message in refused(project, *words)
 
 
 TWO = """services:
@@ -199,7 +199,7 @@ def test_a_route_leads_to_the_service_that_publishes_its_port(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (TWO, "!override"),
         ("services: [", "is not valid YAML"),
@@ -208,14 +208,14 @@ def test_a_route_leads_to_the_service_that_publishes_its_port(
     ],
 )
 def test_a_compose_file_that_cannot_be_used_is_told(
-    project: Path, tmp_path: Path, text: str, said: str
+    project: Path, tmp_path: Path, text: str, message: str
 ) -> None:
     compose = tmp_path / "mine.yml"
     compose.write_text(text)
     words = ("stack", "mine", "--host", "drphoenix", "--compose", str(compose))
-    assert said in refused(project, *words)
+    assert message in refused(project, *words)
     route = ("--service", "mine", "--port", "8080", "--scheme", "http")
-    assert said in refused(project, *words, *route)
+    assert message in refused(project, *words, *route)
     assert "give one of the two" in refused(project, *words, "--image", "x:1")
 
 
@@ -326,8 +326,8 @@ def test_what_was_added_is_taken_out(project: Path, words: tuple[str, ...], name
     added(project, *words)
     assert undeclared(project, name, "--dry").endswith("sound; nothing was written\n")
     assert texts(project) != before
-    said = undeclared(project, name)
-    assert "next: phoenix plan" in said
+    output = undeclared(project, name)
+    assert "next: phoenix plan" in output
     assert {file: json.loads(text) for file, text in texts(project).items() if "json" in file} == {
         file: json.loads(text) for file, text in before.items() if "json" in file
     } or name == "qdrant_service-testing"
@@ -344,8 +344,8 @@ def test_a_stack_s_service_goes_with_the_entry_that_it_was_alone_in(project: Pat
     undeclared(project, "hello")
     manifest = json.loads((project / "stacks/who/phoenix.json").read_text())
     assert manifest == {"environments": {"production": {"services": {}}}}
-    said = undeclared(project, "who")
-    assert "stacks/who stays where it is" in said
+    output = undeclared(project, "who")
+    assert "stacks/who stays where it is" in output
     assert (project / "stacks/who/docker-compose.yml").is_file()
 
 
@@ -363,8 +363,8 @@ def test_the_entry_is_cut_where_portainer_s_own_stack_stands_before_it(project: 
         "portainer_service", {"name": "qdrant_service", "environment": "testing"},
     ]  # fmt: skip
     file.write_text(json.dumps(declared, indent=4))
-    said = phoenix("explain", "qdrant_service-testing", "--site", project).output
-    assert "docker_stacks[1]" in said
+    output = phoenix("explain", "qdrant_service-testing", "--site", project).output
+    assert "docker_stacks[1]" in output
     undeclared(project, "qdrant_service-testing")
     (guest,) = [
         candidate
@@ -375,7 +375,7 @@ def test_the_entry_is_cut_where_portainer_s_own_stack_stands_before_it(project: 
 
 
 @pytest.mark.parametrize(
-    ("name", "words", "said"),
+    ("name", "words", "message"),
     [
         ("never-heard-of", (), "no service or guest or stack is called 'never-heard-of'"),
         ("portainer", (), "service:portainer or guest:portainer"),
@@ -386,10 +386,10 @@ def test_the_entry_is_cut_where_portainer_s_own_stack_stands_before_it(project: 
     ],
 )
 def test_what_cannot_be_taken_out_writes_nothing(
-    project: Path, name: str, words: tuple[str, ...], said: str
+    project: Path, name: str, words: tuple[str, ...], message: str
 ) -> None:
     before = texts(project)
-    assert said in undeclared(project, name, *words, code=1)
+    assert message in undeclared(project, name, *words, code=1)
     assert texts(project) == before
 
 

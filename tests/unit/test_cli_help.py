@@ -175,7 +175,7 @@ def completed(cwd: Path, *lines: str) -> list[tuple[list[str], str]]:
     )  # fmt: skip
     assert process.returncode == 0, process
     streams = (process.stdout.split("\f")[:-1], process.stderr.split("\f")[:-1])
-    return [(said.split(), errors) for said, errors in zip(*streams, strict=True)]
+    return [(output.split(), errors) for output, errors in zip(*streams, strict=True)]
 
 
 @pytest.mark.fast_cases(1)

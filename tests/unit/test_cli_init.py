@@ -139,7 +139,7 @@ def test_every_answer_has_an_option(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("--guest", "a:cook"), "'cook' is no role"),
         (("--guest", "a@10.0.0.5"), "10.0.0.5 is not in the site's network"),
@@ -154,12 +154,12 @@ def test_every_answer_has_an_option(tmp_path: Path) -> None:
     ],
 )
 def test_an_answer_that_cannot_be_used_writes_nothing(
-    tmp_path: Path, words: tuple[str, ...], said: str
+    tmp_path: Path, words: tuple[str, ...], message: str
 ) -> None:
     site = tmp_path / "site"
     result = phoenix("init", site, "--defaults", *words)
     assert result.exit_code == 1, result.output
-    assert said in str(result.exception), result.exception
+    assert message in str(result.exception), result.exception
     assert not site.exists()
 
 

@@ -105,8 +105,8 @@ def test_files_of_another_hand_are_told_in_one_line_for_all_hosts(
     )
     text = piped(lambda console: converge.print_summary(console, report), monkeypatch)
     on_one_line = " ".join(text.split())
-    said = "/etc/resolv.conf was not of Phoenix: kept as /var/kept/etc/resolv.conf on a, b"
-    assert said in on_one_line, text
+    expected = "/etc/resolv.conf was not of Phoenix: kept as /var/kept/etc/resolv.conf on a, b"
+    assert expected in on_one_line, text
     assert "/etc/nginx/sites-enabled/x is no longer read on b" in on_one_line, text
 
 

@@ -32,20 +32,20 @@ def home(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def call(project: Path, *words: str | Path, code: int = 0) -> str:
     done = phoenix("secrets", *words, "-i", project / "inventories/phoenix.py")
-    said = f"{done.output} {done.exception if code else ''}"
-    assert done.exit_code == code, said
-    assert PLANTED not in said
-    return said
+    output = f"{done.output} {done.exception if code else ''}"
+    assert done.exit_code == code, output
+    assert PLANTED not in output
+    return output
 
 
 def test_init_puts_what_is_kept_into_a_file_for_git(project: Path, home: Path) -> None:
-    said = call(project, "init")
+    output = call(project, "init")
     file, key = project / "secrets.sops.json", home / ".config/sops/age/keys.txt"
-    assert str(age.public_key(key)) in said
+    assert str(age.public_key(key)) in output
     for path in (key, file, project / ".sops.yaml"):
-        assert str(path) in said
+        assert str(path) in output
         assert PLANTED not in path.read_text()
-    assert "PHOENIX_SOPS_FILE" not in said, "the inventory names the file"
+    assert "PHOENIX_SOPS_FILE" not in output, "the inventory names the file"
     listed = json.loads(call(project, "list", "--json"))
     assert {secret["name"]: secret["origin"] for secret in listed["secrets"]}[
         AGENT_SECRET
@@ -71,8 +71,8 @@ def test_secrets_are_handed_to_a_second_operator(
     assert AGENT_SECRET in call(project, "export", "--to", public, "--out", file)
     assert home.exists()
     monkeypatch.setenv("HOME", str(project.parent / "second"))
-    said = call(project, "import", file)
-    assert AGENT_SECRET in said
+    output = call(project, "import", file)
+    assert AGENT_SECRET in output
     store = project.parent / "second/.config/phoenix/secrets.json"
     assert json.loads(store.read_text()) == {AGENT_SECRET: PLANTED}
     assert store.stat().st_mode & 0o777 == 0o600
@@ -91,6 +91,6 @@ def test_a_file_that_is_not_there_is_named(project: Path) -> None:
 def test_private_key_is_no_recipient(project: Path) -> None:
     key = project.parent / "key"
     age.make_key(key)
-    said = call(project, "export", "--to", key.read_text().splitlines()[-1], code=1)
-    assert "is a private key" in said
-    assert "AGE-SECRET-KEY" not in said
+    output = call(project, "export", "--to", key.read_text().splitlines()[-1], code=1)
+    assert "is a private key" in output
+    assert "AGE-SECRET-KEY" not in output

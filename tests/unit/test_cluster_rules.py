@@ -116,8 +116,12 @@ def test_another_policy_than_ours_is_told(
     assert (
         fix in problem(ruled(tmp_path, **{key: value}).warnings, HYPERVISOR, f"firewall.{key}").fix
     )
-    ours = {"enabled": True, "default_input_policy": "DROP", "default_output_policy": "ACCEPT"}
-    assert warnings_of(ruled(tmp_path / "ours", **ours)) == []
+    own_policies = {
+        "enabled": True,
+        "default_input_policy": "DROP",
+        "default_output_policy": "ACCEPT",
+    }
+    assert warnings_of(ruled(tmp_path / "ours", **own_policies)) == []
 
 
 def test_the_file_names_resolvers_where_no_setting_does(tmp_path: Path) -> None:

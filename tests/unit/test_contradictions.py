@@ -64,9 +64,9 @@ def test_a_site_has_a_network_of_hosts(tmp_path: Path, ip: str, gateway: str) ->
 
 
 def test_one_wrong_network_hides_no_other(tmp_path: Path) -> None:
-    wrong: dict[str, Any] = {"B_c": INTERNAL, "e": {"vlan": 0}}
+    faulty: dict[str, Any] = {"B_c": INTERNAL, "e": {"vlan": 0}}
     for folder, more in (("names", {}), ("whole", {"domain_name": "Foo"})):
-        findings = hypervisor(networks=wrong, **more).refused(tmp_path / folder)
+        findings = hypervisor(networks=faulty, **more).refused(tmp_path / folder)
         assert "host name label" in problem(findings, HYPERVISOR, "networks.B_c").message
         problem(findings, HYPERVISOR, "networks.e.vlan")
 

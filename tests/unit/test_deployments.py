@@ -354,7 +354,7 @@ def test_a_stack_has_one_name_everywhere_the_one_that_docker_has(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("name", "environment", "said"),
+    ("name", "environment", "message"),
     [
         ("Shop", "production", "Shop in production and shop in production are both"),
         ("phoenix", "portainer", "what Phoenix itself calls Portainer"),
@@ -362,20 +362,20 @@ def test_a_stack_has_one_name_everywhere_the_one_that_docker_has(tmp_path: Path)
     ],
 )
 def test_two_things_of_one_name_in_docker_are_refused(
-    tmp_path: Path, name: str, environment: str, said: str
+    tmp_path: Path, name: str, environment: str, message: str
 ) -> None:
     declared = minimal()
     declared.stacks[name] = stack("more", 8001, environment=environment)
     entry = {"name": name, "environment": environment}
     declared.vm["vms"][1]["docker_stacks"].append(entry)
     (finding,) = declared.refused(tmp_path)
-    assert said in finding.message
+    assert message in finding.message
     assert finding.path == "vms[1].docker_stacks[1]"
     assert "another name" in finding.fix
 
 
 @pytest.mark.parametrize(
-    ("guest", "more", "said", "path"),
+    ("guest", "more", "message", "path"),
     [
         ("102", {"features": ["nginx"]}, "both the gateway and Traefik", "lxc_configs.102.role"),
         ("101", {"features": ["portainer"]}, "Portainer would have no certificate", ".101.role"),
@@ -394,7 +394,7 @@ def test_two_things_of_one_name_in_docker_are_refused(
     ],
 )
 def test_what_would_have_no_certificate_on_its_guest_is_refused(
-    tmp_path: Path, guest: str, more: dict[str, object], said: str, path: str
+    tmp_path: Path, guest: str, more: dict[str, object], message: str, path: str
 ) -> None:
     declared = minimal()
     declared.stacks["more"] = stack("more", 8001)
@@ -405,7 +405,7 @@ def test_what_would_have_no_certificate_on_its_guest_is_refused(
         declared.vm["vms"].pop(0)
         declared.vm["vms"][0]["dependencies"] = []
     (finding,) = declared.refused(tmp_path)
-    assert said in finding.message
+    assert message in finding.message
     assert finding.path.endswith(path)
 
 

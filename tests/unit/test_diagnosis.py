@@ -150,11 +150,11 @@ def test_two_hosts_that_lack_the_same_file_are_two_causes(site: Site) -> None:
 
 
 def test_wrong_record_is_one_cause_however_many_see_it(site: Site) -> None:
-    def wrong(check: Check) -> str:
+    def names_fail(check: Check) -> str:
         concerned = any(word.startswith(f"shop.{site.domain}=") for word in check.command)
         return "shop is 10.9.9.9 here, not 10.0.0.20;" if concerned else ""
 
-    diagnosis = diagnosed(site, wrong)
+    diagnosis = diagnosed(site, names_fail)
     (cause,) = diagnosis.causes
     assert (cause.layer, cause.host) == ("dns", site.hypervisor.name)
     assert set(cause.seen_by) == {host.name for host in site.hosts}
@@ -177,11 +177,11 @@ def test_names_that_one_host_does_not_know_are_one_cause_with_each_of_them(site:
 
 
 def test_two_hosts_with_wrong_names_of_their_own_are_two_causes(site: Site) -> None:
-    def wrong(check: Check) -> str:
+    def names_fail(check: Check) -> str:
         concerned = check.function == "names_resolve" and check.host in ("gateway", "proxy")
         return f"as {check.host} has it;" if concerned else ""
 
-    assert {cause.host for cause in diagnosed(site, wrong).causes} == {"gateway", "proxy"}
+    assert {cause.host for cause in diagnosed(site, names_fail).causes} == {"gateway", "proxy"}
 
 
 def test_unreachable_guest_before_faults_of_those_who_need_it(site: Site) -> None:

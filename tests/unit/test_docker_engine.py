@@ -171,8 +171,8 @@ def test_the_fact_reads_whose_file_it_is_and_where_the_data_are(
     daemon.rename(own)
     daemon.symlink_to(own)
     (tmp_path / "kept.json").write_text('{"labels":\n []}\n')
-    ours = state()
-    assert (ours.foreign, json.loads(ours.former)) == (False, {"labels": []})
+    own_state = state()
+    assert (own_state.foreign, json.loads(own_state.former)) == (False, {"labels": []})
 
 
 def test_the_api_has_no_address(site: Any) -> None:

@@ -85,12 +85,12 @@ def test_commands_of_pages_and_examples_are_taken_word_for_word(page: Path | str
         joined = re.sub(r"\\\n\s+", "", text)  # one command on several lines
         lines += re.findall(r"^ *(?:\$ )?phoenix ([a-z].*?)(?:\s{2,}.*|\s+#.*)?$", joined, re.M)
         lines += re.findall(r"`phoenix ([a-z][^`\n]*)`", joined) if isinstance(page, Path) else []
-    wrong = []
+    faults = []
     for line in lines:
         if isinstance(page, Path) or line.partition(" ")[0] in VERBS:
             words = re.sub(r"[\[\]|()]", " ", line.partition(" && ")[0]).split()
-            wrong += [fault] if (fault := refused(words)) else []
-    assert wrong == []
+            faults += [fault] if (fault := refused(words)) else []
+    assert faults == []
     assert lines or page not in ("help", ROOT / "README.md")
 
 

@@ -281,10 +281,10 @@ def test_a_container_s_own_address_is_open_to_its_network_alone(guarded: Network
 
 
 def test_a_container_reaches_outwards_and_not_its_host(guarded: Network) -> None:
-    here = str(HOST.address)
+    own_address = str(HOST.address)
     assert guarded.ask(
-        "peer", ("", here, PUBLISHED), ("", here, UNDECLARED), ("", "172.18.0.1", UNDECLARED),
-        ("", STRANGER, UNDECLARED), ("", here, 22),
+        "peer", ("", own_address, PUBLISHED), ("", own_address, UNDECLARED),
+        ("", "172.18.0.1", UNDECLARED), ("", STRANGER, UNDECLARED), ("", own_address, 22),
     ) == ["silent", "silent", "silent", "refused", "refused"]  # fmt: skip
 
 
@@ -309,12 +309,12 @@ def test_other_tables_stay_as_they_are(net: Network) -> None:
 
 
 def test_rules_that_cannot_be_loaded_leave_those_before_in_force(guarded: Network) -> None:
-    good = guarded.rules.read_text()
+    rules_before = guarded.rules.read_text()
     try:
-        guarded.rules.write_text(good.replace("goto own", "goto nowhere"))
+        guarded.rules.write_text(rules_before.replace("goto own", "goto nowhere"))
         assert guarded.run("host", "sh", str(guarded.guard), "load", ok=False).returncode != 0
     finally:
-        guarded.rules.write_text(good)
+        guarded.rules.write_text(rules_before)
     assert guarded.run("host", "sh", str(guarded.guard), "holds").stdout == ""
     assert guarded.ask("lan", (STRANGER, str(HOST.address), UNDECLARED)) == ["silent"]
 
@@ -333,8 +333,8 @@ def test_a_change_by_hand_is_told_and_taken_back_by_a_load(
 ) -> None:
     assert guarded.run("host", "sh", str(guarded.guard), "holds").stdout == ""
     guarded.run("host", "nft", *change.split())
-    said = guarded.run("host", "sh", str(guarded.guard), "holds", ok=False)
-    assert said.returncode == 1
-    assert words in said.stdout
+    result = guarded.run("host", "sh", str(guarded.guard), "holds", ok=False)
+    assert result.returncode == 1
+    assert words in result.stdout
     guarded.run("host", "sh", str(guarded.guard), "load")
     assert guarded.run("host", "sh", str(guarded.guard), "holds").stdout == ""

@@ -39,9 +39,9 @@ def test_calls_of_one_command_are_one_run_with_the_worst_result() -> None:
 
 
 def test_torn_lines_hide_no_others() -> None:
-    good = entry().model_dump_json()
-    torn = [good[:50], "", "null", "[]", "7", '{"start": {}}', "\x00\x00"]
-    assert parse([*torn, good, *torn]) == [entry()]
+    entry_line = entry().model_dump_json()
+    torn = [entry_line[:50], "", "null", "[]", "7", '{"start": {}}', "\x00\x00"]
+    assert parse([*torn, entry_line, *torn]) == [entry()]
 
 
 def test_a_run_without_an_end_is_lost() -> None:
@@ -81,18 +81,18 @@ def test_an_older_checkout_is_noticed(checkout: Path) -> None:
     assert behind(checkout, revision(checkout), entry(commit=old)) == ""
     assert behind(checkout, revision(checkout), entry(commit=new)) == ""
     git(checkout, "checkout", "-q", old)
-    said = behind(checkout, revision(checkout), entry(commit=new))
-    assert "not part of this checkout" in said
-    assert new[:12] in said
-    assert old[:12] in said
-    assert "ann@desk" in said
+    reason = behind(checkout, revision(checkout), entry(commit=new))
+    assert "not part of this checkout" in reason
+    assert new[:12] in reason
+    assert old[:12] in reason
+    assert "ann@desk" in reason
 
 
 def test_a_revision_that_the_checkout_never_got_is_newer(checkout: Path) -> None:
     """An older clone does not have the newer commit at all."""
     assert contains(checkout, "f" * 40) is None
-    said = behind(checkout, revision(checkout), entry(commit="f" * 40))
-    assert "does not know" in said
+    reason = behind(checkout, revision(checkout), entry(commit="f" * 40))
+    assert "does not know" in reason
 
 
 def test_without_revisions_nothing_is_refused_and_it_is_said(tmp_path: Path) -> None:

@@ -153,8 +153,8 @@ def test_hostile_text_is_refused_or_stays_in_its_place(
 def test_each_place_is_read(place: Place) -> None:
     """So that what the test above refuses is refused for the text, and not for anything else."""
     assert rendered(place, sound(place)) is not None, load(place, sound(place))
-    wrong = "\0" if place.steps[-1] == KEY else {"no": "text"}
-    assert isinstance(load(place, wrong)[0], Finding), f"{place} is not read"
+    invalid = "\0" if place.steps[-1] == KEY else {"no": "text"}
+    assert isinstance(load(place, invalid)[0], Finding), f"{place} is not read"
 
 
 def test_every_text_field_of_every_model_is_a_place() -> None:

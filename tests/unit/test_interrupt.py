@@ -34,12 +34,12 @@ def half_done() -> Finished:
 
 
 def test_it_names_what_stays_and_what_was_under_way() -> None:
-    said = converge.interrupted([half_done()], "sync dns nginx", Path("/logs/one.log"))
-    assert "1 step had ended, 1 change stay" in said
-    assert "gateway: DNS: records" in said
-    assert "under way on gateway: Nginx: configuration" in said
-    assert "`phoenix sync dns nginx`" in said
-    assert "/logs/one.log" in said
+    message = converge.interrupted([half_done()], "sync dns nginx", Path("/logs/one.log"))
+    assert "1 step had ended, 1 change stay" in message
+    assert "gateway: DNS: records" in message
+    assert "under way on gateway: Nginx: configuration" in message
+    assert "`phoenix sync dns nginx`" in message
+    assert "/logs/one.log" in message
 
 
 def test_an_interrupt_before_the_first_step_changed_nothing() -> None:

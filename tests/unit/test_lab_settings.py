@@ -221,10 +221,10 @@ def test_hosts_of_debian_12_are_named_and_boot_its_image(tmp_path: Path) -> None
     asked = settings.from_environment({"PHOENIX_LAB_DEBIAN_12": "traefik-internal, step-ca,"})
     assert asked.debian_12 == {"traefik-internal", "step-ca"}
     images = Images("new:1", "client:1", "runtime:1", "old:1")
-    hosts, here = guests.from_site(asked), replace(asked, root=tmp_path)
-    here.directory.mkdir(parents=True)
-    keys.make(here.directory / keys.CLIENT_KEY, "test")
-    booted = {host.name: containers.guest_plan(host, images, here).image for host in hosts}
+    hosts, own_settings = guests.from_site(asked), replace(asked, root=tmp_path)
+    own_settings.directory.mkdir(parents=True)
+    keys.make(own_settings.directory / keys.CLIENT_KEY, "test")
+    booted = {host.name: containers.guest_plan(host, images, own_settings).image for host in hosts}
     assert {name for name, tag in booted.items() if tag == "old:1"} == asked.debian_12
     assert booted["nginx-phoenix"] == "new:1"
     with pytest.raises(LabError, match="names nobody, which the site does not have: choose of"):

@@ -243,7 +243,7 @@ def test_a_renewed_certificate_is_served_without_a_restart(running: Running) -> 
 
 
 def test_a_half_done_renewal_leaves_the_old_one_serving(running: Running) -> None:
-    good = running.key.read_bytes()
+    key_before = running.key.read_bytes()
     other = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -252,7 +252,7 @@ def test_a_half_done_renewal_leaves_the_old_one_serving(running: Running) -> Non
     running.key.write_bytes(other)
     time.sleep(3 * standin.POLL_SECONDS)
     assert running.serial() == 1
-    running.key.write_bytes(good)
+    running.key.write_bytes(key_before)
     time.sleep(3 * standin.POLL_SECONDS)
     assert running.serial() == 1
 

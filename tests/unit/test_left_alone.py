@@ -44,10 +44,10 @@ def test_a_host_s_own_list_replaces_that_of_the_site(tmp_path: Path) -> None:
     assert site.host("gateway").guarded
 
 
-@pytest.mark.parametrize("wrong", [["resolvers"], "resolver", [1]])
-def test_a_word_that_is_none_is_refused_with_the_place(tmp_path: Path, wrong: object) -> None:
+@pytest.mark.parametrize("invalid", [["resolvers"], "resolver", [1]])
+def test_a_word_that_is_none_is_refused_with_the_place(tmp_path: Path, invalid: object) -> None:
     data = minimal()
-    data.lxc["lxc_configs"]["101"]["leave_alone"] = wrong
+    data.lxc["lxc_configs"]["101"]["leave_alone"] = invalid
     findings = data.refused(tmp_path)
     assert [(f.file, f.path.partition("[")[0]) for f in findings] == [
         (LXC, "lxc_configs.101.leave_alone")

@@ -81,11 +81,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[]
     def connect() -> Any:
         for name in ("_channels", "_tried", "_refused", "_informed", "_at_end", "_tell_end"):
             monkeypatch.setattr(site_lock, name, [])  # each run is a process of its own
-        ours, theirs = socket.socketpair()
-        server = paramiko.Transport(theirs)
+        client_end, server_end = socket.socketpair()
+        server = paramiko.Transport(server_end)
         server.add_server_key(KEY)
         server.start_server(event=threading.Event(), server=Server())
-        transport = paramiko.Transport(ours)
+        transport = paramiko.Transport(client_end)
         transport.connect()
         transport.auth_none("root")
         clients.extend((transport, server))

@@ -130,12 +130,12 @@ def test_a_log_in_of_a_group_that_is_none_is_refused(tmp_path: Path) -> None:
     assert finding.path.startswith("site.logins"), finding
 
 
-@pytest.mark.parametrize("wrong", [{"users": "x"}, {"jump": "-oProxyCommand=x"}, {"port": 0}])
+@pytest.mark.parametrize("invalid", [{"users": "x"}, {"jump": "-oProxyCommand=x"}, {"port": 0}])
 def test_a_log_in_that_nothing_reads_or_that_is_an_option_is_refused(
-    tmp_path: Path, wrong: dict[str, Any]
+    tmp_path: Path, invalid: dict[str, Any]
 ) -> None:
     data = minimal()
-    data.lxc["site"] = {"login": wrong}
+    data.lxc["site"] = {"login": invalid}
     (finding,) = data.refused(tmp_path)
     assert finding.path.startswith("site.login"), finding
 
@@ -251,7 +251,7 @@ def test_the_password_goes_by_standard_input_alone(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("secret", "password", "said"),
+    ("secret", "password", "message"),
     [
         (None, None, "no sudo without a password"),
         ("sudo_password", None, "the secret sudo_password is not given"),
@@ -259,22 +259,22 @@ def test_the_password_goes_by_standard_input_alone(monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_a_log_in_without_rights_is_one_clear_error(
-    monkeypatch: pytest.MonkeyPatch, secret: str | None, password: str | None, said: str
+    monkeypatch: pytest.MonkeyPatch, secret: str | None, password: str | None, message: str
 ) -> None:
     monkeypatch.delenv("PHOENIX_SECRET_SUDO_PASSWORD", raising=False)
     if password:
         monkeypatch.setenv("PHOENIX_SECRET_SUDO_PASSWORD", password)
     host: Any = Transport(free=False)
-    with pytest.raises(SudoError, match=said):
+    with pytest.raises(SudoError, match=message):
         arrange(Host(site_sudo=True, site_sudo_secret=secret), host, send_all)  # type: ignore[arg-type]
     assert all(command.startswith("LC_ALL=C sudo -k") for command in host.commands)
 
 
 def test_a_sudo_that_hangs_costs_its_own_host_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one that asks a directory that is down. It was a traceback, and the end of the run."""
-    said: list[str] = []
+    messages: list[str] = []
     left: list[Any] = []
-    monkeypatch.setattr(connection, "say", lambda _, reason: said.append(reason))
+    monkeypatch.setattr(connection, "say", lambda _, reason: messages.append(reason))
     hangs: Any = Transport(free=True)
     hangs.open_session = lambda **_: (_ for _ in ()).throw(TimeoutError("timed out"))
 
@@ -290,7 +290,7 @@ def test_a_sudo_that_hangs_costs_its_own_host_alone(monkeypatch: pytest.MonkeyPa
         fail_hosts = staticmethod(left.extend)
 
     connection.watch_all(Run())  # type: ignore[arg-type]
-    assert said == ["a: sudo does not answer there: timed out"]
+    assert messages == ["a: sudo does not answer there: timed out"]
     assert [host.name for host in left] == ["a"]
     assert hangs.commands == []
 

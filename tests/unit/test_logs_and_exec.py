@@ -171,20 +171,20 @@ def phoenix(
 
 
 def test_exec_passes_words_output_and_exit_code_on(phoenix: Any) -> None:
-    code, said = phoenix("exec", "101", "--", "sh", "-c", "echo '$HOME  x'; exit 7")
+    code, output = phoenix("exec", "101", "--", "sh", "-c", "echo '$HOME  x'; exit 7")
     assert code == 7
-    assert said == f"at {_address('nginx-phoenix')}\n$HOME  x\n"
+    assert output == f"at {_address('nginx-phoenix')}\n$HOME  x\n"
     assert phoenix("exec", "101", "--", "true")[0] == exits.OK
 
 
 def test_logs_of_several_hosts_name_the_host_of_each_line(
     phoenix: Any, monkeypatch: pytest.MonkeyPatch, site: Site
 ) -> None:
-    code, said = phoenix("logs", "base")  # no journalctl is in this PATH, or it has no such unit
+    code, output = phoenix("logs", "base")  # no journalctl is in this PATH, or it has no such unit
     del monkeypatch
     for host in site.hosts:
-        assert f"at {host.address}" in said
-        assert any(line.startswith(host.name) for line in said.splitlines())
+        assert f"at {host.address}" in output
+        assert any(line.startswith(host.name) for line in output.splitlines())
     assert isinstance(code, int)
 
 
@@ -193,8 +193,8 @@ def test_without_ssh_it_says_so(phoenix: Any, monkeypatch: pytest.MonkeyPatch) -
         raise FileNotFoundError(2, "No such file or directory", "ssh")
 
     monkeypatch.setattr("subprocess.run", missing)
-    code, said = phoenix("exec", "101", "--", "true")
-    assert (code, said) == (exits.ERROR, "phoenix: ssh is not installed on this machine\n")
+    code, output = phoenix("exec", "101", "--", "true")
+    assert (code, output) == (exits.ERROR, "phoenix: ssh is not installed on this machine\n")
 
 
 def _address(name: str) -> str:

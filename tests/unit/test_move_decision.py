@@ -41,7 +41,7 @@ def project(*states: str, volumes: tuple[Volume, ...] = (VOLUME,)) -> ComposePro
     return ComposeProject(NAME, "portainer", "", containers, volumes, ())
 
 
-def has(*states: str, volumes: tuple[Volume, ...] = (VOLUME,)) -> HostState:
+def stack_in(*states: str, volumes: tuple[Volume, ...] = (VOLUME,)) -> HostState:
     return HostState({NAME: project(*states, volumes=volumes)})
 
 
@@ -50,15 +50,15 @@ def arriving(phase: Phase, state: HostState | None = None) -> HostState:
 
 
 NOTHING = HostState()
-RUNS, STOPPED, LEFT = has("running"), has("exited"), has()
+RUNS, STOPPED, LEFT = stack_in("running"), stack_in("exited"), stack_in()
 
 
-def outcome(here: HostState, **others: HostState | str) -> Decision:
-    return decide(NAME, "b", {"b": here, **others})
+def outcome(own_state: HostState, **others: HostState | str) -> Decision:
+    return decide(NAME, "b", {"b": own_state, **others})
 
 
 @pytest.mark.parametrize(
-    ("here", "there"),
+    ("own_state", "other_state"),
     [
         (NOTHING, NOTHING),
         (RUNS, NOTHING),
@@ -70,37 +70,43 @@ def outcome(here: HostState, **others: HostState | str) -> Decision:
         (STOPPED, "no route"),
         (LEFT, NOTHING),
         (LEFT, LEFT),  # somebody took its containers away, here where it is at home
-        (NOTHING, has(volumes=())),
+        (NOTHING, stack_in(volumes=())),
         (arriving("proven", RUNS), STOPPED),
     ],
 )
-def test_it_may_start(here: HostState, there: HostState | str) -> None:
-    assert outcome(here, a=there) == Stays()
+def test_it_may_start(own_state: HostState, other_state: HostState | str) -> None:
+    assert outcome(own_state, a=other_state) == Stays()
 
 
-@pytest.mark.parametrize("here", [NOTHING, STOPPED, LEFT, has("created"), has("dead")])
+@pytest.mark.parametrize(
+    "own_state", [NOTHING, STOPPED, LEFT, stack_in("created"), stack_in("dead")]
+)
 @pytest.mark.parametrize("state", ["running", "restarting", "paused"])
-def test_it_moves_from_where_it_runs(here: HostState, state: str) -> None:
-    assert outcome(here, a=has(state), c=NOTHING) == Moves(NAME, "a", "b", None, (VOLUME,))
+def test_it_moves_from_where_it_runs(own_state: HostState, state: str) -> None:
+    assert outcome(own_state, a=stack_in(state), c=NOTHING) == Moves(
+        NAME, "a", "b", None, (VOLUME,)
+    )
 
 
 @pytest.mark.parametrize("state", ["running", "restarting", "paused"])
-@pytest.mark.parametrize("there", [RUNS, has("restarting"), STOPPED, LEFT, NOTHING, "no route"])
+@pytest.mark.parametrize(
+    "other_state", [RUNS, stack_in("restarting"), STOPPED, LEFT, NOTHING, "no route"]
+)
 def test_it_is_here_while_it_is_paused_or_in_a_crash_loop(
-    state: str, there: HostState | str
+    state: str, other_state: HostState | str
 ) -> None:
     """A loop is `running` and `restarting` in turn: what was chosen depended on the moment."""
-    assert outcome(has("exited", state), a=there) == Stays()
+    assert outcome(stack_in("exited", state), a=other_state) == Stays()
 
 
-@pytest.mark.parametrize("there", [STOPPED, LEFT])
-def test_data_of_a_stopped_or_removed_stack_are_not_left_behind(there: HostState) -> None:
-    assert outcome(NOTHING, a=there) == Moves(NAME, "a", "b", None, (VOLUME,))
+@pytest.mark.parametrize("other_state", [STOPPED, LEFT])
+def test_data_of_a_stopped_or_removed_stack_are_not_left_behind(other_state: HostState) -> None:
+    assert outcome(NOTHING, a=other_state) == Moves(NAME, "a", "b", None, (VOLUME,))
 
 
-@pytest.mark.parametrize("there", [NOTHING, STOPPED, LEFT, "no route"])
-def test_docker_that_is_down_here_is_no_reason_to_refuse(there: HostState | str) -> None:
-    assert decide(NAME, "b", {"b": "no daemon", "a": there}) == Stays()
+@pytest.mark.parametrize("other_state", [NOTHING, STOPPED, LEFT, "no route"])
+def test_docker_that_is_down_here_is_no_reason_to_refuse(other_state: HostState | str) -> None:
+    assert decide(NAME, "b", {"b": "no daemon", "a": other_state}) == Stays()
 
 
 def test_docker_that_is_down_here_hides_no_stack_that_runs_elsewhere() -> None:
@@ -112,18 +118,18 @@ def test_a_silent_host_elsewhere_does_not_hide_where_it_runs() -> None:
     assert outcome(NOTHING, a=RUNS, c="no route") == Moves(NAME, "a", "b", None, (VOLUME,))
 
 
-@pytest.mark.parametrize("there", [NOTHING, LEFT, STOPPED])
-def test_a_silent_host_may_have_it(there: HostState) -> None:
-    decision = outcome(NOTHING, a=there, c="no route")
+@pytest.mark.parametrize("other_state", [NOTHING, LEFT, STOPPED])
+def test_a_silent_host_may_have_it(other_state: HostState) -> None:
+    decision = outcome(NOTHING, a=other_state, c="no route")
     assert isinstance(decision, Refused)
     assert "c does not answer (no route)" in decision.refusal
     assert f"phoenix sync --new {NAME}" in decision.refusal
     assert "PHOENIX_NEW=" in decision.refusal
 
 
-@pytest.mark.parametrize("there", [RUNS, STOPPED, LEFT])
-def test_of_two_hosts_that_have_it_none_is_chosen(there: HostState) -> None:
-    decision = outcome(NOTHING, a=there, c=there)
+@pytest.mark.parametrize("other_state", [RUNS, STOPPED, LEFT])
+def test_of_two_hosts_that_have_it_none_is_chosen(other_state: HostState) -> None:
+    decision = outcome(NOTHING, a=other_state, c=other_state)
     assert isinstance(decision, Refused)
     assert "a and c have it" in decision.refusal
 
@@ -158,7 +164,7 @@ def test_started_and_killed_it_is_not_taken_for_proven() -> None:
 
 def test_the_sentence_names_hosts_volumes_and_size() -> None:
     second = Volume("shop-production_logs", "/v/logs", own=True, size_kib=100)
-    both = has("running", volumes=(VOLUME, second))
+    both = stack_in("running", volumes=(VOLUME, second))
     decision = outcome(NOTHING, a=both)
     assert isinstance(decision, Moves)
     assert decision.sentence == (
@@ -170,7 +176,7 @@ def test_the_sentence_names_hosts_volumes_and_size() -> None:
 
 
 def test_without_volumes_it_moves_by_the_same_rule() -> None:
-    decision = outcome(NOTHING, a=has("running", volumes=()))
+    decision = outcome(NOTHING, a=stack_in("running", volumes=()))
     assert isinstance(decision, Moves)
     assert decision.sentence.endswith("(no volumes)")
 
@@ -179,23 +185,26 @@ UNNAMED = Anonymous("ab" * 32, "shop-web-1", "/cache")
 
 
 @pytest.mark.parametrize(
-    ("volumes", "said"), [((VOLUME,), "shop-production_data, 2 MiB; "), ((), "(no named volumes; ")]
+    ("volumes", "moved"),
+    [((VOLUME,), "shop-production_data, 2 MiB; "), ((), "(no named volumes; ")],
 )
 @pytest.mark.parametrize("phase", [None, "copying"])
 def test_what_no_name_leads_to_is_said_to_stay_behind(
-    phase: Phase | None, volumes: tuple[Volume, ...], said: str
+    phase: Phase | None, volumes: tuple[Volume, ...], moved: str
 ) -> None:
-    there = HostState({NAME: replace(project("exited", volumes=volumes), anonymous=(UNNAMED,))})
-    decision = outcome(arriving(phase) if phase else NOTHING, a=there)
+    other_state = HostState(
+        {NAME: replace(project("exited", volumes=volumes), anonymous=(UNNAMED,))}
+    )
+    decision = outcome(arriving(phase) if phase else NOTHING, a=other_state)
     assert isinstance(decision, Moves)
     left = "not copied: the anonymous volume abababababab (/cache of shop-web-1))"
-    assert f"{said}{left}" in decision.sentence
-    assert f"{said}{left}" in decision.refusal
+    assert f"{moved}{left}" in decision.sentence
+    assert f"{moved}{left}" in decision.refusal
 
 
 def test_a_size_that_nobody_measured_is_not_told() -> None:
     unknown = Volume("v", "/v", own=False)
-    decision = outcome(NOTHING, a=has("running", volumes=(VOLUME, unknown)))
+    decision = outcome(NOTHING, a=stack_in("running", volumes=(VOLUME, unknown)))
     assert isinstance(decision, Moves)
     assert "MiB" not in decision.sentence
 
@@ -207,31 +216,33 @@ def test_a_host_that_left_the_declaration_may_have_it() -> None:
     assert f"phoenix sync --new {NAME}" in decision.refusal
 
 
-@pytest.mark.parametrize("here", [RUNS, STOPPED, LEFT])
-def test_a_host_that_left_the_declaration_is_no_matter_where_it_is_here(here: HostState) -> None:
-    assert decide(NAME, "b", {"b": here}, ["a"]) == Stays()
+@pytest.mark.parametrize("own_state", [RUNS, STOPPED, LEFT])
+def test_a_host_that_left_the_declaration_is_no_matter_where_it_is_here(
+    own_state: HostState,
+) -> None:
+    assert decide(NAME, "b", {"b": own_state}, ["a"]) == Stays()
 
 
 SHAPE = shape(["web"], ["i:2"])
 
 
 @pytest.mark.parametrize(
-    ("declared", "state", "ours", "is_refused"),
+    ("declared", "state", "deployed_once", "is_refused"),
     [
         (SHAPE, RUNS, {NAME}, True),
         (SHAPE, RUNS, set(), False),  # a person's
         (SHAPE, STOPPED, {NAME}, False),
         (SHAPE, LEFT, {NAME}, False),  # removed, volumes kept: who did that knows
-        (SHAPE, has("running", volumes=()), {NAME}, False),
+        (SHAPE, stack_in("running", volumes=()), {NAME}, False),
         (shape(["api"], ["i:1"]), RUNS, {NAME}, False),
         (shape(["web"], ["other:1"]), RUNS, {NAME}, False),
         (shape(["web", "db"], ["i:1"]), RUNS, {NAME}, False),
     ],
 )
 def test_a_new_name_of_a_stack_with_data_does_not_start_empty_beside_it(
-    declared: Shape, state: HostState, ours: set[str], is_refused: bool
+    declared: Shape, state: HostState, deployed_once: set[str], is_refused: bool
 ) -> None:
-    decision = renamed("store-production", "b", declared, {"b": state}, {"b": ours})
+    decision = renamed("store-production", "b", declared, {"b": state}, {"b": deployed_once})
     assert isinstance(decision, Refused if is_refused else Stays)
     if isinstance(decision, Refused):
         assert "would start without its data (shop-production_data)" in decision.refusal
@@ -311,12 +322,13 @@ def test_a_port_is_given_up_on_its_address_and_protocol_alone(
 
 
 @pytest.mark.parametrize(
-    ("wants", "has", "is_taken"), [(OUTER, HOME, False), (OUTER, ALL, True), (ALL, HOME, True)]
+    ("wants", "published", "is_taken"),
+    [(OUTER, HOME, False), (OUTER, ALL, True), (ALL, HOME, True)],
 )
 def test_a_port_of_a_stack_beside_the_run_is_taken_where_the_addresses_meet(
-    wants: HostPort, has: HostPort, *, is_taken: bool
+    wants: HostPort, published: HostPort, *, is_taken: bool
 ) -> None:
-    clashes = taken_ports({"a": frozenset({wants})}, {"b": frozenset({has})})
+    clashes = taken_ports({"a": frozenset({wants})}, {"b": frozenset({published})})
     assert bool(list(clashes)) is is_taken
 
 

@@ -339,10 +339,10 @@ def test_a_volume_is_made_empty_with_its_labels(new: End) -> None:
 def test_what_a_volume_held_before_is_kept_beside_it(new: End) -> None:
     new.volume("data", precious="here first")
     new.run("target", "begin", PROJECT, "a")
-    said = new.run("target", "volume", PROJECT, "data").stdout.decode()
+    output = new.run("target", "volume", PROJECT, "data").stdout.decode()
     assert new.held("data") == {}
     (beside,) = set(new.state["volumes"]) - {"data"}
-    assert f"kept in the volume {beside}" in said
+    assert f"kept in the volume {beside}" in output
     assert new.held(beside) == {"precious": "here first"}
     (new.place("data") / "part").write_text("ours")
     new.run("target", "volume", PROJECT, "data")

@@ -242,9 +242,9 @@ def test_a_server_is_asked_by_itself(tmp_path: Path, dig: str, fault: str) -> No
     guest = Guest(tmp_path)
     guest.program("sleep", "")
     guest.program("dig", dig)
-    (said,) = guest.run_checks("server_answers 10.0.0.25 a.test=10.0.0.1,10.0.0.2")
-    assert said.startswith(fault), said
-    assert bool(said) == bool(fault)
+    (message,) = guest.run_checks("server_answers 10.0.0.25 a.test=10.0.0.1,10.0.0.2")
+    assert message.startswith(fault), message
+    assert bool(message) == bool(fault)
     assert "@10.0.0.25" in guest.calls("dig")[0]
 
 

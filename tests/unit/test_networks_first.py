@@ -19,7 +19,7 @@ BOTH = ("deploys/networks.py", "deploys/proxmox.py")
 
 
 @pytest.mark.parametrize(
-    ("api", "managed", "there", "jump", "first"),
+    ("api", "managed", "is_up", "jump", "first"),
     [
         ("off", True, True, "", None),
         ("off", True, False, "", BOTH[:1]),
@@ -32,7 +32,7 @@ BOTH = ("deploys/networks.py", "deploys/proxmox.py")
     ],
 )
 def test_bridges_and_guests_are_made_before_all_hosts_are_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Any, managed: bool, there: bool,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Any, managed: bool, is_up: bool,
     jump: str, first: tuple[str, ...] | None, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     declaration = two_networks()
@@ -41,7 +41,7 @@ def test_bridges_and_guests_are_made_before_all_hosts_are_asked(
     declaration.hypervisor["networks"] = {"internal": {**INNER, "managed": managed}}
     if jump:
         declaration.lxc["lxc_configs"]["103"]["login"] = {"jump": jump}
-    monkeypatch.setattr(converge, "answers", lambda *_: there)
+    monkeypatch.setattr(converge, "answers", lambda *_: is_up)
     site: Any = SimpleNamespace(
         site=declaration.load(tmp_path),
         settings=Settings.model_validate({"proxmox_api": api}),
@@ -49,6 +49,6 @@ def test_bridges_and_guests_are_made_before_all_hosts_are_asked(
     works = converge._with_guests_first(site, [WHOLE], quiet=False)
     assert [work.deploys for work in works] == [*([first] if first else []), WHOLE.deploys]
     assert all(work.limit == ("phoenix",) for work in works[:-1])
-    silent = [] if there or not first else [guest.name for guest in site.site.guests]
+    silent = [] if is_up or not first else [guest.name for guest in site.site.guests]
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(" does not answer by SSH at ")[0] for line in lines] == silent

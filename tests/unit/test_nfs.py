@@ -209,13 +209,13 @@ def test_the_program_mounts_holds_changes_and_takes_away(guest: Guest) -> None:
 def test_the_program_leaves_a_persons_mount_and_files_alone(guest: Guest) -> None:
     target = guest.folder / "data"
     guest.table.write_text(f"mine:/x {target}\n")
-    code, said = guest.run("up", ("nas:/a", str(target)))
-    assert (code, "has mine:/x already" in said) == (1, True)
+    code, output = guest.run("up", ("nas:/a", str(target)))
+    assert (code, "has mine:/x already" in output) == (1, True)
     guest.table.write_text("")
     target.mkdir()
     (target / "kept").touch()
-    code, said = guest.run("up", ("nas:/a", str(target)))
-    assert (code, "would hide" in said) == (1, True)
+    code, output = guest.run("up", ("nas:/a", str(target)))
+    assert (code, "would hide" in output) == (1, True)
     assert guest.mounted == []
 
 
@@ -223,8 +223,8 @@ def test_a_folder_in_use_is_not_forgotten(guest: Guest) -> None:
     target = str(guest.folder / "a")
     guest.run("up", ("nas:/a", target))
     (guest.folder / "table.busy").touch()
-    code, said = guest.run("up")
-    assert (code, "is in use" in said) == (1, True)
+    code, output = guest.run("up")
+    assert (code, "is in use" in output) == (1, True)
     (guest.folder / "table.busy").unlink()
     assert guest.run("up") == (0, "")
     assert guest.mounted == []
@@ -234,8 +234,8 @@ def test_a_server_that_does_not_answer_holds_nothing_up(guest: Guest) -> None:
     target = str(guest.folder / "a")
     guest.run("up", ("nas:/a", target))
     (guest.folder / "table.dead").touch()
-    code, said = guest.run("down")
-    assert (code, f"the server of {target} does not answer" in said) == (1, True)
+    code, output = guest.run("down")
+    assert (code, f"the server of {target} does not answer" in output) == (1, True)
     (guest.folder / "table.dead").unlink()
     assert guest.run("down") == (0, "")
     assert guest.mounted == []

@@ -134,9 +134,9 @@ def test_after_phoenix_has_the_place_only_what_it_reads_is_in_force(gateway: Gat
         (gateway.top / f"sites-enabled/{name}").write_text("server {}\n")
     (gateway.top / "trees/nginx/current").mkdir()
     assert gateway.asked() == (), "nginx.conf was lost, and its place is Phoenix's own"
-    ours = gateway.top / "trees/nginx/current/nginx.conf"
-    ours.write_text(f"http {{\n    include {gateway.top}/sites-enabled/blo[g];\n}}\n")
-    (gateway.top / "nginx.conf").symlink_to(ours)
+    own_config = gateway.top / "trees/nginx/current/nginx.conf"
+    own_config.write_text(f"http {{\n    include {gateway.top}/sites-enabled/blo[g];\n}}\n")
+    (gateway.top / "nginx.conf").symlink_to(own_config)
     own_sites = gateway.asked()
     assert [(Path(entry.path).name, entry.is_read) for entry in own_sites] == [
         ("blog", True),

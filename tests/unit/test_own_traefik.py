@@ -215,12 +215,12 @@ def test_what_cannot_stay_is_refused_with_its_fix(
     folder: Path, site: Site, change: Callable[[Path], None], words: str
 ) -> None:
     change(folder)
-    said = why_not(folder, traefik_yml.taken_names(site))
+    reasons = why_not(folder, traefik_yml.taken_names(site))
     if not words:
-        assert said == ""
+        assert reasons == ""
         return
-    assert re.search(words, said), said
-    assert all(line.endswith("run again") for line in said.splitlines()), said
+    assert re.search(words, reasons), reasons
+    assert all(line.endswith("run again") for line in reasons.splitlines()), reasons
 
 
 def test_a_word_is_asked_for_and_keep_leaves_all_of_it_in_place(folder: Path) -> None:
@@ -244,11 +244,11 @@ def test_a_word_is_asked_for_and_keep_leaves_all_of_it_in_place(folder: Path) ->
 def test_who_has_the_port_or_stands_elsewhere_cannot_be_kept() -> None:
     container = Listener("traefik", "tcp", "*", 443, "docker-proxy", "", "edge", "traefik:v3.1")
     residents = Residents((container,), routes=(OwnRoutes("/etc/traefik/conf/a.yml"),))
-    said = decide([PLACE], residents, TakingOver(traefik="keep")).refused
-    assert "container edge (traefik:v3.1) on port 443 cannot be kept there" in said[0]
-    assert "external_services and say 'replace'" in said[0]
-    assert "a.yml" in said[1]
-    assert "move it there, or out of /etc/traefik" in said[1]
+    refused = decide([PLACE], residents, TakingOver(traefik="keep")).refused
+    assert "container edge (traefik:v3.1) on port 443 cannot be kept there" in refused[0]
+    assert "external_services and say 'replace'" in refused[0]
+    assert "a.yml" in refused[1]
+    assert "move it there, or out of /etc/traefik" in refused[1]
 
 
 def test_phoenix_s_traefik_has_their_entry_points_beside_its_own(folder: Path, site: Site) -> None:

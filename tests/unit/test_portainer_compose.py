@@ -54,18 +54,18 @@ def test_both_ends_of_the_tunnel_prove_themselves_and_ask_for_proof(tmp_path: Pa
     site = minimal().load(tmp_path)
     (host,) = site.agents
     service = agent(site, host)
-    there = section(tunnel.at_the_agent(service, site.host("control")), "agent")
-    here = section(tunnel.at_the_server([service], site.host("control")), host.name)
-    for end, other in ((there, site.host("control")), (here, host)):
+    agent_end = section(tunnel.at_the_agent(service, site.host("control")), "agent")
+    server_end = section(tunnel.at_the_server([service], site.host("control")), host.name)
+    for end, other in ((agent_end, site.host("control")), (server_end, host)):
         assert end["verifychain"] == end["requirecert"] == "yes"
         assert end["checkhost"] == other.fqdn
         assert end["cafile"] == ROOTS
         assert end["sslversionmin"] == "TLSv1.3"
-    assert "client" not in there
-    assert here["client"] == "yes"
-    assert there["accept"] == here["connect"] == f"{host.address}:9001"
-    assert there["connect"] == "127.0.0.1:9001"
-    assert f"tcp://{here['accept']}" == agent_url(service)
+    assert "client" not in agent_end
+    assert server_end["client"] == "yes"
+    assert agent_end["accept"] == server_end["connect"] == f"{host.address}:9001"
+    assert agent_end["connect"] == "127.0.0.1:9001"
+    assert f"tcp://{server_end['accept']}" == agent_url(service)
 
 
 def test_entrance_of_each_agent_is_a_loopback_address_of_its_own(tmp_path: Path) -> None:

@@ -194,8 +194,8 @@ def test_what_is_learnt_after_a_failed_upgrade_is_in_the_next_copy(server: Serve
 def test_another_change_copies_nothing_and_takes_nothing_back(server: Server) -> None:
     assert server.host.install(server.tree("2.39.1-broken")).code == 5
     server.note("learnt since")
-    bad = server.tree("2.33.1", "# other\n")
-    done = server.host.install(type(bad)(**{**vars(bad), "health": "false"}))
+    changed = server.tree("2.33.1", "# other\n")
+    done = server.host.install(type(changed)(**{**vars(changed), "health": "false"}))
     assert done.code == 5, done
     assert server.noted == "learnt since", "a copy of before an earlier upgrade came back"
 

@@ -71,5 +71,5 @@ def test_no_check_takes_a_server_without_tls_for_a_verified_one(tmp_path: Path, 
             (str(tmp_path / "crt"),) if check == "tls_verifies" else ("ca", str(tmp_path / "crt"))
         )
         assert fault(tmp_path, check, *end, tls, NAME, *more) == ""
-        said = fault(tmp_path, check, *end, plain, NAME, *more)
-    assert "no TLS session" in said, said
+        message = fault(tmp_path, check, *end, plain, NAME, *more)
+    assert "no TLS session" in message, message

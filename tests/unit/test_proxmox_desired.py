@@ -309,20 +309,20 @@ def test_who_runs_it_is_no_difference_of_a_vm_that_runs(inherited: Site) -> None
     """A second operator's own key is for the VMs that this operator makes; a team's is declared."""
     vmid = next(host.vmid for host in inherited.guests if host.kind == "vm" and host.vmid)
     running = observed_of(by_id(inherited)[vmid])
-    theirs = "ssh-ed25519 AAAATHEIRS desk"
+    second_key = "ssh-ed25519 AAAATHEIRS desk"
 
     def compared(settings: ProxmoxSettings, observed: Observed) -> tuple[str, ...]:
         (guest,) = [
             candidate
-            for candidate in desired_guests(inherited, settings, [theirs])
+            for candidate in desired_guests(inherited, settings, [second_key])
             if candidate.vmid == vmid
         ]
         return compare(guest, observed).lines
 
     assert compared(ProxmoxSettings(vm_user=None), running) == ()
-    added = (f"sshkeys: {KEY} -> {KEY}, {theirs}",)
+    added = (f"sshkeys: {KEY} -> {KEY}, {second_key}",)
     assert compared(ProxmoxSettings(vm_user=None), replace(running, running=False)) == added
-    assert compared(ProxmoxSettings(vm_user=None, ssh_keys=(theirs,)), running) == added
+    assert compared(ProxmoxSettings(vm_user=None, ssh_keys=(second_key,)), running) == added
 
 
 def test_a_machine_without_the_token_is_told_how_to_get_it(tmp_path: Path) -> None:

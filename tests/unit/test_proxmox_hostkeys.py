@@ -176,11 +176,11 @@ def test_a_vms_agent_is_believed(tmp_path: Path) -> None:
 
 
 def test_a_known_hosts_that_is_a_link_stays_one(tmp_path: Path) -> None:
-    theirs = tmp_path / "dotfiles/known_hosts"
-    theirs.parent.mkdir()
-    theirs.write_text("# mine\n")
+    linked = tmp_path / "dotfiles/known_hosts"
+    linked.parent.mkdir()
+    linked.write_text("# mine\n")
     link = tmp_path / "known_hosts"
-    link.symlink_to(theirs)
+    link.symlink_to(linked)
     hostkeys.remember(link, "10.0.0.9", ["ssh-ed25519 AAAA"])
-    assert link.readlink() == theirs
-    assert theirs.read_text() == "# mine\n10.0.0.9 ssh-ed25519 AAAA\n"
+    assert link.readlink() == linked
+    assert linked.read_text() == "# mine\n10.0.0.9 ssh-ed25519 AAAA\n"

@@ -156,8 +156,8 @@ def test_low_level_lines_are_written_until_they_are_there(site: Site) -> None:
     assert lines(desired, None) == [
         f"lxc.apparmor.profile: unconfined; {'; '.join(f'{key}: {word}' for key, word in DEVICES)}"
     ]
-    there = observed_of(desired, low_level=(("lxc.mount.auto", "sys:rw"), *DEVICES, PROFILE))
-    assert lines(desired, there) == []
+    observed = observed_of(desired, low_level=(("lxc.mount.auto", "sys:rw"), *DEVICES, PROFILE))
+    assert lines(desired, observed) == []
     another = observed_of(desired, low_level=(*reversed(DEVICES), PROFILE))
     assert lines(desired, another) == [
         "lxc.cgroup2.devices.allow: c 10:200 rwm; lxc.cgroup2.devices.allow: c 10:229 rwm"

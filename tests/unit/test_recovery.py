@@ -37,7 +37,7 @@ class Runs:
 
 
 @pytest.mark.parametrize(
-    ("codes", "rotations", "said"),
+    ("codes", "rotations", "message"),
     [
         ([0], 0, ""),
         ([1, 0], 1, ""),
@@ -47,9 +47,9 @@ class Runs:
     ],
 )
 def test_a_site_is_put_back_or_said_to_be_broken(
-    codes: list[int], rotations: int, said: str
+    codes: list[int], rotations: int, message: str
 ) -> None:
     project = Runs(codes)
-    assert put_back(cast("Project", project)) == said
+    assert put_back(cast("Project", project)) == message
     expected = ["deploys/certs_rotate.py continue", "deploys/certs_rotate.py root"][:rotations]
     assert [run for run in project.run_so_far if run != "deploys/all.py"] == expected

@@ -205,12 +205,12 @@ def test_settings_schema_is_flat_and_has_their_defaults() -> None:
     schema = json_schema.settings()
     assert list(schema["properties"]) == list(settings.fields())
     assert schema["properties"]["proxmox_ssh_seconds"]["default"] == 300
-    good = {"timezone": "Europe/Berlin", "proxmox_api": "ssh", "docker_log_files": 2}
-    assert faults("settings", good) == []
-    wrong = {"tiemzone": "x", "timezone": 1, "docker_log_files": "2", "nginx_max_body": "512 MB",
+    valid = {"timezone": "Europe/Berlin", "proxmox_api": "ssh", "docker_log_files": 2}
+    assert faults("settings", valid) == []
+    invalid = {"tiemzone": "x", "timezone": 1, "docker_log_files": "2", "nginx_max_body": "512 MB",
              "proxmox_firewall_out": "ALLOW"}  # fmt: skip
-    for name, value in wrong.items():
-        assert len(faults("settings", {**good, name: value})) == 1, name
+    for name, value in invalid.items():
+        assert len(faults("settings", {**valid, name: value})) == 1, name
 
 
 def test_command_shows_one_and_writes_all(tmp_path: Path) -> None:

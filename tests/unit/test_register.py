@@ -60,13 +60,13 @@ def test_nothing_is_taken_from_a_register_that_is_not_there(file: Path) -> None:
 
 def test_stacks_of_hosts_that_the_site_no_longer_has(tmp_path: Path) -> None:
     site = minimal().load(tmp_path)
-    here = site.guests[0]
+    guest = site.guests[0]
     entries = (
         Entry("stack", "shop", "gone", "10.0.0.200", 7),
         Entry("stack", "shop", "gone too", "10.0.0.201", 8),
         Entry("host", "gone", "gone", "10.0.0.200", 7),
-        Entry("stack", "here", here.name, "10.0.0.202", 9),  # it has another address now
-        Entry("stack", "renamed", "old-name", str(here.address), 9),
+        Entry("stack", "here", guest.name, "10.0.0.202", 9),  # it has another address now
+        Entry("stack", "renamed", "old-name", str(guest.address), 9),
     )
     assert lost(entries, site) == {"shop": ("gone", "gone too")}
 

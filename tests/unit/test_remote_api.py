@@ -135,8 +135,10 @@ def test_a_command_line_closes_with_everything_else_as_it_was() -> None:
         f'ExecStart={" ".join(LOCAL)} --label "a \\"b\\" 100%% $$x" --debug',
     ]
     assert closed(DaemonStart(LOCAL)) == ""
-    ours = lines[-1].removeprefix("ExecStart=")
-    assert closed(DaemonStart(LOCAL, ours)).splitlines() == lines, "a second run changes nothing"
+    own_command = lines[-1].removeprefix("ExecStart=")
+    assert closed(DaemonStart(LOCAL, own_command)).splitlines() == lines, (
+        "a second run changes nothing"
+    )
 
 
 CAT = """\
@@ -151,12 +153,12 @@ ExecStart=/usr/sbin/dockerd -H fd:// \\
 """
 
 
-def asked(tmp_path: Path, *, pid: int = 0, ours: str = "") -> DaemonStart:
+def asked(tmp_path: Path, *, pid: int = 0, own_command: str = "") -> DaemonStart:
     """The fact's own command, with a systemd that says as it is told."""
     drop_in = tmp_path / "ours.conf"
     cat = CAT
-    if ours:
-        drop_in.write_text(f"[Service]\nExecStart=\nExecStart={ours}\n")
+    if own_command:
+        drop_in.write_text(f"[Service]\nExecStart=\nExecStart={own_command}\n")
         cat += f"# {drop_in}\n{drop_in.read_text()}"
     (tmp_path / "cat").write_text(cat)
     (tmp_path / "77").mkdir(exist_ok=True)
@@ -187,8 +189,8 @@ def test_a_host_tells_how_its_dockerd_starts(tmp_path: Path) -> None:
     assert running.words == ("/usr/sbin/dockerd", "-H", "tcp://10.0.0.5:2375"), (
         "with what its environment files add"
     )
-    ours = asked(tmp_path, pid=77, ours="/usr/sbin/dockerd -H fd://")
-    assert ours.ours == "/usr/sbin/dockerd -H fd://"
-    assert "tcp://0.0.0.0:2375" in ours.words, "as its person has it"
+    daemon_start = asked(tmp_path, pid=77, own_command="/usr/sbin/dockerd -H fd://")
+    assert daemon_start.ours == "/usr/sbin/dockerd -H fd://"
+    assert "tcp://0.0.0.0:2375" in daemon_start.words, "as its person has it"
     with pytest.raises(ApiError, match="unexpected line"):
         parse(["what"])

@@ -68,18 +68,18 @@ def test_what_is_not_the_root_s_key_is_never_written(
     tmp_path: Path, identity: tuple[Path, str]
 ) -> None:
     encrypted = cipher([identity[1]], None, WHAT)
-    for wrong, why in ((key(SECOND), "not the key of"), (SecretStr("junk"), "cannot be read")):
+    for other_key, why in ((key(SECOND), "not the key of"), (SecretStr("junk"), "cannot be read")):
         with pytest.raises(BackupError, match=why):
-            save(root(FIRST), wrong, tmp_path / "usb", "a.example", encrypted)
+            save(root(FIRST), other_key, tmp_path / "usb", "a.example", encrypted)
     assert not (tmp_path / "usb").exists()
 
 
 def test_file_that_does_not_open_gets_no_name(tmp_path: Path, identity: tuple[Path, str]) -> None:
     """Before anything is removed: a cipher that writes what nobody can read."""
-    good = cipher([identity[1]], None, WHAT)
+    whole = cipher([identity[1]], None, WHAT)
     other = cipher([age.make_key(tmp_path / "another")], None, WHAT)
     with pytest.raises(BackupError, match="does not open"):
-        saved(tmp_path, Cipher(good.encrypt, other.decrypt, ""))
+        saved(tmp_path, Cipher(whole.encrypt, other.decrypt, ""))
     assert list((tmp_path / "usb").iterdir()) == []
 
 

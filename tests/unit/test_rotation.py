@@ -102,11 +102,11 @@ OWN = ("localhost", "127.0.0.1/32")
 def test_a_declaration_that_the_ca_cannot_vouch_for_is_told_with_the_way(
     site: Site, limits: tuple[str, ...], missing: str
 ) -> None:
-    said = not_permitted(site, ca_of(*limits))
-    assert bool(said) == bool(missing), said
+    message = not_permitted(site, ca_of(*limits))
+    assert bool(message) == bool(missing), message
     if missing:
-        assert f"and {missing} is declared" in said, said
-        assert "by `phoenix certs rotate intermediate`:" in said, said
+        assert f"and {missing} is declared" in message, message
+        assert "by `phoenix certs rotate intermediate`:" in message, message
     assert not_permitted(site, CaState()) == "", "a new site"
 
 

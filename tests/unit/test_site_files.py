@@ -266,8 +266,8 @@ def test_both_ends_of_a_flow_have_a_rule(own: Site) -> None:
     rules = firewall.rules(own)
     portainer, worker = own.host(1001), own.host(1002)
     why = "Portainer to its agent"
-    there, back = IPv4Network(worker.address), IPv4Network(portainer.address)
-    assert firewall.Rule("out", "ACCEPT", "tcp", "9001", there, why) in rules["portainer"]
+    target, back = IPv4Network(worker.address), IPv4Network(portainer.address)
+    assert firewall.Rule("out", "ACCEPT", "tcp", "9001", target, why) in rules["portainer"]
     assert firewall.Rule("in", "ACCEPT", "tcp", "9001", back, why) in rules["drphoenix"]
 
 

@@ -35,7 +35,7 @@ def take(tmp_path: Path) -> Iterator[Take]:
             process.communicate()
 
 
-def said(process: Holder) -> str:
+def first_line(process: Holder) -> str:
     assert process.stdout
     return process.stdout.read(4)
 
@@ -51,34 +51,34 @@ def refused(process: Holder, owner: str) -> bool:
 
 def test_one_at_a_time(take: Take) -> None:
     first = take("one")
-    assert said(first) == "mine"
+    assert first_line(first) == "mine"
     assert refused(take("two"), "one")
     end(first)
-    assert said(take("two")) == "mine"
+    assert first_line(take("two")) == "mine"
 
 
 def test_runs_of_one_owner_come_and_go_while_the_first_keeps_it(take: Take) -> None:
     keeper = take("one")
-    assert said(keeper) == "mine"
+    assert first_line(keeper) == "mine"
     for _ in range(2):
         call = take("one")
-        assert said(call) == "mine"
+        assert first_line(call) == "mine"
         end(call)
         assert refused(take("two"), "one")
     end(keeper)
-    assert said(take("two")) == "mine"
+    assert first_line(take("two")) == "mine"
 
 
 def test_a_run_holds_it_when_the_keeper_of_the_same_owner_goes(take: Take) -> None:
     keeper = take("one")
-    assert said(keeper) == "mine"
+    assert first_line(keeper) == "mine"
     call = take("one")
-    assert said(call) == "mine"
+    assert first_line(call) == "mine"
     end(keeper)
     for _ in range(20):  # there is no moment in which another owner gets in
         assert refused(take("two"), "one")
     end(call)
-    assert said(take("two")) == "mine"
+    assert first_line(take("two")) == "mine"
 
 
 # -- the history that the same script keeps --------------------------------------------------------
@@ -101,20 +101,20 @@ def last_deployment(process: Holder) -> str:
 
 def test_a_run_is_written_when_it_ends(take: Take, tmp_path: Path) -> None:
     run = take("one")
-    assert (said(run), last_deployment(run)) == ("mine", "")
+    assert (first_line(run), last_deployment(run)) == ("mine", "")
     run.communicate(f"{start('1')}\n{OK}\n", timeout=60)
     file = tmp_path / "lib/history.jsonl"
     assert file.stat().st_mode & 0o777 == 0o600
     (entry,) = parse(file.read_text().splitlines())
     assert (entry.start.user, entry.end.result, entry.end.changed) == ("ann", "ok", 2)
     again = take("two")
-    assert said(again) == "mine"
+    assert first_line(again) == "mine"
     assert parse([last_deployment(again)]) == [entry]
 
 
 def test_a_run_that_dies_is_in_the_history_without_an_end(take: Take, tmp_path: Path) -> None:
     run = take("one")
-    assert said(run) == "mine"
+    assert first_line(run) == "mine"
     run.communicate(f"{start('1')}\n", timeout=60)
     (entry,) = parse((tmp_path / "lib/history.jsonl").read_text().splitlines())
     assert entry.end.result == "lost"
@@ -122,7 +122,7 @@ def test_a_run_that_dies_is_in_the_history_without_an_end(take: Take, tmp_path: 
 
 def test_a_run_that_did_not_begin_leaves_nothing(take: Take, tmp_path: Path) -> None:
     run = take("one")
-    assert said(run) == "mine"
+    assert first_line(run) == "mine"
     end(run)
     assert not (tmp_path / "lib/history.jsonl").exists()
 
@@ -130,10 +130,10 @@ def test_a_run_that_did_not_begin_leaves_nothing(take: Take, tmp_path: Path) -> 
 def test_the_last_deployment_is_told_past_what_came_after(take: Take) -> None:
     for run, deploys in (("1", True), ("2", False)):
         process = take(run)
-        assert said(process) == "mine"
+        assert first_line(process) == "mine"
         process.communicate(f"{start(run, deploys=deploys)}\n{OK}\n", timeout=60)
     process = take("three")
-    assert said(process) == "mine"
+    assert first_line(process) == "mine"
     last = deployed(parse([last_deployment(process)]))
     assert last is not None
     assert last.start.run == "1"
@@ -146,7 +146,7 @@ def test_others_than_root_go_on_through_the_folder_of_the_history(
     folder = tmp_path / "lib"
     folder.mkdir(mode=0o700)  # as earlier releases left it
     holder = take("one")
-    assert said(holder) == "mine"
+    assert first_line(holder) == "mine"
     assert holder.stdin
     holder.stdin.write("{}\n")
     end(holder)
@@ -159,7 +159,7 @@ def test_the_history_is_bounded(take: Take, tmp_path: Path) -> None:
     counts = []
     for number in range(8):
         process = take("one")
-        assert said(process) == "mine"
+        assert first_line(process) == "mine"
         process.communicate(f"{start(str(number))}\n{OK}\n", timeout=60)
         counts.append(len(file.read_text().splitlines()))
     assert max(counts) == 6, "twice what is kept"

@@ -167,12 +167,12 @@ def test_each_flow_has_a_rule_at_both_ends(declared: Declaration) -> None:
     site = loaded(declared)
     rules = firewall.rules(site)
     for flow in firewall.flows(site):
-        for here, direction in ((flow.destination, "in"), (flow.source, "out")):
-            if isinstance(here, Host):
-                hits = [r for r in rules[here.name] if r.direction == direction
+        for end, direction in ((flow.destination, "in"), (flow.source, "out")):
+            if isinstance(end, Host):
+                hits = [r for r in rules[end.name] if r.direction == direction
                         and r.ports == (str(flow.port) if flow.port else None)
                         and r.proto == flow.proto]  # fmt: skip
-                assert hits, (flow, rules[here.name])
+                assert hits, (flow, rules[end.name])
 
 
 @FEW

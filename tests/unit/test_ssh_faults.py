@@ -242,9 +242,9 @@ def test_all_hosts_are_named_by_cause() -> None:
 
 def test_doctor_has_the_fix_of_the_cause(tmp_path: Path) -> None:
     site = minimal().load(tmp_path)
-    said = f"does not answer by SSH: {FAULTS['changed_host_key'].says} (text)"
+    message = f"does not answer by SSH: {FAULTS['changed_host_key'].says} (text)"
     address = site.host("proxy").address
-    fix = likely_fix(site, no_answer("proxy", said).check, said)
+    fix = likely_fix(site, no_answer("proxy", message).check, message)
     assert fix.advice == FAULTS["changed_host_key"].fix
     assert f"ssh-keygen -R {address}" in fix.commands
     for cause, known in FAULTS.items():

@@ -184,10 +184,10 @@ def test_a_connection_that_breaks_is_an_error_and_ends_the_other_side(
 def test_answers_of_two_hosts_at_once(ends: tuple[Machine, Machine], tmp_path: Path) -> None:
     old, new = ends
     os.mkfifo(tmp_path / "fifo")  # each waits for the other: one after the other would not end
-    said = ask_each(
+    outputs = ask_each(
         [(old.host, f"echo hello >{tmp_path}/fifo; echo a"), (new.host, f"cat {tmp_path}/fifo")]
     )
-    assert said == ["a\n", "hello\n"]
+    assert outputs == ["a\n", "hello\n"]
 
 
 def test_a_question_that_fails(ends: tuple[Machine, Machine]) -> None:

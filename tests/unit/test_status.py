@@ -178,8 +178,8 @@ def test_expired_and_unverified_certificates_are_broken(site: Site) -> None:
         ("broken", -1.0)
     }
     assert "expired" in over.certificates[0].fault
-    wrong = status(site, answers_of(site, well, fault="self-signed certificate"))
-    assert {certificate.state for certificate in wrong.certificates} == {"broken"}
+    unverified = status(site, answers_of(site, well, fault="self-signed certificate"))
+    assert {certificate.state for certificate in unverified.certificates} == {"broken"}
 
 
 def test_silent_guest_leaves_the_rest_known(site: Site) -> None:

@@ -299,7 +299,7 @@ def test_a_node_as_declared_has_no_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("has", "arguments", "role", "words"),
+    ("node_now", "arguments", "role", "words"),
     [
         ({}, ("--label-add", "gpu=false"), "", "label gpu=false"),
         ({"labels": {"gpu": "true"}}, ("--label-add", "gpu=false"), "", "it was true"),
@@ -313,9 +313,9 @@ def test_a_node_as_declared_has_no_change() -> None:
     ],
 )  # fmt: skip
 def test_each_difference_is_told_and_changed(
-    has: dict[str, Any], arguments: tuple[str, ...], role: str, words: str
+    node_now: dict[str, Any], arguments: tuple[str, ...], role: str, words: str
 ) -> None:
-    changes = change("worker", WANTED, _node(**has))
+    changes = change("worker", WANTED, _node(**node_now))
     assert (changes.arguments, changes.role) == (arguments, role)
     assert words in " ".join(changes.words)
     assert changes
@@ -373,8 +373,8 @@ def test_a_persons_swarm_is_nobodys_business(tmp_path: Path) -> None:
     for guest in declared.vm["vms"]:
         guest["swarm_role"] = None
     loaded = declared.load(tmp_path)
-    theirs = manager_of([node("control", "manager", ours=False), node("worker", ours=False)])
-    assert undeclared(loaded, Sightings(swarms={"control": theirs})).items == ()
+    foreign_swarm = manager_of([node("control", "manager", ours=False), node("worker", ours=False)])
+    assert undeclared(loaded, Sightings(swarms={"control": foreign_swarm})).items == ()
 
 
 def test_a_silent_host_is_no_node_that_left(tmp_path: Path) -> None:
@@ -446,7 +446,7 @@ def test_a_network_where_docker_takes_bridges_from_is_refused(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("has", "words"),
+    ("network_now", "words"),
     [
         ({}, ()),
         ({"encrypted": False}, ("it is not encrypted",)),
@@ -454,9 +454,9 @@ def test_a_network_where_docker_takes_bridges_from_is_refused(tmp_path: Path) ->
         ({"subnet": "10.200.7.0/24"}, ("its addresses are 10.200.7.0/24, not 10.200.1.0/24",)),
     ],
 )
-def test_what_differs_of_a_network(has: dict[str, Any], words: tuple[str, ...]) -> None:
+def test_what_differs_of_a_network(network_now: dict[str, Any], words: tuple[str, ...]) -> None:
     network = SwarmNetwork(name="mesh", subnet=IPv4Network("10.200.1.0/24"))
-    swarm = manager_of(settled(), [overlay("ingress", ours=False), overlay("mesh", **has)])
+    swarm = manager_of(settled(), [overlay("ingress", ours=False), overlay("mesh", **network_now)])
     assert [overlay_network.name for overlay_network in swarm.overlays] == ["mesh"], (
         "ingress is Docker's own"
     )
@@ -530,7 +530,7 @@ def test_each_node_and_what_the_managers_have_is_checked(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("answer", "words"),
     [
         ("active true ", ""),
         ("active false ", "it is a worker of its swarm, not a manager"),
@@ -540,8 +540,8 @@ def test_each_node_and_what_the_managers_have_is_checked(tmp_path: Path) -> None
         (f"active true {QUORUM_LOST}", "the swarm has lost the majority of its managers"),
     ],
 )
-def test_a_host_s_place_in_the_swarm(tmp_path: Path, said: str, words: str) -> None:
-    stand_in(tmp_path, "docker", f'echo "{said}"')
+def test_a_host_s_place_in_the_swarm(tmp_path: Path, answer: str, words: str) -> None:
+    stand_in(tmp_path, "docker", f'echo "{answer}"')
     text = fault(tmp_path, "in_swarm", "manager")
     assert words in text
     assert bool(text) == bool(words), text

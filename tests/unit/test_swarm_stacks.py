@@ -327,8 +327,8 @@ def test_a_secret_that_the_swarm_has_is_held(tmp_path: Path) -> None:
     declared.stacks["shop"][0]["environments"]["production"]["files"] = files
     expected = [trace for trace in traces(declared.load(tmp_path / "site")) if trace.project]
     object_name = name.rpartition("-")[0]  # as the fact tells it
-    has = {"worker": Holdings((f"swarm:{object_name}",), ("shop-production",))}
-    assert [trace.secret for trace in shown(expected, has, {})] == ["key_0"]
+    holdings = {"worker": Holdings((f"swarm:{object_name}",), ("shop-production",))}
+    assert [trace.secret for trace in shown(expected, holdings, {})] == ["key_0"]
 
 
 # -- logs ------------------------------------------------------------------------------------------

@@ -63,10 +63,10 @@ def test_without_a_word_the_host_is_refused_and_each_choice_is_told() -> None:
     text = "\n".join(verdict.refused)
     assert "dnsmasq.service on port 53: the name server of the site takes its place" in text
     assert "nothing was touched on this host" in text
-    for choice, does in WAYS["resolver"].items():
+    for choice, effect in WAYS["resolver"].items():
         line = f"taking_over = {{'agent': 'replace', 'resolver': '{choice}'}}"
         assert line in text
-        assert does in text
+        assert effect in text
     assert verdict.records == {}
 
 
@@ -169,9 +169,11 @@ def test_only_who_is_in_the_way_is_told(listener: Listener, stands: bool) -> Non
 
 
 def test_phoenix_s_own_is_no_stranger() -> None:
-    ours = Container("agent", "portainer_agent", "portainer/agent:2", "phoenix-portainer-agent")
+    own_container = Container(
+        "agent", "portainer_agent", "portainer/agent:2", "phoenix-portainer-agent"
+    )
     agent = Place("agent", "portainer-agent", (9001,))
-    assert clashes(agent, Residents((), (ours,))) == []
+    assert clashes(agent, Residents((), (own_container,))) == []
 
 
 def test_each_place_is_on_the_host_that_takes_it(site: Site) -> None:
@@ -219,7 +221,7 @@ def openssl(*words: object, stdin: str = "") -> str:
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def foreign_ca(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A STEPPATH as `step ca init` leaves it: keys with the first PEM encryption (RFC 1421)."""
     top = tmp_path_factory.mktemp("theirs")
     path = stubs(top)
@@ -256,13 +258,13 @@ def stubs(top: Path) -> str:
 
 
 def adopt(
-    tmp_path: Path, theirs: Path, password: str = PASSWORD, **other: Path
+    tmp_path: Path, foreign_ca: Path, password: str = PASSWORD, **other: Path
 ) -> subprocess.CompletedProcess[str]:
     files = {
-        "root": theirs / "certs/root_ca.crt",
-        "signer": theirs / "certs/intermediate_ca.crt",
-        "key": theirs / "secrets/intermediate_ca_key",
-        "root_key": theirs / "secrets/root_ca_key",
+        "root": foreign_ca / "certs/root_ca.crt",
+        "signer": foreign_ca / "certs/intermediate_ca.crt",
+        "key": foreign_ca / "secrets/intermediate_ca_key",
+        "root_key": foreign_ca / "secrets/root_ca_key",
     } | other
     script = text("components/taking_over/adopt.sh")
     return subprocess.run(
@@ -283,19 +285,19 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_an_adopted_ca_is_whole_has_the_same_root_and_theirs_stays(
-    tmp_path: Path, theirs: Path
+    tmp_path: Path, foreign_ca: Path
 ) -> None:
-    before = contents(theirs)
-    done = adopt(tmp_path, theirs)
+    before = contents(foreign_ca)
+    done = adopt(tmp_path, foreign_ca)
     assert done.returncode == 0, done
     state = state_of(tmp_path / "step-ca")
     assert faults(state) == []
-    assert state.root == (theirs / "certs/root_ca.crt").read_text()
+    assert state.root == (foreign_ca / "certs/root_ca.crt").read_text()
     assert state.modes["secrets/root_ca_key"] == "600"
     key = (tmp_path / "step-ca/secrets/root_ca_key").read_text()
     assert "BEGIN ENCRYPTED PRIVATE KEY" in key, "the form that Phoenix's own keys have"
     assert not (tmp_path / "step-ca/secrets/new").exists()
-    assert contents(theirs) == before
+    assert contents(foreign_ca) == before
     assert PASSWORD not in done.stderr
 
 
@@ -305,16 +307,16 @@ def refused(tmp_path: Path, done: subprocess.CompletedProcess[str], why: str) ->
     assert not list(tmp_path.glob("step-ca*")), "what was prepared is gone"
 
 
-def test_a_wrong_password_is_refused(tmp_path: Path, theirs: Path) -> None:
-    key = theirs / "secrets/intermediate_ca_key"
+def test_a_wrong_password_is_refused(tmp_path: Path, foreign_ca: Path) -> None:
+    key = foreign_ca / "secrets/intermediate_ca_key"
     refused(
-        tmp_path, adopt(tmp_path, theirs, "another"),
+        tmp_path, adopt(tmp_path, foreign_ca, "another"),
         f"the secret step_ca_password does not open {key}",
     )  # fmt: skip
-    refused(tmp_path, adopt(tmp_path, theirs, ""), f"{key} has a password: give it")
+    refused(tmp_path, adopt(tmp_path, foreign_ca, ""), f"{key} has a password: give it")
 
 
-def test_a_root_that_does_not_fit_is_refused(tmp_path: Path, theirs: Path) -> None:
+def test_a_root_that_does_not_fit_is_refused(tmp_path: Path, foreign_ca: Path) -> None:
     other = tmp_path / "other.pem"
     openssl(
         "req", "-x509", *NEW_KEY, "-keyout", tmp_path / "other.key",
@@ -322,20 +324,20 @@ def test_a_root_that_does_not_fit_is_refused(tmp_path: Path, theirs: Path) -> No
     )  # fmt: skip
     refused(
         tmp_path,
-        adopt(tmp_path, theirs, root=other),
-        f"{theirs}/certs/intermediate_ca.crt is not signed by",
+        adopt(tmp_path, foreign_ca, root=other),
+        f"{foreign_ca}/certs/intermediate_ca.crt is not signed by",
     )
     refused(
         tmp_path,
-        adopt(tmp_path, theirs, key=tmp_path / "other.key"),
+        adopt(tmp_path, foreign_ca, key=tmp_path / "other.key"),
         f"{tmp_path}/other.key is not the key of",
     )
 
 
-def test_a_root_key_that_does_not_fit_stays_where_it_is(tmp_path: Path, theirs: Path) -> None:
+def test_a_root_key_that_does_not_fit_stays_where_it_is(tmp_path: Path, foreign_ca: Path) -> None:
     key = tmp_path / "root.key"
     openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key)
-    done = adopt(tmp_path, theirs, root_key=key)
+    done = adopt(tmp_path, foreign_ca, root_key=key)
     assert done.returncode == 0
     assert f"the key of the root stays in {key} alone" in done.stderr
     state = state_of(tmp_path / "step-ca")
@@ -343,67 +345,72 @@ def test_a_root_key_that_does_not_fit_stays_where_it_is(tmp_path: Path, theirs: 
     assert "secrets/root_ca_key" not in state.modes, "as a root's key that is offline"
 
 
-def test_keys_without_a_password_get_one(tmp_path: Path, theirs: Path) -> None:
+def test_keys_without_a_password_get_one(tmp_path: Path, foreign_ca: Path) -> None:
     key = tmp_path / "plain.key"
     openssl(
         "ec",
         "-in",
-        theirs / "secrets/intermediate_ca_key",
+        foreign_ca / "secrets/intermediate_ca_key",
         "-passin",
         f"pass:{PASSWORD}",
         "-out",
         key,
     )
-    done = adopt(tmp_path, theirs, "", key=key)
+    done = adopt(tmp_path, foreign_ca, "", key=key)
     assert done.returncode == 0, done
     assert faults(state_of(tmp_path / "step-ca")) == []
     assert "ENCRYPTED" in (tmp_path / "step-ca/secrets/intermediate_ca_key").read_text()
 
 
-def test_a_ca_that_is_there_is_never_overwritten(tmp_path: Path, theirs: Path) -> None:
+def test_a_ca_that_is_there_is_never_overwritten(tmp_path: Path, foreign_ca: Path) -> None:
     (tmp_path / "step-ca").mkdir()
-    done = adopt(tmp_path, theirs)
+    done = adopt(tmp_path, foreign_ca)
     assert done.returncode == 3
     assert "step-ca exists already" in done.stderr
     assert list((tmp_path / "step-ca").iterdir()) == []
 
 
-def authority_of(theirs: Path, **other: object) -> Authority:
+def authority_of(foreign_ca: Path, **other: object) -> Authority:
     authority = Authority(
-        str(theirs), str(theirs / "certs/root_ca.crt"), str(theirs / "certs/intermediate_ca.crt"),
-        str(theirs / "secrets/intermediate_ca_key"), str(theirs / "secrets/root_ca_key"),
-        root=(theirs / "certs/root_ca.crt").read_text(),
-        signer=(theirs / "certs/intermediate_ca.crt").read_text(),
+        str(foreign_ca), str(foreign_ca / "certs/root_ca.crt"),
+        str(foreign_ca / "certs/intermediate_ca.crt"),
+        str(foreign_ca / "secrets/intermediate_ca_key"), str(foreign_ca / "secrets/root_ca_key"),
+        root=(foreign_ca / "certs/root_ca.crt").read_text(),
+        signer=(foreign_ca / "certs/intermediate_ca.crt").read_text(),
     )  # fmt: skip
     return replace(authority, **other)  # type: ignore[arg-type]
 
 
-def test_a_host_tells_of_a_ca_and_of_the_unit_that_runs_it(tmp_path: Path, theirs: Path) -> None:
+def test_a_host_tells_of_a_ca_and_of_the_unit_that_runs_it(
+    tmp_path: Path, foreign_ca: Path
+) -> None:
     process = tmp_path / "proc/512"
     process.mkdir(parents=True)
     (process / "comm").write_text("step-ca\n")
-    (process / "cmdline").write_text(f"/usr/bin/step-ca\0{theirs}/config/ca.json\0")
+    (process / "cmdline").write_text(f"/usr/bin/step-ca\0{foreign_ca}/config/ca.json\0")
     (tmp_path / "512").mkdir()
     (tmp_path / "512/cgroup").write_text("0::/system.slice/step-ca.service\n")
     (authority,) = looking(tmp_path, CA.word, ss="").authorities
-    assert authority == authority_of(theirs, unit="step-ca.service", runs=True)
+    assert authority == authority_of(foreign_ca, unit="step-ca.service", runs=True)
 
 
-def test_without_a_word_a_ca_is_told_and_nothing_is_done(theirs: Path) -> None:
-    verdict = decide([CA], Residents(authorities=(authority_of(theirs),)), TakingOver())
+def test_without_a_word_a_ca_is_told_and_nothing_is_done(foreign_ca: Path) -> None:
+    verdict = decide([CA], Residents(authorities=(authority_of(foreign_ca),)), TakingOver())
     reasons = "\n".join(verdict.refused)
-    assert f"the CA in {theirs}: Phoenix's CA takes its place" in reasons
+    assert f"the CA in {foreign_ca}: Phoenix's CA takes its place" in reasons
     for choice in ("adopt", "keep", "replace"):
         assert f"taking_over = {{'ca': '{choice}'}}" in reasons
 
 
-def test_an_adopted_ca_stops_by_its_unit_and_a_kept_one_does_not(theirs: Path) -> None:
-    residents = Residents(authorities=(authority_of(theirs, unit="step-ca.service", runs=True),))
+def test_an_adopted_ca_stops_by_its_unit_and_a_kept_one_does_not(foreign_ca: Path) -> None:
+    residents = Residents(
+        authorities=(authority_of(foreign_ca, unit="step-ca.service", runs=True),)
+    )
     verdict = decide([CA], residents, TakingOver(ca="adopt"))
     assert (verdict.refused, verdict.records) == ((), {"ca": ("unit step-ca.service",)})
     verdict = decide([CA], residents, TakingOver(ca="keep"))
     assert (verdict.refused, verdict.records) == ((), {})
-    still = Residents(authorities=(authority_of(theirs),))
+    still = Residents(authorities=(authority_of(foreign_ca),))
     verdict = decide([CA], still, TakingOver(ca="adopt"))
     assert (verdict.refused, verdict.records) == ((), {})
 
@@ -419,19 +426,19 @@ def test_an_adopted_ca_stops_by_its_unit_and_a_kept_one_does_not(theirs: Path) -
     ],
 )
 def test_a_ca_that_cannot_become_what_was_said_is_refused(
-    theirs: Path, choice: str, changed: dict[str, object], listeners: tuple[str, ...], why: str
+    foreign_ca: Path, choice: str, changed: dict[str, object], listeners: tuple[str, ...], why: str
 ) -> None:
     residents = Residents(
         tuple(Listener("ca", "tcp", "*", 9000, "x", unit) for unit in listeners),
-        authorities=(authority_of(theirs, **changed),),
+        authorities=(authority_of(foreign_ca, **changed),),
     )
     verdict = decide([CA], residents, TakingOver.model_validate({"ca": choice}))
     assert why in "\n".join(verdict.refused)
     assert verdict.records == {}
 
 
-def test_one_ca_alone_can_be_adopted(theirs: Path) -> None:
-    two = (authority_of(theirs), authority_of(theirs, directory="/etc/step"))
+def test_one_ca_alone_can_be_adopted(foreign_ca: Path) -> None:
+    two = (authority_of(foreign_ca), authority_of(foreign_ca, directory="/etc/step"))
     for authorities, why in ((two, "several CAs are in"), ((), "no CA is in /root/.step")):
         listening = (Listener("ca", "tcp", "*", 9000, "x", "x.service"),)
         residents = Residents(listening, authorities=authorities)
@@ -440,9 +447,9 @@ def test_one_ca_alone_can_be_adopted(theirs: Path) -> None:
 
 
 def test_a_root_that_may_not_vouch_for_the_site_is_told_before(
-    tmp_path: Path, site: Site, theirs: Path
+    tmp_path: Path, site: Site, foreign_ca: Path
 ) -> None:
-    assert unfit(site, authority_of(theirs)) == ""
+    assert unfit(site, authority_of(foreign_ca)) == ""
     path = stubs(tmp_path)
     subprocess.run(
         ["sh", "-c", STEP_CA, "init", tmp_path / "ca", "Person", "example.net",
@@ -451,9 +458,9 @@ def test_a_root_that_may_not_vouch_for_the_site_is_told_before(
     )  # fmt: skip
     narrow = authority_of(tmp_path / "ca")
     assert f"does not vouch for {site.domain} and" in unfit(site, narrow)
-    leaf = authority_of(theirs, signer=leaf_certificate(tmp_path))
+    leaf = authority_of(foreign_ca, signer=leaf_certificate(tmp_path))
     assert "its intermediate certificate 'Leaf' is none of a CA" in unfit(site, leaf)
-    assert "cannot be read" in unfit(site, authority_of(theirs, root="junk"))
+    assert "cannot be read" in unfit(site, authority_of(foreign_ca, root="junk"))
     verdict = decide(
         [CA], Residents(authorities=(narrow,)), TakingOver(ca="adopt"), partial(unfit, site)
     )
@@ -647,7 +654,7 @@ class Hand:
             (top / "bin" / name).chmod(0o755)
         self.path = f"{top / 'bin'}:{os.environ['PATH']}"
 
-    def has(self, *names: str) -> None:
+    def place_marks(self, *names: str) -> None:
         for name in names:
             (self.state / name).write_text("unless-stopped:0\n")
 
@@ -668,7 +675,7 @@ def hand(tmp_path: Path) -> Hand:
 
 
 def test_a_unit_gives_way_and_comes_back(hand: Hand) -> None:
-    hand.has("run.dnsmasq.service", "boot.dnsmasq.service")
+    hand.place_marks("run.dnsmasq.service", "boot.dnsmasq.service")
     (hand.records / "resolver").write_text("unit dnsmasq.service\n")
     assert hand.run("stop", "resolver").returncode == 0
     assert hand.now() == set()
@@ -683,7 +690,7 @@ def test_a_unit_gives_way_and_comes_back(hand: Hand) -> None:
 
 
 def test_a_unit_that_was_not_started_at_boot_is_not_afterwards(hand: Hand) -> None:
-    hand.has("run.named.service")
+    hand.place_marks("run.named.service")
     (hand.records / "resolver").write_text("unit named.service\n")
     assert hand.run("stop", "resolver").returncode == 0
     assert hand.run("back", "resolver").returncode == 0
@@ -692,7 +699,7 @@ def test_a_unit_that_was_not_started_at_boot_is_not_afterwards(hand: Hand) -> No
 
 def test_what_does_not_stop_leaves_everything_as_it_was(hand: Hand) -> None:
     before = {"run.a.service", "boot.a.service", "run.b.service", "boot.b.service"}
-    hand.has(*before, "stubborn.b.service")
+    hand.place_marks(*before, "stubborn.b.service")
     (hand.records / "traefik").write_text("unit a.service\nunit b.service\n")
     assert hand.run("stop", "traefik").returncode == 1
     assert hand.now() - {"stubborn.b.service"} == before
@@ -709,15 +716,15 @@ def test_a_run_that_was_killed_half_way_is_finished_by_the_next_one(
     record = hand.records / "portainer"
     record.write_text(f"file {routes}\nunit a.service\n{record.read_text()}")
     lines = record.read_text()
-    hand.has("run.a.service", "boot.a.service")
+    hand.place_marks("run.a.service", "boot.a.service")
     assert hand.run("stop", "portainer").returncode == 0
     done = (hand.records / "portainer.done").read_text()
     record.write_text(lines)
-    ours = hand.state / f"volume.{SERVER_VOLUME}" / "portainer.db"
-    ours.write_text("half a copy")
+    own_data = hand.state / f"volume.{SERVER_VOLUME}" / "portainer.db"
+    own_data.write_text("half a copy")
     again = hand.run("stop", "portainer")
     assert again.returncode == 0, again
-    assert ours.read_text() == "theirs"
+    assert own_data.read_text() == "theirs"
     assert (hand.records / "portainer.done").read_text() == done
     assert not routes.exists()
     assert hand.run("back", "portainer").returncode == 0
@@ -728,7 +735,7 @@ def test_a_run_that_was_killed_half_way_is_finished_by_the_next_one(
 
 def test_a_container_whose_new_name_is_taken_is_not_stopped(hand: Hand) -> None:
     """One of an earlier stay has it: it was stopped, and the one that ran did not run again."""
-    hand.has("box.web", "up.web", "box.web-before-phoenix")
+    hand.place_marks("box.web", "up.web", "box.web-before-phoenix")
     (hand.records / "traefik").write_text("container web\n")
     stopped = hand.run("stop", "traefik")
     assert stopped.returncode == 1
@@ -753,7 +760,7 @@ def test_what_gave_way_earlier_is_not_mixed_with_what_gives_way_now(tmp_path: Pa
 
 
 def portainer_by_hand(hand: Hand, data: Path) -> None:
-    hand.has("box.portainer", "up.portainer")
+    hand.place_marks("box.portainer", "up.portainer")
     data.mkdir()
     (data / "portainer.db").write_text("theirs")
     (hand.records / "portainer").write_text(f"container portainer\ndata {data}\n")
@@ -767,23 +774,23 @@ def test_a_portainer_is_kept_aside_and_its_data_go_into_our_volume(
     assert stopped.returncode == 0, stopped
     assert hand.now() == {"box.portainer-before-phoenix", f"volume.{SERVER_VOLUME}"}
     assert (hand.state / "box.portainer-before-phoenix").read_text() == "no:0\n"
-    ours = hand.state / f"volume.{SERVER_VOLUME}" / "portainer.db"
+    own_data = hand.state / f"volume.{SERVER_VOLUME}" / "portainer.db"
     for copied in (
-        ours,
+        own_data,
         tmp_path / "data/portainer.db",
         hand.records / "portainer-data/portainer.db",
     ):
         assert copied.read_text() == "theirs", copied
     # Ours has begun, migrated its copy, and did not come up.
-    ours.write_text("migrated")
-    hand.has("box.portainer")
+    own_data.write_text("migrated")
+    hand.place_marks("box.portainer")
     (hand.state / "project.portainer").write_text("phoenix-portainer")
     back = hand.run("back", "portainer")
     assert back.returncode == 0, back
     assert {"box.portainer", "up.portainer"} <= hand.now()
     assert (hand.state / "box.portainer").read_text() == "unless-stopped:0\n"
     assert (tmp_path / "data/portainer.db").read_text() == "theirs"
-    assert not ours.exists(), "the next run copies anew"
+    assert not own_data.exists(), "the next run copies anew"
 
 
 def test_data_that_a_full_disk_does_not_take_leave_no_half_copy(hand: Hand, tmp_path: Path) -> None:

@@ -252,8 +252,8 @@ def test_a_gateway_that_reaches_nothing_is_told(
 
 def test_a_port_that_is_silent_to_the_question_accepts_nothing(tmp_path: Path) -> None:
     stand_in(tmp_path, "timeout", "exit 124")  # as where a firewall drops it
-    said = fault(tmp_path, "tcp_passes", "127.0.0.1", "1")
-    assert said == "127.0.0.1 port 1 does not answer: the question is dropped, or not taken"
+    message = fault(tmp_path, "tcp_passes", "127.0.0.1", "1")
+    assert message == "127.0.0.1 port 1 does not answer: the question is dropped, or not taken"
 
 
 def test_its_certificate_is_issued_when_the_gateway_passes_on_the_question(tmp_path: Path) -> None:

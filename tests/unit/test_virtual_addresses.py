@@ -132,16 +132,16 @@ CLIENTS = {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "443",
            "source": "203.0.113.0/28"}  # fmt: skip
 
 
-@pytest.mark.parametrize(("has", "lacks"), [("101", "105"), ("105", "101")])
+@pytest.mark.parametrize(("with_rule", "lacks"), [("101", "105"), ("105", "101")])
 def test_clients_that_one_gateway_alone_lets_in_are_told(
-    tmp_path: Path, has: str, lacks: str
+    tmp_path: Path, with_rule: str, lacks: str
 ) -> None:
     declaration = with_two()
     guests = declaration.lxc["lxc_configs"]
-    guests[has]["firewall"] = {"rules": [CLIENTS]}
+    guests[with_rule]["firewall"] = {"rules": [CLIENTS]}
     warnings = declaration.load(tmp_path).warnings
     finding = problem(warnings, LXC, f"lxc_configs.{lacks}.firewall.rules")
-    names = [guests[vmid]["name"] for vmid in (has, lacks)]
+    names = [guests[vmid]["name"] for vmid in (with_rule, lacks)]
     assert f"{names[0]} lets in 203.0.113.0/28 on port 443" in finding.message
     assert f"in firewall.rules of both {names[0]} and {names[1]}" in finding.fix
 
@@ -149,7 +149,7 @@ def test_clients_that_one_gateway_alone_lets_in_are_told(
     (wider,) = [
         finding for finding in declaration.load(tmp_path).warnings if "lets in" in finding.message
     ]
-    assert wider.path == f"lxc_configs.{has}.firewall.rules", "it has a part of them alone"
+    assert wider.path == f"lxc_configs.{with_rule}.firewall.rules", "it has a part of them alone"
 
     guests[lacks]["firewall"] = {"rules": [CLIENTS]}
     both = declaration.load(tmp_path).warnings
@@ -350,7 +350,7 @@ def test_one_that_alone_hands_nothing_on_gives_the_address_up(
 
 
 @pytest.mark.parametrize(
-    ("said", "code", "answers"),
+    ("error_text", "code", "answers"),
     [
         ("", 0, True),
         (
@@ -364,11 +364,11 @@ def test_one_that_alone_hands_nothing_on_gives_the_address_up(
     ],
 )
 def test_a_gateway_that_was_alone_counts_as_well_before_it_is_changed(
-    tmp_path: Path, said: str, code: int, *, answers: bool
+    tmp_path: Path, error_text: str, code: int, *, answers: bool
 ) -> None:
     """Until its turn it was taken for broken, and the address stayed where nobody got an answer."""
     curl = tmp_path / "curl"
-    curl.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit {code}\n")
+    curl.write_text(f"#!/bin/sh\necho '{error_text}' >&2\nexit {code}\n")
     curl.chmod(0o755)
     program = (ROOT / "phoenix/components/keepalived/nginx.sh").read_text()
     assert "/usr/bin/curl" in program, "no other one in the way"
@@ -457,9 +457,9 @@ def test_who_has_it(tmp_path: Path, held: str, arping: str, fault: str) -> None:
     guest.program("sleep", "")
     guest.program("ip", IP.format(own=ONE, virtual=VIRTUAL, held=held))
     guest.program("arping", arping)
-    (said,) = guest.run_checks(f"address_is_held {VIRTUAL} {ONE}")
-    assert said.startswith(fault)
-    assert bool(said) == bool(fault)
+    (message,) = guest.run_checks(f"address_is_held {VIRTUAL} {ONE}")
+    assert message.startswith(fault)
+    assert bool(message) == bool(fault)
 
 
 # -- what the CA has issued ------------------------------------------------------------------------

@@ -68,9 +68,9 @@ class Site:
 
     def report(self, host: str) -> None:
         """A host's report arrives, whose checks began now and took a second."""
-        said = tuple(self.faults.get(check, "") for check in PLAN.made_on(host))
+        texts = tuple(self.faults.get(check, "") for check in PLAN.made_on(host))
         report = Report(
-            host, PLAN.lists[host], 1, said, {"/": self.room}, self.locked and host == "outside"
+            host, PLAN.lists[host], 1, texts, {"/": self.room}, self.locked and host == "outside"
         )
         report = replace(report, **self.beside.get(host, {}))
         self.newest[host] = Arrival(report, self.now + 1)
@@ -78,21 +78,21 @@ class Site:
     def looks(self) -> list[Message]:
         """The watcher looks; its memory goes through its file."""
         observed = observe(self.plan, self.newest, self.state, self.now)
-        said = messages_of(self.plan, observed, self.state, self.now)
+        messages = messages_of(self.plan, observed, self.state, self.now)
         self.state = State.from_json(json.loads(json.dumps(self.state.to_json())))
-        return said
+        return messages
 
     def round(self, count: int = 1, order: Iterable[str] = tuple(PLAN.lists)) -> list[Message]:
         """Every host reports, in order, each with a look behind it; then the minute ends."""
-        said = []
+        messages = []
         for _ in range(count):
             for host in order:
                 if host not in self.off:
                     self.report(host)
                 self.now += 5
-                said += self.looks()
+                messages += self.looks()
             self.now += MINUTE - 5 * len(PLAN.lists)
-        return said
+        return messages
 
 
 @pytest.fixture
@@ -113,9 +113,9 @@ OVER = ("success", f"over: gateway: {UNIT.hop}")
 def test_a_fault_is_told_when_all_have_looked_again_and_its_end_as_well(site: Site) -> None:
     site.faults[UNIT] = "is inactive"
     assert site.round() == [], "seen once"
-    (said,) = site.round()
-    assert titles([said]) == [ALARM]
-    assert said.body.splitlines() == [
+    (message,) = site.round()
+    assert titles([message]) == [ALARM]
+    assert message.body.splitlines() == [
         f"{UNIT.hop} on gateway: is inactive",
         "It breaks: https://app",
         "Likely fix: a sync starts it again",
@@ -167,9 +167,9 @@ def test_a_cause_that_hides_behind_another_is_not_over(site: Site) -> None:
 
 def test_a_silent_host_is_a_fault_and_its_checks_hide_nothing(site: Site) -> None:
     site.off.add("gateway")
-    said = site.round(4)
-    assert titles(said) == [("failure", "fault: gateway: its own checks")]
-    assert "has not reported for" in said[0].body
+    messages = site.round(4)
+    assert titles(messages) == [("failure", "fault: gateway: its own checks")]
+    assert "has not reported for" in messages[0].body
     site.faults[UNIT] = "is inactive"  # nobody can tell
     assert site.round(5) == []
     site.off.clear()
@@ -188,9 +188,9 @@ def test_a_fault_of_a_host_that_goes_silent_is_not_over(site: Site) -> None:
 
 def test_most_hosts_silent_at_once_are_one_message(site: Site) -> None:
     site.off |= {"gateway", "other", "outside"}
-    said = site.round(6)
-    assert titles(said) == [("failure", "fault: the watcher: reports of the site's hosts")]
-    assert "3 of 3 hosts do not report" in said[0].body
+    messages = site.round(6)
+    assert titles(messages) == [("failure", "fault: the watcher: reports of the site's hosts")]
+    assert "3 of 3 hosts do not report" in messages[0].body
 
 
 SPREAD = {"outside": 3, "gateway": 22, "other": 47}
@@ -199,7 +199,7 @@ SPREAD = {"outside": 3, "gateway": 22, "other": 47}
 
 def seconds_pass(site: Site, count: int) -> list[tuple[float, Message]]:
     """Second by second, hosts at moments of their own, and a look each 15 s."""
-    said = []
+    messages = []
     begun = site.now
     for _ in range(count):
         for host, moment in SPREAD.items():
@@ -207,16 +207,16 @@ def seconds_pass(site: Site, count: int) -> list[tuple[float, Message]]:
                 site.report(host)
         site.now += 1
         if (site.now - START) % 15 == 0:
-            said += [(site.now - begun, message) for message in site.looks()]
-    return said
+            messages += [(site.now - begun, message) for message in site.looks()]
+    return messages
 
 
 @pytest.mark.parametrize("moment", [0, 23, 24, 40, 59])
 def test_a_host_that_is_cut_off_is_told_within_three_minutes(site: Site, moment: int) -> None:
     assert seconds_pass(site, 3 * MINUTE + moment) == []
     site.off = {"gateway"}
-    ((after, said),) = seconds_pass(site, 5 * MINUTE)
-    assert titles([said]) == [("failure", "fault: gateway: its own checks")]
+    ((after, message),) = seconds_pass(site, 5 * MINUTE)
+    assert titles([message]) == [("failure", "fault: gateway: its own checks")]
     assert after <= 180
 
 
@@ -227,8 +227,8 @@ def test_hosts_that_report_at_moments_of_their_own_and_all_go_silent_are_one_mes
     """As when the watcher's own network is cut."""
     assert seconds_pass(site, 3 * MINUTE + moment) == []
     site.off = set(SPREAD)
-    ((after, said),) = seconds_pass(site, 5 * MINUTE)
-    assert titles([said]) == [("failure", "fault: the watcher: reports of the site's hosts")]
+    ((after, message),) = seconds_pass(site, 5 * MINUTE)
+    assert titles([message]) == [("failure", "fault: the watcher: reports of the site's hosts")]
     assert after <= 180
     site.off = set()
     (over,) = seconds_pass(site, 5 * MINUTE)
@@ -239,7 +239,7 @@ def test_hosts_that_report_at_moments_of_their_own_and_all_go_silent_are_one_mes
 def test_hosts_whose_checks_wait_for_one_that_is_cut_off_are_not_silent(took: int) -> None:
     """With rounds each ten seconds: the next is made when the last has ended."""
     site = Site(plan=replace(PLAN, interval=10))
-    said: list[Message] = []
+    messages: list[Message] = []
     for second in range(180):
         if second < 60 and second % 10 == 3:
             for host in site.plan.hosts:
@@ -248,8 +248,8 @@ def test_hosts_whose_checks_wait_for_one_that_is_cut_off_are_not_silent(took: in
             for host in set(site.plan.hosts) - {"gateway"}:
                 site.report(host)
         site.now += 1
-        said += site.looks()
-    assert titles(said) == [("failure", "fault: gateway: its own checks")]
+        messages += site.looks()
+    assert titles(messages) == [("failure", "fault: gateway: its own checks")]
 
 
 def test_a_watcher_that_was_off_itself_calls_nobody_silent(site: Site) -> None:
@@ -293,8 +293,8 @@ def test_hosts_that_the_first_run_comes_to_late_raise_no_alarm() -> None:
     assert site.round(4) == []
     site.off.remove("other")
     site.off.remove("outside")
-    said = site.round(3)
-    assert titles(said) == [("failure", "fault: gateway: its own checks")]
+    messages = site.round(3)
+    assert titles(messages) == [("failure", "fault: gateway: its own checks")]
     site.off.clear()
     assert titles(site.round(4)) == [("success", "over: gateway: its own checks")]
 
@@ -336,23 +336,23 @@ def test_a_lock_that_nobody_gives_back_hides_faults_for_two_hours_alone(site: Si
 
 
 def test_what_comes_and_goes_is_told_three_times_then_once_it_was_well_for_long(site: Site) -> None:
-    said = []
+    messages = []
     for _ in range(8):
         site.faults[UNIT] = "is inactive"
-        said += site.round(3)
+        messages += site.round(3)
         site.faults.clear()
-        said += site.round(3)
-    assert titles(said) == [*([ALARM, OVER] * (FLAPS - 1)), ALARM]
-    assert f"It comes and goes: {FLAPS} times" in said[-1].body
+        messages += site.round(3)
+    assert titles(messages) == [*([ALARM, OVER] * (FLAPS - 1)), ALARM]
+    assert f"It comes and goes: {FLAPS} times" in messages[-1].body
     assert titles(site.round(QUIET_SECONDS // MINUTE + 2)) == [OVER]
     assert site.state.known == {}
 
 
 def test_a_warning_is_told_as_one_and_ends_as_one(site: Site) -> None:
     site.faults[ROOM] = "~/ has 12% of its room left"
-    said = site.round(3)
-    assert titles(said) == [("warning", f"warning: gateway: {ROOM.hop}")]
-    assert "/ has 12% of its room left" in said[0].body
+    messages = site.round(3)
+    assert titles(messages) == [("warning", f"warning: gateway: {ROOM.hop}")]
+    assert "/ has 12% of its room left" in messages[0].body
     site.faults[ROOM] = "/ has 3% of its room left"  # now it is a fault as well: another cause
     assert ("failure", f"fault: gateway: {ROOM.hop}") in titles(site.round(3))
     site.faults.clear()
@@ -363,13 +363,13 @@ def test_a_warning_is_told_as_one_and_ends_as_one(site: Site) -> None:
 def test_what_is_told_beside_the_checks_is_a_warning(site: Site) -> None:
     def with_warnings(warnings: dict[str, str]) -> list[Message]:
         site.off.add("outside")
-        said = []
+        messages = []
         for _ in range(3):
             site.report("outside")
             arrival = site.newest["outside"]
             site.newest["outside"] = Arrival(replace(arrival.report, warnings=warnings), arrival.at)
-            said += site.round()
-        return said
+            messages += site.round()
+        return messages
 
     assert titles(with_warnings({"backups": "is old"})) == [
         ("warning", "warning: outside: backups")
@@ -383,14 +383,14 @@ def test_a_report_that_was_cut_off_is_a_fault_and_says_nothing_else(site: Site) 
         arrival = site.newest["gateway"]
         site.newest["gateway"] = Arrival(replace(arrival.report, took=took, plan=plan), arrival.at)
 
-    for took, plan, said in ((None, "b", "2 of 2 checks were made"), (1, "x", "other checks")):
+    for took, plan, reason in ((None, "b", "2 of 2 checks were made"), (1, "x", "other checks")):
         messages = []
         site.off.add("gateway")
         for _ in range(4):
             cut(took, plan)
             messages += site.round()
         assert titles(messages) == [("failure", "fault: gateway: its report")], plan
-        assert said in messages[0].body
+        assert reason in messages[0].body
         site.off.clear()
         assert titles(site.round(3)) == [("success", "over: gateway: its report")]
 
@@ -400,7 +400,7 @@ def test_a_check_that_is_not_declared_any_more_is_over(site: Site) -> None:
     site.round(3)
     site.faults.clear()
     plan = replace(PLAN, checks=CHECKS[:2] + CHECKS[3:], paths=(PATHS[0], PATHS[2]))
-    said = []
+    messages = []
     for _ in range(4):
         for host in PLAN.lists:
             site.report(host)
@@ -408,8 +408,8 @@ def test_a_check_that_is_not_declared_any_more_is_over(site: Site) -> None:
         site.newest["other"] = Arrival(replace(report, outcomes=()), site.now)
         site.now += MINUTE
         observed = observe(plan, site.newest, site.state, site.now)
-        said += messages_of(plan, observed, site.state, site.now)
-    assert titles(said) == [("success", f"over: other: {APART.hop}")]
+        messages += messages_of(plan, observed, site.state, site.now)
+    assert titles(messages) == [("success", f"over: other: {APART.hop}")]
 
 
 def test_what_was_told_of_a_host_that_left_the_site_is_over(site: Site) -> None:
@@ -420,8 +420,8 @@ def test_what_was_told_of_a_host_that_left_the_site_is_over(site: Site) -> None:
     checks = tuple(check for check in CHECKS if check != APART)
     site.plan = replace(PLAN, lists=lists, checks=checks, paths=(PATHS[0], PATHS[2]))
     site.off.add("other")
-    said = site.round(4)
-    assert titles(said) == [("success", f"over: other: {APART.hop}")]
+    messages = site.round(4)
+    assert titles(messages) == [("success", f"over: other: {APART.hop}")]
     assert site.state.known == {}
 
 
@@ -440,13 +440,13 @@ def test_a_warning_that_becomes_a_fault_is_not_over(site: Site) -> None:
 
 
 def test_a_disk_that_fills_is_told_days_ahead() -> None:
-    site, said = Site(), []
+    site, messages = Site(), []
     for hour in range(40):
         site.room = Room(1000 + 20 * hour, 1500 - 20 * hour)
-        said += site.round()
+        messages += site.round()
         site.now += 3600 - MINUTE
         site.looks()
-    warned = [message for message in said if message.kind == "warning"]
+    warned = [message for message in messages if message.kind == "warning"]
     assert titles(warned)[0] == ("warning", "warning: outside: how / fills")
     assert "will be full in 2 days" in warned[0].body
     assert len(warned) == len(PLAN.lists), "once for each host"
@@ -454,13 +454,13 @@ def test_a_disk_that_fills_is_told_days_ahead() -> None:
 
 def test_a_watcher_that_boots_goes_on_foretelling() -> None:
     """Its reports lie in memory: it forgot a week of each disk with them, and said: it is over."""
-    site, said = Site(), []
+    site, messages = Site(), []
     for hour in range(40):
         site.room = Room(1000 + 20 * hour, 1500 - 20 * hour)
-        said += site.round()
+        messages += site.round()
         site.now += 3600 - MINUTE
         site.looks()
-    assert [message.kind for message in said] == ["warning"] * len(PLAN.lists)
+    assert [message.kind for message in messages] == ["warning"] * len(PLAN.lists)
     site.newest.clear()
     after = site.looks() + site.round(4)
     assert after == []
@@ -471,12 +471,12 @@ def test_a_watcher_that_boots_goes_on_foretelling() -> None:
 
 def test_a_report_that_was_cut_off_ends_no_warning(site: Site) -> None:
     site.beside["other"] = {"warnings": {"backups": "too old"}}
-    said = site.round(3)
-    assert [message.kind for message in said] == ["warning"]
+    messages = site.round(3)
+    assert [message.kind for message in messages] == ["warning"]
     before = site.state.disks["other"]
     site.beside["other"] = {"took": None, "outcomes": (), "disks": {}}
-    said = site.round(3)
-    assert [message.kind for message in said] == ["failure"], (
+    messages = site.round(3)
+    assert [message.kind for message in messages] == ["failure"], (
         "its report is not whole, and no more is known"
     )
     assert site.state.disks["other"] == before
@@ -509,24 +509,24 @@ def test_no_end_of_a_disk_is_foretold_of_what_comes_and_goes() -> None:
 def test_every_alarm_has_one_end_and_no_end_has_no_alarm(steps: list[tuple[str, Check]]) -> None:
     """Whatever happens, messages of one cause alternate; when all is well at last, none is open."""
     site = Site()
-    said = site.round(2)
-    for what, check in steps:
-        if what == "fault":
+    messages = site.round(2)
+    for action, check in steps:
+        if action == "fault":
             site.faults[check] = "is broken"
-        elif what == "well":
+        elif action == "well":
             site.faults.pop(check, None)
-        elif what in ("off", "on"):
-            (site.off.add if what == "off" else site.off.discard)(check.host)
-        elif what in ("lock", "free"):
-            site.locked = what == "lock"
-        said += site.round()
+        elif action in ("off", "on"):
+            (site.off.add if action == "off" else site.off.discard)(check.host)
+        elif action in ("lock", "free"):
+            site.locked = action == "lock"
+        messages += site.round()
     site.faults.clear()
     site.off.clear()
     site.locked = False
-    said += site.round(QUIET_SECONDS // MINUTE + 5)
+    messages += site.round(QUIET_SECONDS // MINUTE + 5)
     assert site.state.known == {}
     open_: set[str] = set()
-    for kind, title in titles(said):
+    for kind, title in titles(messages):
         word, _, cause = title.partition(": ")
         key = f"{cause} {kind if word != 'over' else ''}".strip()
         if word == "over":

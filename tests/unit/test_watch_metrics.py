@@ -140,9 +140,9 @@ def test_each_alert_fires_where_it_should_and_only_there() -> None:
 
 
 def test_rules_ask_for_metrics_that_there_are() -> None:
-    there = {name for name, *_ in samples(exposed())}
+    names = {name for name, *_ in samples(exposed())}
     rules = (FOLDER / "components/watch" / watch.RULES).read_text()
-    assert set(re.findall(r"\bphoenix_\w+", rules)) <= there
+    assert set(re.findall(r"\bphoenix_\w+", rules)) <= names
 
 
 # -- who may read them -----------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_prometheus_itself_reads_them_with_the_files_that_it_is_given(
 def result(port: int, query: str) -> dict[str, str]:
     """What Prometheus answers, once it has an answer; what it says of its target otherwise."""
     end = time.monotonic() + 60
-    said = ""
+    reason = ""
     while time.monotonic() < end:
         try:
             with urllib.request.urlopen(
@@ -303,8 +303,8 @@ def result(port: int, query: str) -> dict[str, str]:
             with urllib.request.urlopen(
                 f"http://127.0.0.1:{port}/api/v1/targets", timeout=5
             ) as answer:
-                said = answer.read().decode()
+                reason = answer.read().decode()
         except OSError as error:
-            said = str(error)
+            reason = str(error)
         time.sleep(0.2)
-    raise AssertionError(said)
+    raise AssertionError(reason)

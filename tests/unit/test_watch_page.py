@@ -150,7 +150,7 @@ def test_strangers_learn_of_services_alone_where_that_is_chosen(watched: Watched
 def test_the_reader_s_time_decides_how_old_it_is(watched: Watched) -> None:
     shown = text(watched.page())
 
-    def said(later: float) -> list[str]:
+    def ages(later: float) -> list[str]:
         """What nginx leaves of the blocks that ask for the time."""
         left = []
         for word, digits, inside in re.findall(
@@ -161,14 +161,14 @@ def test_the_reader_s_time_decides_how_old_it_is(watched: Watched) -> None:
                 left.append(re.sub("<.*?>", "", inside).strip())
         return left
 
-    assert said(10) == [", less than a minute ago"]
-    assert said(80) == [", minutes ago"]
+    assert ages(10) == [", less than a minute ago"]
+    assert ages(80) == [", minutes ago"]
     for later, age in (
         (120, "minutes ago"),
         (1200, "less than an hour ago"),
         (2 * DAY, "days ago"),
     ):
-        old, how = said(later)
+        old, how = ages(later)
         assert old.startswith("This is old")
         assert how == f", {age}"
 

@@ -64,8 +64,8 @@ def test_the_watchers_modules_import_the_standard_library_and_each_other_alone()
             )  # fmt: skip
             for module in named:
                 top = module.partition(".")[0]
-                ours = module == "phoenix.watch" or module.startswith("phoenix.watch.")
-                assert ours or top in sys.stdlib_module_names, f"{name} imports {module}"
+                is_own = module == "phoenix.watch" or module.startswith("phoenix.watch.")
+                assert is_own or top in sys.stdlib_module_names, f"{name} imports {module}"
     assert PORT == WATCH
 
 
@@ -112,9 +112,9 @@ def test_one_start_of_the_judge_looks_for_a_minute(
 
 
 def test_the_judge_ends_quietly_where_the_watcher_was_taken_away() -> None:
-    there = iter([True, True, False])
+    is_there = iter([True, True, False])
     codes = iter([7, 8, 9])
-    assert looks(15, lambda: next(codes), lambda: next(there), lambda: 0.0, lambda _: None) == 8
+    assert looks(15, lambda: next(codes), lambda: next(is_there), lambda: 0.0, lambda _: None) == 8
     assert list(codes) == [9], "it has looked twice"
 
 
@@ -387,8 +387,8 @@ def test_keys_that_were_asked_for_and_what_the_ca_issued_are_in_the_report(tmp_p
 
 
 def test_no_character_of_a_program_ends_the_line_of_a_report() -> None:
-    said = "check\t0\t\x0cis down\x85and out\ncheck\t1\t\u2028too\n"
-    read = parse(f"phoenix-watch 1\nhost\ta\n{said}took\t1\n")
+    report_lines = "check\t0\t\x0cis down\x85and out\ncheck\t1\t\u2028too\n"
+    read = parse(f"phoenix-watch 1\nhost\ta\n{report_lines}took\t1\n")
     assert read.outcomes == ("\x0cis down\x85and out", "\u2028too"), "no part of it is well"
     assert read.took == 1
 

@@ -59,24 +59,24 @@ def _walk(
 ) -> Iterator[Place]:  # fmt: skip
     """`base` is the data of the shipped site at this place, None where it has none."""
     for option in _options(schema, whole):
-        here = (*above, option)
+        schemas = (*above, option)
         if base is None and _examples(option):
             base = _examples(option)[0]
         if option.get("deprecated") or "$schema" in steps:
             continue
         if option.get("type") == "string" and not {"enum", "const"} & option.keys():
-            yield Place(kind, steps, here)
+            yield Place(kind, steps, schemas)
         for name, inner in option.get("properties", {}).items():
-            yield from _walk(kind, whole, inner, _at(base, name), (*steps, name), here)
+            yield from _walk(kind, whole, inner, _at(base, name), (*steps, name), schemas)
         items = option.get("items")
         if items is not None:
             last = len(base) - 1 if isinstance(base, list | tuple) and base else 0
-            yield from _walk(kind, whole, items, _at(base, last), (*steps, last), here)
+            yield from _walk(kind, whole, items, _at(base, last), (*steps, last), schemas)
         others = _entries(option)
         if others is not None:
             name = max(base, key=lambda key: len(str(base[key]))) if base else "a"
-            yield Place(kind, (*steps, name, KEY), here)
-            inner = list(_walk(kind, whole, others, _at(base, name), (*steps, name), here))
+            yield Place(kind, (*steps, name, KEY), schemas)
+            inner = list(_walk(kind, whole, others, _at(base, name), (*steps, name), schemas))
             own = len(steps) + 1
             for second in base if kind == "settings" and base else ():
                 # Of another guest, say: what it has, and the first cannot have.
@@ -92,7 +92,7 @@ def _walk(
                     [
                         place
                         for place in _walk(
-                            kind, whole, others, base[second], (*steps, second), here
+                            kind, whole, others, base[second], (*steps, second), schemas
                         )
                         if len(place.steps) > own and place.steps[own] in more
                     ]

@@ -171,7 +171,7 @@ class TreeHost:
         if kill_at:
             (self.top / "fake/count").write_text("0")
             path.insert(0, str(self.top / "shims"))
-        with tempfile.TemporaryFile("w+") as said:
+        with tempfile.TemporaryFile("w+") as output:
             code = subprocess.run(
                 ["sh", str(script), *verb.split()],
                 env={
@@ -179,11 +179,11 @@ class TreeHost:
                     "KILL_AT": str(kill_at), **self.environment,
                 },
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=said if stderr is None else stderr,
+                stderr=output if stderr is None else stderr,
                 start_new_session=True, timeout=60, check=False,
             ).returncode  # fmt: skip
-            said.seek(0)
-            return Done(code, said.read())
+            output.seek(0)
+            return Done(code, output.read())
 
     def install(self, tree: Tree, **how: int) -> Done:
         return self.run(self.stage(tree) / "apply", "install", **how)
