@@ -23,9 +23,13 @@ TRAILING = {
 
 def texts(tree: ast.Module) -> Iterator[str]:
     """Text that code uses: docstrings, of constants too, are for readers."""
-    told = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docstrings
+        ):
             yield node.value
 
 
@@ -40,12 +44,12 @@ def written() -> dict[str, str]:
 
 def owners(written: dict[str, str], pattern: re.Pattern[str]) -> dict[str, list[str]]:
     """The modules that write each word, of those that several write."""
-    found: dict[str, list[str]] = {}
+    modules_by_word: dict[str, list[str]] = {}
     for module, text in written.items():
         for word in {*pattern.findall(text)}:
-            found.setdefault(word, []).append(module)
-    assert len(found) > 10, "the search sees the project"
-    return {word: modules for word, modules in found.items() if len(modules) > 1}
+            modules_by_word.setdefault(word, []).append(module)
+    assert len(modules_by_word) > 10, "the search sees the project"
+    return {word: modules for word, modules in modules_by_word.items() if len(modules) > 1}
 
 
 def test_a_unit_has_its_name_in_one_module(written: dict[str, str]) -> None:
