@@ -309,8 +309,8 @@ def test_a_session_has_the_limit_of_a_connection_first(
     guest.program("timeout", 'shift; exec "$@"')
     guest.program("openssl", openssl)
     guest.program("bash", f"exit {connects}")
-    found = guest.run_checks("port_answers 10.0.0.20 443", TLS[0])
-    for fault, words in zip(found, faults, strict=True):
+    actual = guest.run_checks("port_answers 10.0.0.20 443", TLS[0])
+    for fault, words in zip(actual, faults, strict=True):
         assert words in fault
         assert bool(words) == bool(fault)
     assert [" ".join(call.split()[:2]) for call in guest.calls("timeout")] == asked
