@@ -16,12 +16,12 @@ from operations.operation import operation
 from phoenix.components.artifacts import Artifact
 from phoenix.shell import Script
 
-# A digest of 180 MB takes as long as the rest of what a host is asked. So what was proven is noted,
-# with what the file system says of the program: any write changes its ctime, which no program can
-# set. The note is in memory and lasts a day: bits that rot on a disk change no time, and a disk
-# that was written to elsewhere is read by a machine that has booted. Who is root here could forge
-# the note, and the digest beside the program as well. What changed in the last two seconds is not
-# noted: a later change may have the same time.
+# A digest of 180 MB takes as long as all other questions to a host together. So a proof is noted
+# with the file's state: each write changes its ctime, which programs cannot set. The note is kept
+# in memory, for a day: decay of the disk leaves the times as they are, and a disk that another
+# machine wrote to is read after a boot. Root could forge the note, but the digest beside the
+# program too. A file that changed within the last two seconds is not noted: a later change may have
+# the same time.
 _STATE = Script(
     "artifact",
     """
@@ -50,8 +50,8 @@ prove() { echo "$1  $2" | sha256sum --status -c - && return
  echo "phoenix: $name: $url is not what was pinned: sha256 $(sha256sum <"$2" | cut -d' ' -f1)," \
   "expected $1" >&2; exit 3; }
 if [ -n "$sha" ]; then prove "$sha" "$t/download"; fi
-# One member as a stream of bytes: nothing else of the archive is written. What no digest has proven
-# yet is read by nobody, who may neither write here nor become root.
+# One member is extracted as a stream, so nothing else of the archive is written. The user `nobody`
+# reads an archive that is not proven yet: it can neither write here nor become root.
 if [ -n "$member" ]; then
  nobody=; [ -n "$sha" ] || [ "$(id -u)" != 0 ] ||
   nobody="setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs"

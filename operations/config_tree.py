@@ -46,9 +46,9 @@ _RECEIVE = Script(
 )
 
 
-# The script travels with the command: a power cut may have emptied the one of the generation. Where
-# another generation is current by now (an undo that nobody confirmed in time), its own one runs. On
-# a read-only disk tar says that files exist; touch says what is wrong.
+# The script is sent with the command, since a power cut may have emptied the generation's copy. If
+# another generation is current by now (the change was not confirmed in time), its own script runs.
+# On a read-only disk the error of `touch` names the cause, that of `tar` does not.
 _LOAD = Script(
     "config-tree",
     'umask 077; c=$(readlink "$1/current") || exit 1; '
@@ -59,8 +59,8 @@ _LOAD = Script(
     'exec sh "$1/$c/apply" load',
 )
 
-# BASE ID VERB [word]: what the generation's own script does, while it is the current one. One that
-# was not confirmed in time has gone back by itself: nothing is to be undone then, and nothing kept.
+# BASE ID VERB [word]: runs the generation's own script while it is current. A generation that was
+# not confirmed in time has gone back by itself: `undo` has nothing to do then, other verbs fail.
 _VERB = Script(
     "config-tree",
     'c=$(readlink "$1/current" 2>/dev/null) || c=; b=$1 id=$2; shift 2; '

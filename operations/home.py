@@ -29,8 +29,8 @@ from phoenix.site.model import Site
 
 _PROJECT = Path(__file__).parent.parent
 
-# Two lines of base64 come in. The data is renamed last: by it the next run tells whether this one
-# was done. Each file is whole or the old one, whenever we are killed.
+# Two lines of base64 come in. The data is renamed last: the next run sees by it whether this one
+# was complete. A kill at any moment leaves each file whole, old or new.
 _WRITE = Script(
     "home-page",
     """

@@ -146,7 +146,7 @@ def has_left(host: Host) -> bool:
 
 
 def _deploy(frame: FrameType | None) -> str:
-    """The file that the run calls and that leads to this step, below those that only include."""
+    """The deploy file that leads to this step: the outermost one that does more than include."""
     files: list[str] = []
     while frame is not None:
         if "__name__" not in frame.f_globals:  # pyinfra executes deploys without one

@@ -49,7 +49,7 @@ _ADOPT = Script("step-ca-adopt", text("components/taking_over/adopt.sh"))
 _RECORD = Script(
     "taking-over",
     'umask 077; mkdir -p -m 755 /var/lib/phoenix && mkdir -p "$1" && '
-    # What gave way in a run that was complete is no part of this one; after a killed one it is.
+    # The record of a complete run is put aside; that of a killed run goes on.
     '{ [ -e "$1/$2" ] || [ ! -e "$1/$2.done" ] || mv -f -- "$1/$2.done" "$1/$2.done.earlier"; } && '
     'cat >"$1/$2.part" && '
     'sync -- "$1/$2.part" && mv -f -- "$1/$2.part" "$1/$2"',

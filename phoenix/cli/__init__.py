@@ -2,6 +2,6 @@
 
 import gc
 
-# A command lives for seconds, and what it makes first, modules and a site, it keeps to its end:
-# looking for garbage among that is an eighth of its time.
+# A command lives for seconds and keeps its modules and its site to the end: to collect garbage
+# among them would take an eighth of its time.
 gc.set_threshold(100_000)

@@ -286,8 +286,8 @@ def _with_guests_first(
     parts += ["proxmox"] if site.settings.proxmox.api != "off" else []
     if not whole or not parts:
         return list(planned)
-    # One behind a jump host, or by a name of ~/.ssh/config, answers nobody directly: where Phoenix
-    # makes guests, the run itself asks for it.
+    # A guest behind a jump host, or with a name of ~/.ssh/config, cannot be tried directly: where
+    # Phoenix creates guests, the run itself tries it.
     indirect = [guest for guest in site.site.guests if guest.login.jump or guest.login.name]
     behind = {network.name for network in routed(site.site)}
     hidden = "proxmox" in parts and bool(indirect)

@@ -146,7 +146,7 @@ def _shows(trace: Trace, actual: Holdings, variables: Variables) -> bool:
     if trace.path:
         return trace.path in actual.paths
     names = variables.get((trace.guest, trace.project))
-    # A stack that runs and cannot be asked for its variables has had them: that is the safe answer.
+    # A running stack whose variables are unknown counts as having them: that is the safe answer.
     return trace.project in actual.projects if names is None else trace.variable in names
 
 

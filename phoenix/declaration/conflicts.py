@@ -249,7 +249,7 @@ def proven(site: Site, report: Report) -> None:
 
 
 def _stack_pairs(site: Site, report: Report) -> None:
-    """Refuse stacks that mount a pair which they do not get, and a name that two pairs would prove.
+    """Refuse stacks that mount a certificate of another, and names that are in two certificates.
 
     Whoever has a key for a name can pass for it, so each name is one stack's, or the host's own.
     """

@@ -97,9 +97,9 @@ class Form:
 
 _HALVES = r"\ud800-\udfff"
 """Halves of surrogate pairs: JSON can write one alone, and UTF-8 has none (RFC 3629, section 3)."""
-# Control characters (Unicode category Cc), separators of lines and paragraphs, byte order marks,
-# and the marks that turn the direction of text, by which a line can show something else than it
-# says (CVE-2021-42574).
+# Excluded: control characters (Unicode category Cc), separators of lines and paragraphs, byte order
+# marks, and marks that turn the direction of text: these can make a line look like another
+# (CVE-2021-42574).
 _LINE = (
     r"[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
     rf"{_HALVES}]*"

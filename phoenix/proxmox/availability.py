@@ -260,7 +260,7 @@ def _schedule(
     guest: DesiredGuest,
     settings: ProxmoxSettings,
 ) -> Iterator[Write]:
-    """A schedule that is declared is that of each job; else one that a person chose stays."""
+    """Sets a declared schedule in each job; without one, the schedules that a person chose stay."""
     if "replication_schedule" not in settings.model_fields_set:
         return
     for job in jobs:

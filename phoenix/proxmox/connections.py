@@ -60,10 +60,10 @@ def _of_flows(site: Site) -> Iterator[Connection]:
             source, target, _ = way(flow.source, flow.destination)
             yield Connection(source, target, flow.proto, flow.port, flow.why)
             continue
-        # What a rule of a person admits to or from a whole network, it asks of no other host: only
-        # the host with that rule has to admit it.
+        # A person's rule about a whole network concerns the host with that rule alone: the other
+        # hosts of the network need not admit it.
         hosts = site.hosts if flow.key in derived else ()
-        # Nor does a host that asks anybody, as a name server its resolvers.
+        # The same holds for a way out to anybody, as a name server's to its resolvers.
         targets = () if flow.destination == "any" else hosts
         for source in _addresses(flow.source, site, hosts):
             for target in _addresses(flow.destination, site, targets):

@@ -86,7 +86,7 @@ def step_from(
     if observed is None:
         return _creation(client, desired, options)
     if observed.lock in _CREATION_LOCKS and not observed.managed:
-        # Our clones carry our description from the first moment: without it, the clone is not ours.
+        # Our clones have our description from the first moment; any other clone is a person's.
         for upid, status in _tasks(client, observed, "vzcreate", "qmcreate").items():
             if status is None:  # of a run that was ended, it may be: what comes of it is compared
                 return Step(f"wait until {desired.label} is created", _FOLLOW, upid, {})

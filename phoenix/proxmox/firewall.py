@@ -114,8 +114,8 @@ def scopes(
         ordered.append(_node_scope(f"node {name}", name, rules))
     rules = [*_rules(anywhere, extra, api=True), *_node_rules(flows, None)]
     ordered.append(_node_scope(OTHER_NODES, "{other}", rules))
-    # The cluster's rules act on every node; ours are in the nodes' own scopes. Its `enable` is the
-    # switch of everything, so it comes when all rules are there.
+    # The cluster's rules act on every node, so ours are in the nodes' own scopes. Its `enable`
+    # switches all filtering on, so it comes last.
     options = {"enable": "1", "policy_in": "DROP", "policy_out": "ACCEPT"}
     ordered.append(Scope(CLUSTER, "cluster/firewall", options, ()))
     return tuple(ordered)
@@ -164,11 +164,12 @@ def _guest_scope(
     if settings.firewall_out != "ACCEPT":
         derived = [*derived, *firewall.outbound(site, guest)]
     options = {"enable": "1", "policy_in": "DROP", "policy_out": settings.firewall_out}
-    # What a lease gives is known to nobody here; and of a VM the firewall knows no address.
+    # The addresses of leases are unknown here, and Proxmox VE does not know those of a VM.
     known = all(interface.address is not None for interface in guest.interfaces)
     ipfilter = settings.ipfilter and known and (guest.kind == "lxc" or len(guest.interfaces) == 1)
     held = of_host(site, guest)
-    # The set below is of the first card; what another one sends from a virtual address would drop.
+    # The set below is for the first card: it would drop what a second card sends from a virtual
+    # address.
     ipfilter = ipfilter and all(address.network == guest.interfaces[0].network for address in held)
     options |= {"macfilter": "1", "ipfilter": str(int(ipfilter))}
     addresses: list[str] = []

@@ -44,7 +44,7 @@ learn() { # vmid kind address bridge port
         printf '%s\n' "$found"
         return
     fi
-    # sshd starts processes for each type that is asked for: where there is no such port, none is.
+    # ssh-keyscan makes sshd start a process for each key type, so the port is looked for first.
     there "bridge fdb show br $4" | behind_port "$1" >/dev/null || return
     scanned=$(there "ssh-keyscan -T 5 -t rsa,ecdsa,ed25519 -p $5 $3" | sed 's/^[^ ]* //')
     mac=$(there "ip -4 neigh show $3 dev $4" | sed -n 's/.*lladdr \([^ ]*\).*/\1/p')

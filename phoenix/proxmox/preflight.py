@@ -206,7 +206,7 @@ def _images(
 def _nodes(
     client: Client, guests: Sequence[DesiredGuest], settings: ProxmoxSettings
 ) -> Iterator[str]:
-    """Nodes that are named and that the cluster does not have; one that is down is waited for."""
+    """Nodes in the settings that the cluster lacks. Its nodes that are down are left out."""
     names = sorted(str(row["node"]) for row in client.get("nodes"))
     present = located(client)
     setting_by_node: dict[str, str] = {

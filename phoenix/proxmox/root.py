@@ -22,7 +22,7 @@ from phoenix.proxmox.keys import Props
 from phoenix.proxmox.observe import IDMAP, observe
 from phoenix.shell import Script, join
 
-# Words: the id, the keys of which all lines go, `--`, the lines that come. The main part of a
+# Arguments: the id, the keys whose lines are removed, `--`, the lines to add. The main part of a
 # container's file ends where its first snapshot begins: [NAME].
 _LINES = Script(
     "low-level",

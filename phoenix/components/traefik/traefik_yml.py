@@ -549,7 +549,7 @@ def users_of(site: Site, line: Callable[[Login], str]) -> tuple[dict[str, str], 
 
 
 def user_file(service: Service, login: Login) -> str:
-    """The file that tells that a user of a service has a password, and by which secret."""
+    """The file that notes which secret is the password of a service's user."""
     return f"{USERS}/{service.key}.d/{login.user}"
 
 
