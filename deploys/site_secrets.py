@@ -1,4 +1,4 @@
-"""The one place where a deploy asks for a secret that Phoenix makes where there is none."""
+"""The one place where deploys ask for generated secrets."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _record(_run: State) -> Record | None:
 def _refuse_older(known: Record) -> None:
     """End the run where this machine has older values than the site, each named.
 
-    One that changes a secret, and has not come to the end of that, has the newest value as well.
+    A machine in the middle of a rotation has the newest value as well.
 
     Raises:
         SecretError: see `phoenix.secrets.record.refusal`.

@@ -61,7 +61,7 @@ def others_are_there(
 ) -> list[Prepared]:
     """Have each stack find the networks and volumes that it takes and does not make.
 
-    A run is refused before its first step where this host's Docker lacks one. In a swarm networks
+    The run is refused before its first step if this host's Docker lacks one. In a swarm networks
     are left out: a node knows those of another one only when it uses them, and Compose does not
     look for them either.
 

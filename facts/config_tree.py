@@ -123,11 +123,11 @@ done
 class ConfigTree(JoinedFact[TreeState]):
     """State of the tree of `component`: its generation, the files at `paths`, its `units`.
 
-    Of `paths` it tells which Phoenix did not write, `links` left out, which lead to what is the
-    system's; and of the patterns `supersedes`, before the first generation, which files exist.
-    Files that are as their Debian package brought them are left out of both. A directory of `paths`
-    is told with its owner and mode; a unit whose process is stopped by a signal is `hanging`.
-    `in_force` is the tree's own question whether what was loaded still holds.
+    It reports which of `paths` Phoenix did not write, without `links`, which lead to files of the
+    system. Before the first generation it reports files that match the patterns
+    `supersedes`. Files as their Debian package brought them are left out of both. A directory of
+    `paths` has owner and mode; a unit whose process is stopped by a signal is `hanging`. `in_force`
+    is the tree's own question whether what was loaded still holds.
 
     One round trip whatever the number of files and trees. A FactProcessError means output that is
     not of the expected form and when another run has held the component for two minutes.

@@ -68,8 +68,8 @@ def transport(host: Host) -> paramiko.Transport | None:
 def connect(host: Host, reason: str) -> None:
     """Connect to a host that is needed by others, if it is not connected to yet.
 
-    One that does not answer is tried once a run: all who need it wait for the same try, which is
-    that at the start for a host of the run. `is_back` ends that.
+    A silent host is tried once a run: all callers wait for the same attempt, for a host of the run
+    the one at the start. After `is_back` it is tried again.
 
     Args:
         reason: what for, for the log.
@@ -98,7 +98,7 @@ def connect(host: Host, reason: str) -> None:
 
 
 def is_back(host: Host) -> None:
-    """A host answers by SSH that may not have done so before, as a guest that this run started."""
+    """Note that a host may answer by SSH again, as a guest that this run has started."""
     _unreachable.pop(host, None)
     _back.add(host)
 

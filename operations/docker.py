@@ -28,7 +28,7 @@ from phoenix.components.docker.daemon_json import (
 from phoenix.components.docker.remote_api import DROP_IN
 
 _NOTHING, _NOTHING_KEPT = Merged("", "{}\n"), Merged("", "")
-"""With each path that the files may have, and with those that they have where nothing was there."""
+"""For a tree with every file that it may have, and for one where daemon.json was new."""
 
 
 def _state(tree: Tree) -> Question[DaemonState]:

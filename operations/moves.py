@@ -139,7 +139,7 @@ def _answered(states: Mapping[str, HostState | str]) -> dict[str, HostState]:
 
 
 def _undeclared(site: Site, known: HostState) -> frozenset[str]:
-    """Stacks that run on a host, that Phoenix deployed, and that no host declares any more."""
+    """Stacks of Phoenix that run on a host and are no longer declared."""
     declared = {
         stack.project for docker_host in site.docker_hosts for stack in docker_host.docker_stacks
     }

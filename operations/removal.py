@@ -1,7 +1,7 @@
 """Taking away what is not declared any more. Give operations a ``name=``.
 
-Each looks first and does nothing where nothing is left, so that a removal which was interrupted is
-finished by the next. The configuration tree of a component goes last: by it the rest is told.
+Each looks first and removes what is left, so that the next run finishes an interrupted removal. The
+configuration tree of a component goes last: the rest is recognised by it.
 """
 
 from __future__ import annotations

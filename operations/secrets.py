@@ -32,7 +32,7 @@ def remember(secret: str, value: SecretStr) -> None:
 
 
 def _remember(hypervisor: Host) -> None:
-    """Write the digests of what was given to hosts that did not fail, where they are new."""
+    """Write the new digests of secrets that went to hosts without a failure."""
     state = hypervisor.state
     if state.current_stage < StateStage.Disconnect:
         return  # it was interrupted: what was given is not known

@@ -69,9 +69,9 @@ def initialised(
 def database_opens(
     *, unit: str, port: int, copies: str
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
-    """Give the CA a database that it opens, where it cannot open the one that it has.
+    """Replace the CA's database if the CA cannot open it.
 
-    That one is kept below `copies`. In its place comes the first of these that the CA starts
+    The old one is kept below `copies`. In its place comes the first of these that the CA starts
     with: the same without its torn end, the copies there, an empty one. A client whose account the
     CA no longer knows registers anew by itself (components/acme/phoenix-acme).
 

@@ -225,9 +225,9 @@ def converge(
 ) -> Summary:
     """Run pyinfra once for each part of the work.
 
-    A part that fails stops no other one, which finds out itself whether it needs what failed. Where
-    one is refused as a whole, as the site's lock or a setting does it, none follows; nor after one
-    that decides (see `Work`).
+    After a part that fails the others go on, and find out themselves whether they need it. After a
+    part that is refused as a whole, as by the site's lock or a setting, none follows; nor after a
+    failed one that decides (see `Work`).
 
     From a hypervisor without guests the guests come first, since pyinfra connects to every host
     before it deploys anything.

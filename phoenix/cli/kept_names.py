@@ -1,7 +1,8 @@
-"""The names of a site, kept for shell completion until anything changes that they were made from.
+"""The names of a site, cached for shell completion until one of their sources changes.
 
-What they were made from is what was opened and listed while the site was loaded, the directories
-around that, where a further file would be found, and this program's own modules. No verb uses them.
+The sources are all files and directories that were read while the site was loaded, the directories
+around them, where a new file could appear, and this program's own modules. Completion alone uses
+the cache.
 """
 
 from __future__ import annotations

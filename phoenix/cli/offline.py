@@ -65,8 +65,8 @@ class Declared:
 def read(inventory: Path) -> Declared:
     """The declaration of an inventory file, or of a directory that holds the two JSON files.
 
-    Of a directory the stacks are in its own `stacks` or in that beside it, the environment is that
-    of PHOENIX_ENVIRONMENT, else the declared one, and the settings are in the group_data beside it.
+    For a directory, stacks are read from `stacks` in it or beside it, and settings from group_data
+    beside it. The environment is PHOENIX_ENVIRONMENT, else the declared one.
 
     Raises:
         CommandError: there is no such inventory, or it cannot be executed.

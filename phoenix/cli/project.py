@@ -218,7 +218,7 @@ def load(inventory: Path) -> Project:
 
 
 def _note_site(inventory: Path, root: Path) -> None:
-    """Say which site is meant, since it is not the one of the folder where this was called."""
+    """Say which site is meant, where it differs from that of the working directory."""
     from phoenix.cli import output
 
     output.notes().print(

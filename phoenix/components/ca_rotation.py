@@ -124,8 +124,8 @@ def _way(ca: CaState, kind: str, limits: Permitted, missing: Sequence[str]) -> s
 def permitted_next(site: Site, ca: CaState, more: Sequence[str] = ()) -> Permitted:
     """What the next intermediate vouches for.
 
-    That is the declared site, what is asked for, and of what the present one vouches for all that
-    the CA is still deployed with: while a site moves to another domain or network, both.
+    That is the declared site, what is asked for, and whatever the present one vouches for and the
+    CA is still deployed with: while a site moves to another domain or network, both.
 
     Args:
         more: domains and networks to come, as an operator writes them.

@@ -2,7 +2,7 @@
 
 Source: the Compose specification, "Interpolation", and compose-go's package `template`, which
 decides what the specification leaves open: where an expression ends, and that a word (default,
-replacement or message) is filled in only where it is used.
+replacement or message) is filled in when it is used.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ def roles(
     elsewhere: bool,
     report: Report,
 ) -> None:
-    """Refuse two guests in a role of which there is one, and what needs a role that none has.
+    """Refuse two guests in a role for one, and whatever needs a role that is not taken.
 
     Args:
         guests: the running guests.

@@ -284,7 +284,7 @@ class GuestSettings(_Strict):
 
 
 class TakingOver(_Strict):
-    """What becomes of what a person had in the place that Phoenix takes, by what it is."""
+    """What becomes of a person's software in a place that Phoenix takes, by kind."""
 
     resolver: Literal["keep", "replace"] | None = Field(
         default=None,

@@ -1,8 +1,8 @@
 """Whose each secret of a stack is: no stack names one of the platform or of another stack.
 
-A secret belongs to the stack that names it. One whose name begins with a stack's name and an
-underscore belongs to that stack, whoever else names it. Another stack gets it only where the owner
-lists that stack in `shared_secrets`; where no name tells the owner, each must list the other.
+A secret belongs to the stack that names it. If its name begins with a stack's name and an
+underscore, that stack is the owner. Another stack gets it if the owner lists that stack in
+`shared_secrets`. If several stacks name it and the name shows no owner, each must list the other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that look like a part of the site and that nothing reads, as their names are others."""
+"""Files that look like a part of the site but are not read, because of their names."""
 
 from __future__ import annotations
 

@@ -261,9 +261,9 @@ def _instead(name: str) -> str:
 
 
 def _middlewares(labels_read: _Read, path: str | None) -> tuple[tuple[str, ...], bool]:
-    """The clients' networks, and whether the path is stripped, of the middlewares that are asked.
+    """The clients' networks and whether the path is stripped, by the middlewares of a route.
 
-    One that the labels do not define, or that does something else, is refused where it is asked.
+    A middleware that the labels do not define, or of another kind, is refused at the route.
     """
     networks: list[str] = []
     strip = False

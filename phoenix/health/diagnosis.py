@@ -65,8 +65,8 @@ class HopReport(Frozen):
 class PathReport(Frozen):
     """One path as it was found. `cause`: the fault of its first broken hop, None if all is well.
 
-    A request that arrived as a whole is well, even if a host on its way does not let the operator
-    in, so that a hop is `unknown`.
+    A request that arrived is well, even with an `unknown` hop: a host on its way may refuse the
+    operator's log-in.
     """
 
     kind: str

@@ -33,8 +33,8 @@ def urls(site: Site, service: Service) -> list[str]:
     """Where a service is asked for its `health_path` without the gateway.
 
     Returns:
-        With TLS a URL for each name that its certificate proves, none where that is of another CA
-        than the site's; else the URL of its address. None where it speaks HTTP/2 alone.
+        With TLS and a certificate of the site's CA, a URL for each name in it; without TLS, the URL
+        of its address. Empty with another CA's certificate, and for a service with HTTP/2 alone.
     """
     if service.scheme not in ("http", "https") or not service.checked:
         return []

@@ -103,17 +103,17 @@ class Place(Frozen):
 
 
 class Stamp(Frozen):
-    """When the run looked (UTC), who started it, as user@host, and from when on that is old."""
+    """When the run looked (UTC), who started it (user@host), and when the page is out of date."""
 
     at: datetime
     by: str
     old_at: datetime
 
     def follows(self, present: Stamp) -> bool:
-        """Whether a page with the present stamp is to be written anew, though it tells the same.
+        """Whether a page with the present stamp is written anew, though its content is the same.
 
-        It is when half of its time has passed, so that a site that is verified often enough never
-        has an old page, and when that time was changed.
+        It is after half of its time, so that the page of a site that is verified often enough stays
+        up to date, and after a change of that time.
         """
         lasts = self.old_at - self.at
         return self.at - present.at >= lasts / 2 or present.old_at - present.at != lasts

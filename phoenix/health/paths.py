@@ -127,9 +127,9 @@ def concerning(site: Site, meaning: Meaning) -> tuple[CheckedPath, ...]:
     """The paths that concern one thing.
 
     A service or a stack: the paths about it. A guest: those in which it takes part. A component:
-    those that rest on a unit that it keeps, and where it keeps none, those in which one of its
-    hosts takes part. A record: those that look it up, else every host's way to DNS. A template
-    never runs, so there is none.
+    those that rest on one of its units; if it has no unit, those in which one of its hosts takes
+    part. A record: those that look it up, else every host's way to DNS. A template never runs, so
+    the result is empty.
     """
     every = paths(site)
     match meaning:

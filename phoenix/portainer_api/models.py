@@ -299,8 +299,7 @@ class ContainerSummary(_Model):
     def steady_after(self) -> int:
         """How many seconds it must run to have shown that it does not crash.
 
-        `STEADY_SECONDS`; thrice as long as its runs lasted so far, where Docker had to start it
-        again and they were short.
+        `STEADY_SECONDS`; after restarts of a container with short runs, three times their length.
         """
         restarts, run = self.details.restarts, self.details.run
         if not restarts or self.details.created is None or run.started is None:

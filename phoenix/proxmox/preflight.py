@@ -167,7 +167,7 @@ def _copied_snapshots(
     guests: Sequence[DesiredGuest],
     settings: ProxmoxSettings,
 ) -> Iterator[tuple[DesiredGuest, Observed]]:
-    """New guests that are cloned from a snapshot of a guest that is no template, with that."""
+    """New guests to clone from a snapshot of an ordinary guest, each with that guest."""
     for guest in new_guests:
         source = _source(client, guest, guests, settings)
         if source is None or source.template or not isinstance(guest.origin, Clone):

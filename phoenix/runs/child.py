@@ -132,8 +132,8 @@ def _name_steps() -> None:
 def _only_own_settings() -> None:
     """Have a site with a folder of its own take its settings from there alone.
 
-    pyinfra reads the group_data of its working directory as well, which is the checkout's with the
-    deploys, and that is of another site.
+    pyinfra also reads the group_data of its working directory. That is the checkout with the
+    deploys, whose settings are another site's.
     """
     read = pyinfra_cli.inventory._get_group_data
     others = str(Path.cwd() / "group_data")

@@ -44,7 +44,7 @@ def _look(state: State) -> None:
     """Find out which steps would change something; all hosts at once, each in its own order.
 
     Raises:
-        Exception: the first that a step raises, as where it is looked at while it is declared.
+        Exception: the first one that a step raises, as it would while it is declared.
     """
     _looking.add(state)
     hosts = list(state.inventory.iter_activated_hosts())

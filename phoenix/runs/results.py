@@ -124,9 +124,9 @@ class Course(_Model):
     def first_cause(self) -> Failure | None:
         """The failure that explains the others best.
 
-        A guest that cannot be reached explains what fails behind it, and the reason names all
-        that cannot be, by cause and with each cause's fix; else the first that failed,
-        and among the verdicts of one step that of the host which found the first cause.
+        An unreachable guest explains what fails behind it: the reason names all such guests, by
+        cause, each cause with its fix. Else it is the first failure. Among verdicts of one step it
+        is that of the host which found the first cause.
         """
         return first_cause_of([self])
 

@@ -1,10 +1,10 @@
 """Hashes that are slow on purpose, kept beside the store whose values they are of.
 
-Each run needs the same ones, and each takes 30 to 90 ms of CPU. What is kept holds no value, and no
-quick digest of one by which it could be guessed: it says of which file it is, by what the kernel
-tells of that file, and counts as long as that is the same. Values from the environment and from a
-SOPS file are in no file in clear text, so nothing is kept of them. A plan keeps nothing: `write` is
-for runs that do their steps.
+Each run needs the same ones, and each takes 30 to 90 ms of CPU. The file has slow hashes alone:
+values, and quick digests by which they could be guessed, stay out. It names its store by the
+kernel's data about that file, and counts as long as these are the same. Values from the environment
+or a SOPS file are nowhere in clear text, so their hashes are not kept. Plans keep nothing: `write`
+is for runs that do their steps.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Secrets: from the environment or a SOPS file, generated once where nothing is given.
 
-A secret is read where it is used and never earlier, so that everything which needs none (an
-inventory, a plan, a test) works without any.
+A secret is read at its use and not earlier, so that inventories, plans and tests work without
+secrets.
 """
 
 from __future__ import annotations

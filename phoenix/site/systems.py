@@ -50,8 +50,8 @@ def has_compose(release: Mapping[str, str]) -> bool:
 def docker_packages(release: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
     """The distribution's own packages of Docker Engine, its client and Compose v2.
 
-    Each is a name, and behind it that of Docker's own package, which is as good: where a person has
-    installed that one it is not replaced. Ubuntu's docker.io brings the client, and its Compose v2
+    Each entry is a name, followed by that of Docker's own package: if a person has installed that
+    one, it stays. Ubuntu's docker.io brings the client, and its Compose v2
     is a package of another name (packages.ubuntu.com/noble/docker-compose-v2).
     """
     if release.get("ID") == "ubuntu":

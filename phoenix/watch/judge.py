@@ -461,7 +461,7 @@ def _alarm(plan: Plan, alarm: Known) -> Message:
 
 
 def _remember_disks(plan: Plan, state: State, newest: Mapping[str, Arrival], now: float) -> None:
-    """Of a host that has not reported yet, as after the watcher's boot, what was known stays."""
+    """A host without a report yet, as after the watcher's boot, keeps the samples that it has."""
     known = {host: places for host, places in state.disks.items() if host in plan.lists}
     state.disks = known | {
         host: (known.get(host, {}) if arrival.report.took is None else {})  # it was cut off

@@ -38,7 +38,7 @@ class Answer(BaseModel):
 
 
 def line_of(project: Declared, places: Iterable[Source]) -> Line | None:
-    """The first of `places` that stands in its file, else what is around the first one."""
+    """The first of `places` that exists in its file, else what surrounds the first one."""
     tried = list(places)
     for exact in (True, False):
         for place in tried:

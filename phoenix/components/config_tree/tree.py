@@ -86,7 +86,7 @@ class TreeState:
     foreign: frozenset[str] = frozenset()
     """Paths with a file that a person or a program put there, and Phoenix did not."""
     superseded: tuple[str, ...] = ()
-    """Files that the service reads now, and with the first generation no longer."""
+    """Files that the service reads now, but no longer after the first generation."""
     directories: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     """Mode, user and group of the directories that the tree declares, as far as they are there."""
     not_in_force: str | None = None

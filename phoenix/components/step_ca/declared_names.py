@@ -1,9 +1,9 @@
 """Which names the site declares for certificates, and until when it declared former ones. Pure.
 
-The CA's guest keeps them in a file: a certificate for a name that was declared when it was issued
-went to a host of the site, even where that host and its notes of its keys (`phoenix.health.issued`)
-are gone. Each line is a name, of a former one followed by a space and the last second of its
-declaration, since 1970.
+The CA's guest keeps them in a file. A certificate for a name that was declared at the time went to
+a host of the site, even if that host and its notes of keys (`phoenix.health.issued`) are gone now.
+Each line is a name; a former one is followed by a space and the last second of its declaration,
+since 1970.
 """
 
 from __future__ import annotations
