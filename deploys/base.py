@@ -105,7 +105,7 @@ if "ssh" in alone:
         name="Base: SSH left alone",
         tree="ssh",
         volumes=False,
-        after=f"systemctl try-restart {unit_names.SSH}",
+        after=fill("systemctl try-restart {{ unit }}", unit=unit_names.SSH),
     )
 elif host.data.get("ssh_password") and not host.data.get("ssh_key"):
     raise DeployError(
@@ -129,8 +129,10 @@ else:
             # (KillMode=process); a reload returns before that, so a login after it would prove
             # nothing, or be refused. systemd refuses a fifth start within ten seconds unless its
             # count is reset.
-            after=f"systemctl reset-failed {unit_names.SSH} 2>/dev/null; "
-            f"systemctl try-restart {unit_names.SSH}",
+            after=fill(
+                "systemctl reset-failed {{ unit }} 2>/dev/null; systemctl try-restart {{ unit }}",
+                unit=unit_names.SSH,
+            ),
             confirm=settings().ssh_confirm_seconds,
         ),
     )

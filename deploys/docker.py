@@ -89,7 +89,7 @@ elif "docker" in host.groups:
                     'dockerd --validate --config-file "$ROOT"{{ daemon }}', daemon=DAEMON
                 ),
                 # live-restore is taken up by a reload, and then spares the containers the restart.
-                after=f"systemctl try-reload-or-restart {unit_names.DOCKER}",
+                after=fill("systemctl try-reload-or-restart {{ unit }}", unit=unit_names.DOCKER),
                 health="docker info >/dev/null",
                 deadline=60,
             ),

@@ -59,7 +59,7 @@ if "traefik" in host.groups and any(service.kind == "home" for service in site()
                     config=CONFIG,
                 ),
                 # The package's own service would serve a page of its own on every address.
-                before=f"systemctl mask -q --now {unit_names.NGINX}",
+                before=fill("systemctl mask -q --now {{ unit }}", unit=unit_names.NGINX),
                 health=fill("curl -fsS --max-time 2 -o /dev/null {{ url }}/", url=home.URL),
             ),
         )

@@ -20,6 +20,7 @@ from phoenix.components.nginx import nginx_conf as nginx
 from phoenix.derived.certificates import HostCertificate
 from phoenix.derived.virtual_addresses import of_host
 from phoenix.secrets.client_certificate import certificate_in, fingerprint
+from phoenix.shell import fill
 from phoenix.site import unit_names
 from phoenix.site.secret_names import GATEWAY_CERTIFICATE
 
@@ -31,8 +32,8 @@ def renewal(issued: HostCertificate) -> None:
         tree=acme.tree(
             issued,
             check="nginx -t -q",
-            reload=f"systemctl reload {unit_names.NGINX}",
-            restart=f"systemctl restart {unit_names.NGINX}",
+            reload=fill("systemctl reload {{ unit }}", unit=unit_names.NGINX),
+            restart=fill("systemctl restart {{ unit }}", unit=unit_names.NGINX),
         ),
     )
 

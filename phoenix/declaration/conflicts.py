@@ -782,13 +782,13 @@ class _Refusals:
             _around(rule.destination, self._destinations),
         )
         own = _ranges(rule.ports)
-        found = [
+        refusing = [
             (number, place)
             for ends in about
             for number, place, refused in self._by_ends.get(ends, ())
             if _are_within(own, refused)
         ]
-        return min(found)[1] if found else None
+        return min(refusing)[1] if refusing else None
 
 
 def _around(

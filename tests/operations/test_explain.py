@@ -15,7 +15,7 @@ from operations import explain
 def test_a_step_that_fails_in_its_turn_is_told_to_a_plan(
     monkeypatch: pytest.MonkeyPatch, *, is_executing: bool
 ) -> None:
-    told: list[Any] = []
+    events: list[Any] = []
     lines: list[str] = []
     state = SimpleNamespace(is_executing=is_executing)
     host = SimpleNamespace(name="worker", state=state, current_op_hash="hash")
@@ -23,7 +23,7 @@ def test_a_step_that_fails_in_its_turn_is_told_to_a_plan(
     monkeypatch.setattr(explain, "connected", lambda: True)
     monkeypatch.setattr(explain, "step_name", lambda *_: "Docker: swarm")
     monkeypatch.setattr(explain, "ctx_host", SimpleNamespace(get=lambda: host))
-    monkeypatch.setattr(explain, "report", lambda event, **fields: told.append((event, fields)))
+    monkeypatch.setattr(explain, "report", lambda event, **fields: events.append((event, fields)))
     monkeypatch.setattr(explain, "log_lines", lines.extend)
     commands: list[Any] = []
     monkeypatch.setattr(explain, "locally", lambda work: work)
@@ -32,7 +32,7 @@ def test_a_step_that_fails_in_its_turn_is_told_to_a_plan(
     with pytest.raises(OperationError, match="it is in another swarm\nfix"):
         fail()
     if is_executing:  # the failure itself tells the reasons
-        assert (told, lines) == ([], [])
+        assert (events, lines) == ([], [])
     else:
-        assert told == [("would_fail", {"step": "Docker: swarm", "host": "worker"})]
+        assert events == [("would_fail", {"step": "Docker: swarm", "host": "worker"})]
         assert lines == ["it is in another swarm", "fix: docker swarm leave"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from phoenix.declaration.settings import read
 from phoenix.proxmox import availability
 from phoenix.proxmox.access import PRIVILEGES
 from phoenix.proxmox.client import Client
@@ -170,9 +171,10 @@ def test_the_same_node_for_two_of_them_is_found_offline(planned: Planned) -> Non
         planned(**APART, **own)
 
 
-def test_one_guest_alone_is_not_apart(planned: Planned) -> None:
-    with pytest.raises(ConfigError, match=r"proxmox_apart"):
-        planned(proxmox_apart={"dns": (103,)})
+def test_one_guest_alone_is_not_apart() -> None:
+    _, (finding,) = read({"proxmox_apart": {"dns": (103,)}})
+    assert (finding.severity, finding.path) == ("error", "proxmox_apart.dns")
+    assert "write 2 or more" in finding.fix
 
 
 def test_a_schedule_that_is_declared_is_that_of_each_job(

@@ -202,7 +202,7 @@ def test_name_outside_the_zone_is_in_no_certificate_of_a_guest_that_serves_tls_i
     )  # fmt: skip
     site = declared.load(tmp_path)
     assert name in {service.server_name for service in site.services}, "nothing is tested"
-    held = {one.host.name: one.sans for one in certificates(site)}
+    held = {certificate.host.name: certificate.sans for certificate in certificates(site)}
     assert held["pages"] == ("pages.host.internal.thinkheads.ai",)
     assert name not in {record.name for record in dns.records(site)}
 

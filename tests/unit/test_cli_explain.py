@@ -188,7 +188,7 @@ def test_typo_is_an_unknown_name_and_tells_what_happens(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [
         ("10.0.0.11", "10.0.0.11"), ("https://[::1]/", "[::1]"), ("99999", "99999"),
         ("guest:nginx", "guest:nginx"), ("shop_two", "shop_two"), ("https://", ""),
@@ -196,12 +196,12 @@ def test_typo_is_an_unknown_name_and_tells_what_happens(project: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_name_of_dns_is_not_said_to_be_asked_for(
-    project: Path, name: str, told: str
+    project: Path, name: str, expected: str
 ) -> None:
     unknown = answer(project, name, code=1).unknown
     assert unknown is not None
-    assert (unknown.name, unknown.happens) == (told, ())
-    words = f"the name {told}" if told else "an empty name"
+    assert (unknown.name, unknown.happens) == (expected, ())
+    words = f"the name {expected}" if expected else "an empty name"
     assert (
         f"nothing here has {words}\n" in phoenix("explain", name, "-i", project / INVENTORY).stdout
     )

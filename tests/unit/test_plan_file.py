@@ -362,9 +362,9 @@ def test_a_step_that_would_fail_is_counted_as_that(
     """As one that refuses what stands on a host: nothing would be changed by it."""
 
     def look(request: Request, **options: Any) -> Finished:
-        found = site.look(request, **options)
-        found.course.add({"event": "would_fail", "step": STEP, "host": "nginx"})
-        return found
+        report = site.look(request, **options)
+        report.course.add({"event": "would_fail", "step": STEP, "host": "nginx"})
+        return report
 
     monkeypatch.setattr(reports, "run", look)
     code, out, _ = phoenix("plan", "nginx")

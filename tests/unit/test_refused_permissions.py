@@ -56,9 +56,11 @@ def test_it_is_the_first_refusal_that_covers_all_of_it(
         for number, refusal in enumerate(refusals)
         if packets(rule) <= packets(refusal)
     ]
-    found = _Refusals(("file", f"rule[{n}]", one) for n, one in enumerate(refusals))
+    sorted_refusals = _Refusals(
+        ("file", f"rule[{n}]", refusal) for n, refusal in enumerate(refusals)
+    )
     expected = next(iter(covering), None) if rule.action == "ACCEPT" else None
-    assert found.first_over(rule) == expected
+    assert sorted_refusals.first_over(rule) == expected
 
 
 def test_thousands_of_each_are_not_compared_by_pairs(
@@ -86,6 +88,6 @@ def test_thousands_of_each_are_not_compared_by_pairs(
     for number in (96, 99):
         path = f"vms[1].firewall.rules[{number}]"
         assert f"{VM}: vms[1].firewall.rules[200]" in problem(warnings, VM, path).message
-    admitting = [found for found in warnings if "admits nothing" in found.message]
+    admitting = [warning for warning in warnings if "admits nothing" in warning.message]
     assert len(admitting) == 4
     assert len(compared) < 100 * 100

@@ -57,7 +57,12 @@ def test_its_name_leads_to_the_gateway_and_to_no_router(site: Site) -> None:
     assert site.gateway is not None
     assert {addresses[f"{name}.{ZONE}"] for name in ("git", "db", "more")} == {site.gateway.address}
     assert not {f"git.{ZONE}", f"db.{ZONE}"} & set(gateway_names(site))
-    held = {name for one in certificates(site) if one.host == site.gateway for name in one.sans}
+    held = {
+        name
+        for certificate in certificates(site)
+        if certificate.host == site.gateway
+        for name in certificate.sans
+    }
     assert held == set(gateway_names(site)), "the gateway could pass for what it hands on"
     assert not [route for route in routes(site) if route.service.kind == "tcp"]
 
