@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from itertools import product
+from itertools import accumulate, product
+from operator import attrgetter
+from typing import NamedTuple
 
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join, listed
@@ -757,38 +760,69 @@ def _shut(host: Host, rule: FirewallRule, flows: Sequence[firewall.Flow]) -> tup
 
 _Ends = tuple[str, str | None, IPv4Network | None, IPv4Network | None]
 """What a refusal is about beside its ports: direction, protocol, source and destination."""
+_Range = tuple[int, int]
+_ANY_PORT: _Range = (-1, 1 << 16)
+"""Wider than all ranges of ports: what has none may have no port at all."""
+
+
+class _Refusal(NamedTuple):
+    """One range of ports of a refusal; `ranges` are all of them."""
+
+    first: int
+    last: int
+    number: int
+    place: str
+    ranges: tuple[_Range, ...]
 
 
 class _Refusals:
     """The refusals of a host by what they are about: permissions and they may be thousands."""
 
     def __init__(self, refusals: Iterable[tuple[str, str, FirewallRule]]) -> None:
-        self._by_ends: dict[_Ends, list[tuple[int, str, list[tuple[int, int]]]]] = {}
+        by_ends: dict[_Ends, list[_Refusal]] = {}
         for number, (place, path, rule) in enumerate(refusals):
             about = (rule.direction, rule.proto, rule.source, rule.destination)
-            entry = (number, f"{place}: {path}", _ranges(rule.ports))
-            self._by_ends.setdefault(about, []).append(entry)
-        self._sources = {source for _, _, source, _ in self._by_ends}
-        self._destinations = {destination for *_, destination in self._by_ends}
+            ranges = _ranges(rule.ports)
+            by_ends.setdefault(about, []).extend(
+                _Refusal(*ports, number, f"{place}: {path}", ranges) for ports in ranges
+            )
+        self._by_ends = {about: sorted(of_them) for about, of_them in by_ends.items()}
+        # The last port of all up to each: where that is too low, so are those of all before it.
+        self._reach = {
+            about: [*accumulate((refusal.last for refusal in of_them), max)]
+            for about, of_them in self._by_ends.items()
+        }
+        self._sources = {source for _, _, source, _ in by_ends}
+        self._destinations = {destination for *_, destination in by_ends}
 
     def first_over(self, rule: FirewallRule) -> str | None:
         """The place of the first that refuses all that a rule accepts; None where none does."""
         if rule.action != "ACCEPT":
             return None
+        own = _ranges(rule.ports)
         about = product(
             (rule.direction,),
             {None, rule.proto},
             _around(rule.source, self._sources),
             _around(rule.destination, self._destinations),
         )
-        own = _ranges(rule.ports)
         refusing = [
-            (number, place)
+            (refusal.number, refusal.place)
             for ends in about
-            for number, place, refused in self._by_ends.get(ends, ())
-            if _are_within(own, refused)
+            for refusal in self._over(ends, own[0])
+            if _are_within(own, refusal.ranges)
         ]
         return min(refusing)[1] if refusing else None
+
+    def _over(self, ends: _Ends, ports: _Range) -> Iterator[_Refusal]:
+        """The ranges of refusals that are about these ends and cover these ports."""
+        first, last = ports
+        of_them, reach = self._by_ends.get(ends, []), self._reach.get(ends, [])
+        at = bisect_right(of_them, first, key=attrgetter("first"))
+        while at and reach[at - 1] >= last:
+            at -= 1
+            if of_them[at].last >= last:
+                yield of_them[at]
 
 
 def _around(
@@ -801,17 +835,17 @@ def _around(
     return [network for network in wider if network in networks]
 
 
-def _ranges(ports: str | None) -> list[tuple[int, int]]:
-    """The first and last port of each part of a rule's ports; empty is any port."""
-    parts = (part.partition(":") for part in ports.split(",")) if ports else ()
-    return [(int(first), int(last or first)) for first, _, last in parts]
+def _ranges(ports: str | None) -> tuple[_Range, ...]:
+    """The first and last port of each part of a rule's ports."""
+    if not ports:
+        return (_ANY_PORT,)
+    parts = (part.partition(":") for part in ports.split(","))
+    return tuple((int(first), int(last or first)) for first, _, last in parts)
 
 
-def _are_within(own: Sequence[tuple[int, int]], refused: Sequence[tuple[int, int]]) -> bool:
-    """Whether ports that are refused cover all of these; no port at all is any."""
-    if not refused:
-        return True
-    return bool(own) and all(
+def _are_within(own: Sequence[_Range], refused: Sequence[_Range]) -> bool:
+    """Whether ports that are refused cover all of these."""
+    return all(
         any(first <= own_first and own_last <= last for first, last in refused)
         for own_first, own_last in own
     )

@@ -208,7 +208,10 @@ def shut(site: Site, host: Host, stranger: Host | None) -> tuple[int, ...]:
         for port in stack.ports
         if port.answers_at(host.address)
     }
-    return tuple(sorted(port for port in behind if not any(opens(flow, port) for flow in opened)))
+    wide = [flow for flow in opened if flow.port is None or flow.last_port is not None]
+    single = {flow.port for flow in opened if flow.proto == "tcp"}  # there may be thousands
+    closed = (port for port in behind - single if not any(opens(flow, port) for flow in wide))
+    return tuple(sorted(closed))
 
 
 def opens(flow: Flow, port: int, proto: Proto = "tcp") -> bool:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoenix.declaration.conflicts import _Refusals
+from phoenix.derived import firewall
 from phoenix.site.model import FirewallRule
 from tests.examples import examples
 from tests.unit.site_builder import VM, minimal, problem
@@ -91,3 +92,30 @@ def test_thousands_of_each_are_not_compared_by_pairs(
     admitting = [warning for warning in warnings if "admits nothing" in warning.message]
     assert len(admitting) == 4
     assert len(compared) < 100 * 100
+
+
+def test_what_is_shut_is_all_that_no_flow_opens(tmp_path: Path) -> None:
+    """By single ports, ranges, and every port of a protocol."""
+    rule = {"type": "in", "action": "ACCEPT", "proto": "tcp"}
+    declared = minimal()
+    declared.vm["vms"][1]["firewall"] = {
+        "rules": [
+            *({**rule, "port": port, "source": "10.0.0.21"} for port in ("8001", "8003", "8005")),
+            {**rule, "port": "8004:8006", "source": "10.0.0.20"},
+            {**rule, "port": "8001", "source": "10.0.0.20"},
+            {**rule, "source": "10.0.0.10"},
+            {**rule, "proto": "udp", "port": "8003", "source": "10.0.0.20"},
+        ]
+    }
+    site = declared.load(tmp_path)
+    worker = site.host("worker")
+    for stranger in site.hosts:
+        if stranger == worker:
+            continue
+        opened = [flow for flow in firewall.to(site, worker) if firewall._covers(flow, stranger)]
+        shut = firewall.shut(site, worker, stranger)
+        for port in (8001, 8003, 8005):
+            is_open = any(firewall.opens(flow, port) for flow in opened)
+            assert (port in shut) != is_open, (stranger.name, port)
+    gateway = next(host for host in site.hosts if str(host.address) == "10.0.0.20")
+    assert {8001, 8003, 8005} & {*firewall.shut(site, worker, gateway)} == {8003}
