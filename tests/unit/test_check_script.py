@@ -20,6 +20,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from cryptography import x509
 
 from phoenix.components.step_ca.authority import DATABASE
 from phoenix.files import text
@@ -318,6 +319,47 @@ def test_a_renewal_that_failed_is_a_fault_while_the_certificate_is_still_valid(
     )
 
 
+def at(folder: Path, moment: float) -> None:
+    """Have the host's clock say so many seconds since 1970."""
+    script = f'case "$*" in +%s) echo {int(moment)} ;; *) exec /bin/date "$@" ;; esac'
+    stand_in(folder, "date", script)
+
+
+def test_a_pair_that_has_expired_is_a_fault_also_where_no_renewal_failed(tmp_path: Path) -> None:
+    """Its timer may never have run."""
+    pair = issued(tmp_path)
+    where = {"PHOENIX_ACME_VAR": str(tmp_path / "var")}
+    at(tmp_path, time.time() + 2 * 86400)
+    fault_text = fault(tmp_path, "pair_fits", str(pair), "gateway", "a.test", **where)
+    assert fault_text.startswith("the certificate has expired: ")
+    (tmp_path / "var/gateway/failure").write_text("port 80 refused\n")
+    fault_text = fault(tmp_path, "pair_fits", str(pair), "gateway", "a.test", **where)
+    assert fault_text.endswith("; its renewal failed: port 80 refused")
+
+
+def test_a_served_certificate_is_to_have_more_than_a_tenth_of_its_life(
+    tmp_path: Path, tls_server: tuple[str, Path]
+) -> None:
+    port, pair = tls_server
+    (leaf,) = x509.load_pem_x509_certificates((pair / "fullchain.pem").read_bytes())
+    end = leaf.not_valid_after_utc.timestamp()
+    tenth = (end - leaf.not_valid_before_utc.timestamp()) / 10
+    for moment, words in (
+        (end - tenth - 60, ""), (end - tenth + 60, ": it is not being renewed"),
+        (end + 60, " has expired: "),
+    ):  # fmt: skip
+        at(tmp_path, moment)
+        session = ("127.0.0.1", port, "a.test")
+        verified, fault_text = faults(
+            tmp_path,
+            ("tls_verifies", *session, str(pair / "fullchain.pem")),
+            ("served_is_fresh", *session),
+        )
+        assert verified == "", "openssl has the machine's own clock"
+        assert words in fault_text
+        assert bool(fault_text) == bool(words)
+
+
 def test_a_service_whose_process_is_stopped_hangs(tmp_path: Path) -> None:
     """systemd calls it active; its certificate and its answers are not at fault."""
     stand_in(tmp_path, "systemctl", SYSTEMCTL)
@@ -473,6 +515,32 @@ def test_a_host_without_roots_says_so(tmp_path: Path, text: str | None, words: s
         roots.write_text(text)
     expected = f"{roots} {words}" if words else ""
     assert fault(tmp_path, "roots_are_there", str(roots)) == expected
+
+
+@pytest.mark.parametrize(
+    ("ended", "words"),
+    [
+        (0, "the gateway answers for x.test, which nobody declared"),
+        *((status, "") for status in (7, 28, 35, 52, 55, 56)),
+        (2, "it could not be tried: curl ended with 2"),
+        (60, "it could not be tried: curl ended with 60"),
+    ],
+)
+def test_a_name_that_nobody_declared_is_refused(tmp_path: Path, ended: int, words: str) -> None:
+    """curl(1), exit codes: 35 is a handshake that the server ended."""
+    stand_in(tmp_path, "curl", f"exit {ended}")
+    assert fault(tmp_path, "name_is_rejected", "127.0.0.1", "x.test") == words
+
+
+@pytest.mark.parametrize("port", [2375, 2376])
+def test_docker_listens_at_none_of_its_ports(tmp_path: Path, port: int) -> None:
+    """By TLS too: whoever has a certificate of the CA would be root on the host."""
+    stand_in(tmp_path, "ss", f'case "$*" in *":{port}"*) echo "LISTEN 0 0 *:{port} *:*" ;; esac')
+    assert fault(tmp_path, "docker_has_no_port") == (
+        f"Docker listens on the network: LISTEN 0 0 *:{port} *:*"
+    )
+    stand_in(tmp_path, "ss", "exit 0")
+    assert fault(tmp_path, "docker_has_no_port") == ""
 
 
 @pytest.mark.parametrize(
