@@ -22,16 +22,16 @@ from phoenix.components.x509 import (
     parse_chain,
     public_key_digest,
 )
+from phoenix.net.pem import ONLY_CERTIFICATES
 from phoenix.shell import Script
 
-_CERTIFICATES = "sed -n -e '/^-----BEGIN CERTIFICATE-----/,/^-----END CERTIFICATE-----/p'"
 # s_client also prints the session's secrets, which have no business in a log: let through by name.
 _REPORT = "-e '/^ *Verify return code:/p' -e '/^ *Protocol *:/p' -e '/:error:/p'"
 # The chain in the file "$1"; with a key "$2" its owner and mode, and its public half.
 _FILE = Script(
     "certificate-file",
     rf"""[ -e "$1" ] || exit 0
-echo file; {_CERTIFICATES} -- "$1"
+echo file; {ONLY_CERTIFICATES} -- "$1"
 [ -n "$2" ] || exit 0
 stat -L -c 'key %U %G 0%a' -- "$2" 2>/dev/null
 openssl pkey -in "$2" -passin pass: -pubout 2>/dev/null
@@ -156,7 +156,7 @@ for one; do
   name=${{one#*$(printf '\t')}}
   timeout 10 openssl s_client -connect "${{one%%$(printf '\t')*}}" -servername "$name" \
    -verify_hostname "$name" -showcerts ${{trust:+-CAfile "$trust" -no-CApath -no-CAstore}} \
-   </dev/null 2>&1 | {_CERTIFICATES} {_REPORT} >"$work/$n" ) &
+   </dev/null 2>&1 | {ONLY_CERTIFICATES} {_REPORT} >"$work/$n" ) &
 done; wait
 i=0; while [ $i -lt $n ]; do i=$((i + 1)); echo "endpoint $i"; cat "$work/$i"; done
 """,

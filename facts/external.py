@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from pyinfra.api import StringCommand
@@ -11,20 +10,20 @@ from typing_extensions import override
 from facts.command import script
 from facts.host_fact import HostFact, marked
 from phoenix.components.x509 import CertificateError, fingerprint, load_chain
+from phoenix.net.pem import ONLY_CERTIFICATES, certificate_blocks
 from phoenix.shell import Script
 
-_BLOCKS = "sed -n -e '/^-----BEGIN CERTIFICATE-----/,/^-----END CERTIFICATE-----/p'"
 _LEAVES = Script(
     "pinned-leaves",
     f"""folder=$1; shift
-cat -- "$folder"/*.pem 2>/dev/null | {_BLOCKS}
+cat -- "$folder"/*.pem 2>/dev/null | {ONLY_CERTIFICATES}
 while [ $# -ge 2 ]; do
-    timeout 8 openssl s_client -connect "$1:$2" -servername "$1" </dev/null 2>/dev/null | {_BLOCKS}
+    timeout 8 openssl s_client -connect "$1:$2" -servername "$1" </dev/null 2>/dev/null |
+        {ONLY_CERTIFICATES}
     shift 2
 done
 :""",
 )
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class PinnedLeaves(HostFact[Mapping[str, str]]):
@@ -41,7 +40,7 @@ class PinnedLeaves(HostFact[Mapping[str, str]]):
     @override
     def parse(self, lines: list[str]) -> Mapping[str, str]:
         pem_by_fingerprint: dict[str, str] = {}
-        for block in _PEM.findall("\n".join(lines)):
+        for block in certificate_blocks("\n".join(lines)):
             try:
                 (certificate,) = load_chain(block)
             except (CertificateError, ValueError):

@@ -76,7 +76,7 @@ def _float(loader: Any, node: yaml.ScalarNode) -> float:
     return float(text.replace(".inf", "inf").replace(".nan", "nan"))
 
 
-_SCALARS = (  # go-yaml, resolve.go: the tag, its form, the first characters
+SCALARS: tuple[tuple[str, str, str | list[str]], ...] = (
     ("bool", r"(?:true|True|TRUE|false|False|FALSE)\Z", "tTfF"),
     ("null", r"(?:~|null|Null|NULL|)\Z", ["~", "n", "N", ""]),
     ("merge", r"<<\Z", "<"),
@@ -85,7 +85,9 @@ _SCALARS = (  # go-yaml, resolve.go: the tag, its form, the first characters
     ("float", (r"(?:[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9][0-9_]*)?"
      r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"), "-+0123456789."),
 )  # fmt: skip
-for _name, _form, _first in _SCALARS:
+"""The tag of each plain scalar that is no text, its form, and its first characters (go-yaml,
+resolve.go)."""
+for _name, _form, _first in SCALARS:
     _ComposeLoader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_name}", re.compile(_form), list(_first)
     )

@@ -23,10 +23,8 @@ class _Resolver(VersionedResolver):
 
     _forms: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {
         first: [(f"tag:yaml.org,2002:{tag}", re.compile(form))]
-        for tag, form, firsts in (
-            ("null", r"(?:~|null|Null|NULL|)\Z", ("~", "n", "N", "")),
-            ("merge", r"<<\Z", ("<",)),
-        )
+        for tag, form, firsts in document.SCALARS
+        if tag in ("null", "merge")
         for first in firsts
     }
 

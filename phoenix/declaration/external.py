@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,10 +10,9 @@ from typing import Any
 
 from phoenix.declaration.json_errors import join, read_text, validate
 from phoenix.declaration.json_keys import RawExternal, RawLxcFile
+from phoenix.net.pem import certificate_blocks
 from phoenix.site.findings import Report
 from phoenix.site.model import External, Source
-
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def ca(name: str, folder: Path, source: Source, report: Report) -> str | None:
             "leave the CA's certificate in it alone",
         )
         return None
-    blocks = _CERTIFICATE.findall(text)
+    blocks = certificate_blocks(text)
     try:
         ssl.create_default_context(cadata="\n".join(blocks)) if blocks else None
     except ssl.SSLError:

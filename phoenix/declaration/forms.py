@@ -341,12 +341,22 @@ Addresses = Annotated[
     BeforeValidator(lambda value: ",".join(value) if _is_texts(value) else value),
     _OrList(),
 ]
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+"""A name that a person gives, as that of a stack or of its environment."""
+NAME_FIX = "use letters, digits, dots, underscores and inner hyphens"
+VARIABLE = Form(
+    r"[A-Za-z_][A-Za-z0-9_]{0,254}",
+    "is not the name of a variable",
+    "use letters, digits and underscores, with no digit in front",
+)
+PVE_NAME = r"[A-Za-z][A-Za-z0-9_-]{1,39}"
+"""Proxmox VE's pve-configid, in src/PVE/JSONSchema.pm of pve-common."""
 EntryName = Annotated[
     str,
     Form(
-        r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}",
+        NAME,
         "is no name",
-        "use letters, digits, dots, underscores and inner hyphens",
+        NAME_FIX,
         longest=100,
     ),
 ]
@@ -369,7 +379,7 @@ StorageName = Annotated[
 SnapshotName = Annotated[
     str,
     Form(
-        r"[A-Za-z][A-Za-z0-9_-]{1,39}",  # Proxmox VE: pve-configid
+        PVE_NAME,
         "is not the name of a snapshot in Proxmox VE",
         "use up to 40 letters, digits, underscores and hyphens, with a letter in front",
     ),
@@ -423,7 +433,7 @@ ContainerPath = Annotated[
     ),
 ]
 
-_PORT = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+PORT = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 """A TCP port, 1 to 65535."""
 _HOST = (
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
@@ -432,7 +442,7 @@ _HOST = (
 """A host name, or an address; IPv6 in brackets (RFC 3986, section 3.2.2)."""
 # RFC 3986, section 3.3, without ': curl expands brackets and braces, and they are not in it.
 _URL_PATH = r"/[A-Za-z0-9._~!$&()*+,;=:@%/-]*"
-HOST_PORT = rf"{_HOST}(?::{_PORT})?"
+HOST_PORT = rf"{_HOST}(?::{PORT})?"
 """A pattern: a host, and its port where one is written."""
 
 

@@ -24,6 +24,7 @@ from pydantic_core import core_schema
 from phoenix.declaration.forms import (
     HOST_PORT,
     VALUE_PATTERN,
+    VARIABLE,
     Addresses,
     BodySize,
     ContainerPath,
@@ -312,11 +313,7 @@ ContainerFeature = Annotated[
 
 VariableName = Annotated[
     str,
-    Form(
-        r"[A-Za-z_][A-Za-z0-9_]{0,254}",
-        "is not the name of a variable",
-        "use letters, digits and underscores, with no digit in front",
-    ),
+    VARIABLE,
 ]
 
 

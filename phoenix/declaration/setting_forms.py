@@ -10,7 +10,12 @@ from pydantic import AfterValidator, StrictStr, WithJsonSchema
 from phoenix.declaration import image_reference
 from phoenix.declaration.forms import (
     HOST_PORT,
+    NAME,
+    NAME_FIX,
+    PORT,
+    PVE_NAME,
     VALUE_PATTERN,
+    VARIABLE,
     Form,
     StrictLine,
     environment_value,
@@ -96,13 +101,10 @@ NodePriority = Annotated[
         "write pve2, or pve2:10 where the highest number is preferred",
     ),
 ]
-_PORT_NUMBER = (
-    "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-)
 PortSpan = Annotated[
     StrictLine,
     Form(
-        rf"{_PORT_NUMBER}(?::{_PORT_NUMBER})?",
+        rf"{PORT}(?::{PORT})?",
         "is neither a port nor a range of ports",
         "write 2049, or 6800:7300",
     ),
@@ -110,7 +112,7 @@ PortSpan = Annotated[
 ListeningPort = Annotated[
     StrictLine,
     Form(
-        rf"(?:tcp|udp)/{_PORT_NUMBER}",
+        rf"(?:tcp|udp)/{PORT}",
         "is no port with its protocol",
         "write tcp/2049 or udp/111",
     ),
@@ -156,8 +158,8 @@ ProxmoxApi = Annotated[
 ]
 HaRule = Annotated[
     StrictLine,
-    Form(  # pve-configid, in src/PVE/JSONSchema.pm of pve-common
-        r"[A-Za-z][A-Za-z0-9_-]{1,39}",
+    Form(
+        PVE_NAME,
         "is not the name of a rule in Proxmox VE",
         "use 2 to 40 letters, digits, underscores and hyphens, with a letter in front",
     ),
@@ -245,18 +247,14 @@ Organisation = Annotated[
 Identifier = Annotated[
     StrictLine,
     Form(
-        r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}",
+        NAME,
         "is no name",
-        "use letters, digits, dots, underscores and hyphens",
+        NAME_FIX,
     ),
 ]
 VariableName = Annotated[
     StrictStr,
-    Form(
-        r"[A-Za-z_][A-Za-z0-9_]{0,254}",
-        "is no name of a variable",
-        "use letters, digits and underscores",
-    ),
+    VARIABLE,
 ]
 VariableValue = Annotated[
     StrictStr,

@@ -18,6 +18,7 @@ from phoenix.declaration import (
     compose_limits,
     compose_shape,
     compose_values,
+    forms,
     reach,
     stack_places,
     stray_files,
@@ -236,7 +237,7 @@ class StackCatalog:
                     label,
                     where,
                     f"{word[:80]!r} is not {kind} name",
-                    stack_places.NAME_FIX,
+                    forms.NAME_FIX,
                 )
                 return None
         self.checked.add((ref.name, name))

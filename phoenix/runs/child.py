@@ -28,9 +28,9 @@ from phoenix.net.ssh_faults import sentence
 from phoenix.runs import planning
 from phoenix.runs.reporter import report
 from phoenix.runs.step_names import by_name, step_name
+from phoenix.runs.styles import without_styles
 
 _HOST = re.compile(r"^\s*\[([^\]]+)\]\s*(.*)$", re.DOTALL)
-_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Events(BaseStateCallback):
@@ -44,7 +44,7 @@ class Events(BaseStateCallback):
     @staticmethod
     def host_connect_error(state: State, host: Host, error: Exception) -> None:
         """A host did not; `error` says why."""
-        reason = _STYLE.sub("", sentence(error))
+        reason = without_styles(sentence(error))
         address = host.data.get("ssh_hostname") or host.name
         report("connect", host=host.name, ok=False, reason=reason, address=address)
 
@@ -87,7 +87,7 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send one."""
         text = record.getMessage()
-        plain = _STYLE.sub("", text)
+        plain = without_styles(text)
         match = _HOST.match(plain)
         host: Host | None = ctx_host.get()  # type: ignore[no-untyped-call]
         step = ""

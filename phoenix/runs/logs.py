@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,9 +11,10 @@ from typing import IO, Protocol
 
 from pydantic import SecretStr
 
+from phoenix.runs.styles import without_styles
+
 KEPT = 50
 """So many logs are kept; older ones are removed."""
-_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _SHORTEST = 6  # a shorter secret would blacken ordinary words
 
 
@@ -43,7 +43,7 @@ class Redacted:
 
     def write(self, text: str, /) -> None:
         """Write whole lines."""
-        plain = _STYLE.sub("", text)
+        plain = without_styles(text)
         for secret in self._secrets:
             plain = plain.replace(secret, "*MASKED*")
         self._stream.write(plain)

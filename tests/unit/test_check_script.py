@@ -532,6 +532,23 @@ def test_a_name_that_nobody_declared_is_refused(tmp_path: Path, ended: int, word
     assert fault(tmp_path, "name_is_rejected", "127.0.0.1", "x.test") == words
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        *((status, "") for status in ("301", "302", "303", "307", "308", "401", "403")),
+        *((status, "lets everyone in") for status in ("200", "204")),
+        *((status, "where a log-in should be asked for") for status in ("304", "404", "502")),
+    ],
+)
+def test_a_client_without_a_log_in_is_sent_to_one_or_refused(
+    tmp_path: Path, status: str, words: str
+) -> None:
+    stand_in(tmp_path, "curl", f"printf {status}")
+    fault_text = fault(tmp_path, "login_is_asked", "https://a.test/", "/roots.pem")
+    assert words in fault_text
+    assert bool(fault_text) == bool(words)
+
+
 @pytest.mark.parametrize("port", [2375, 2376])
 def test_docker_listens_at_none_of_its_ports(tmp_path: Path, port: int) -> None:
     """By TLS too: whoever has a certificate of the CA would be root on the host."""

@@ -61,6 +61,22 @@ def test_a_place_on_a_host_is_written_in_one_module(written: dict[str, str]) -> 
     assert {place: modules for place, modules in several.items() if place not in TRAILING} == {}
 
 
+PATTERN = re.compile(r"\[[^\]\s]+\][{+*]|\(\?:|\\[dwsZ]")
+"""What a regular expression has, and other text seldom."""
+
+
+def test_a_regular_expression_is_written_in_one_module() -> None:
+    """A name that one file takes and another refuses, and words for it that differ."""
+    found: dict[str, set[str]] = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for text in texts(ast.parse(path.read_text())):
+                if len(text) >= 16 and " " not in text and PATTERN.search(text):
+                    found.setdefault(text, set()).add(str(path.relative_to(ROOT)))
+    assert len(found) > 50, "the search sees the project"
+    assert {text: modules for text, modules in found.items() if len(modules) > 1} == {}
+
+
 OWN_PORTS = {str(port) for port in (ports.CA, ports.AGENT, ports.PORTAINER, ports.WATCH)}
 EXAMPLES = {
     # A service that may be found on a Proxmox VE host.
