@@ -393,29 +393,37 @@ def flood(two: SiteLab) -> Iterator[dict[str, int]]:
 WRITTEN = f"""
 before=; nginx -s reopen  # and so to write what it has kept back
 until [ "$before" = "$(wc -l <{ACCESS_LOG})" ]; do before=$(wc -l <{ACCESS_LOG}); sleep 2; done"""
-"""Until the gateway's log has all lines: Nginx writes those of five seconds at once."""
+"""Until a gateway's log has all lines: Nginx writes those of five seconds at once."""
 
 
-def carried(two: SiteLab, since: int, number: int) -> dict[str, int]:
-    """Requests that each Traefik has carried, by its address, from a line of the gateway's log.
+def logged(two: SiteLab) -> dict[str, int]:
+    """Lines in the log of each gateway by its name, once the logs have them all.
+
+    Any of the gateways may have the virtual address, and so the requests.
+    """
+    lines = f"{WRITTEN}; wc -l <{ACCESS_LOG}"
+    return {host.name: int(two.sh(host.name, lines, ok=True).out) for host in two.site.gateways}
+
+
+def carried(two: SiteLab, since: dict[str, int], number: int) -> dict[str, int]:
+    """Requests that each Traefik has carried, by its address, from lines of the gateways' logs.
 
     Args:
-        since: how many lines it had before.
+        since: how many lines each gateway's log had before.
         number: of requests that were made since then.
     """
-    enough = f"until [ $(wc -l <{ACCESS_LOG}) -ge {since + number} ]; do sleep 0.2; done"
-    lines = two.sh(
-        "gateway", f"{WRITTEN}; timeout 60 sh -c '{enough}'; tail -n +{since + 1} {ACCESS_LOG}",
-        ok=True,
-    ).out  # fmt: skip
-    asked = [json.loads(line)["upstream"] for line in lines.splitlines()]
+    eventually(
+        f"the gateways' logs have {number} lines more",
+        lambda: sum(logged(two).values()) >= sum(since.values()) + number,
+        60,
+    )
+    asked = [
+        json.loads(line)["upstream"]
+        for gateway, lines in since.items()
+        for line in two.sh(gateway, f"tail -n +{lines + 1} {ACCESS_LOG}", ok=True).out.splitlines()
+    ]
     last = [upstream.rpartition(" ")[2].partition(":")[0] for upstream in asked]
     return {address: last.count(address) for address in last}
-
-
-def logged(two: SiteLab) -> int:
-    """Lines in the gateway's log, once it has them all."""
-    return int(two.sh("gateway", f"{WRITTEN}; wc -l <{ACCESS_LOG}", ok=True).out)
 
 
 def both(two: SiteLab) -> set[str]:
