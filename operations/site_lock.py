@@ -91,15 +91,25 @@ def for_this_run() -> None:
     Raises:
         SiteLockedError: another run holds it, or what is deployed is newer than this checkout.
     """
-    if _tried or not pyinfra.is_cli:
+    if not pyinfra.is_cli:
         return
     group = inventory.get_group("hypervisor") if "hypervisor" in inventory.groups else []
     if group:
-        owner = parse_owner(os.environ.get(OWNER, "")) or this_process(_command())
+        owner = parse_owner(os.environ.get(OWNER, "")) or this_process(pyinfra_command())
         hold(group[0], owner)
 
 
-def _command() -> str:
+def is_held() -> bool:
+    """Whether this run holds the lock."""
+    return bool(_channels)
+
+
+def is_sure_to_run() -> bool:
+    """Whether pyinfra goes on to the steps once they are prepared: `-y`, and no `--dry`."""
+    return pyinfra.is_cli and "--dry" not in sys.argv and not {"-y", "--yes"}.isdisjoint(sys.argv)
+
+
+def pyinfra_command() -> str:
     """This process as the operator called it: files and hosts alone, since data may be secret."""
     words = sys.argv[1:]
     limits = [f"--limit {word}" for option, word in pairwise(words) if option in ("--limit", "-l")]

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import paramiko
+import pyinfra
 import pytest
 from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 from pyinfra.api.state import StateStage
@@ -232,3 +233,44 @@ def test_the_history_is_told(run: Callable[[], Any], monkeypatch: pytest.MonkeyP
     for word in ("all", "last"):
         site_lock.tell_history(run(), word)
     assert [len(history.parse(lines)) for _, _, lines in values] == [1, 1]
+
+
+def test_no_host_begins_before_the_lock_is_taken(
+    run: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All hosts come to their first step at once; who asks second must not go on without it."""
+    first = run()
+    assert site_lock.hold(first, OWNER)
+    second = run()
+    inventory = SimpleNamespace(groups=["hypervisor"], get_group=lambda _name: [second])
+    monkeypatch.setattr(site_lock, "inventory", inventory)
+    monkeypatch.setattr(pyinfra, "is_cli", True)
+    take, taking, go_on = site_lock._take, threading.Event(), threading.Event()
+
+    def slowly(*words: Any) -> None:
+        taking.set()
+        assert go_on.wait(30)
+        take(*words)
+
+    monkeypatch.setattr(site_lock, "_take", slowly)
+    ends: list[str] = []
+
+    def host_begins() -> None:
+        try:
+            site_lock.for_this_run()
+        except site_lock.SiteLockedError:
+            ends.append("refused")
+        else:
+            ends.append("began")
+
+    hosts = [threading.Thread(target=host_begins, daemon=True) for _ in range(3)]
+    hosts[0].start()
+    assert taking.wait(30)
+    for thread in hosts[1:]:
+        thread.start()
+        thread.join(0.2)
+    go_on.set()
+    for thread in hosts:
+        thread.join(30)
+    first.connector.disconnect()
+    assert ends == ["refused"] * 3
