@@ -42,6 +42,7 @@ def converge() -> None:
         if guest.node == own_node
         for mount in guest.root.bind_mounts
     ]
+    proxmox.look_ahead(access, desired)
     asked = question(AbsentFolders, folders=list(dict.fromkeys(folders)))
     proxmox.ready(
         name="Proxmox: nothing stands in the way",

@@ -13,7 +13,7 @@ import contextlib
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
@@ -40,6 +40,7 @@ from facts.host_fact import (
     answers,
     complete_lines,
 )
+from operations import read_ahead
 from operations.connection import BROKEN, connect, is_gone, was_silent
 from operations.failure import say
 from phoenix.runs import planning
@@ -92,6 +93,8 @@ class _HostState:
         self.answers: dict[str, Answer] = {}
         self.asked_at = 0.0
         self.changes = 0
+        self.was_ahead = False
+        """Whether the last output is what `read_ahead` had."""
 
     def forget(self) -> None:
         self.answers = {}
@@ -123,7 +126,7 @@ def prepare(questions: Iterable[Question[Any]]) -> None:
     this, queries = this_host(), list(questions)
     host_state = _state_of(this)
     with host_state.lock, contextlib.suppress(FactError, ConnectError, OSError):
-        answers = _ask(this, queries)
+        answers = _ask(this, queries, _first_output)
         host_state.prepared = {
             query.line: answer for query, answer in zip(queries, answers, strict=True)
         }
@@ -185,7 +188,7 @@ def _learn(target: Host, host_state: _HostState, *queries: Question[Any]) -> Non
     if not missing:
         return
     changes = host_state.changes
-    new_answers = dict(zip(missing, _ask(target, list(missing.values())), strict=True))
+    new_answers = dict(zip(missing, _ask(target, list(missing.values()), _own_output), strict=True))
     if changes == host_state.changes:
         host_state.asked_at = host_state.asked_at if host_state.answers else time.monotonic()
         host_state.answers |= new_answers
@@ -262,9 +265,24 @@ def consult(target: Host, query: Question[T]) -> T:
     return _parsed(query, answer)
 
 
-def ask_all(questions: Iterable[Question[Any]]) -> list[Any]:
-    """Facts of this host as they are now, in one command; a FactError in the place of a bad one."""
+def ask_all(
+    questions: Iterable[Question[Any]], *, holds: Callable[[Sequence[Any]], bool] = lambda _: True
+) -> list[Any]:
+    """Facts of this host as they are now, in one command; a FactError in the place of a bad one.
+
+    Args:
+        questions: what it is asked.
+        holds: whether facts that the host told while the run was prepared still hold; where they
+            do not, as a fault that may have passed, it is asked again.
+    """
     queries = list(questions)
+    values = _values(queries)
+    if _state_of(this_host()).was_ahead and not holds(values):
+        values = _values(queries)
+    return values
+
+
+def _values(queries: Sequence[Question[Any]]) -> list[Any]:
     if not queries:
         return []
     try:
@@ -284,7 +302,9 @@ def changes(sent_command: PyinfraCommand) -> None:
     """A command is about to run, or has run: drop the answers that it may change."""
     if not _state().is_executing:
         return
-    if isinstance(sent_command, FunctionCommand):
+    anywhere = isinstance(sent_command, FunctionCommand)
+    read_ahead.forget(this_host(), site=anywhere)
+    if anywhere:
         for host_state in list(_host_states.values()):
             host_state.forget()
     else:
@@ -349,26 +369,62 @@ def _parsed(query: Question[T], answer: Answer) -> T:
         raise FactError(f"{query.fact.name}: {error}") from error
 
 
-def _ask(target: Host, queries: Sequence[Question[Any]]) -> list[Answer]:
+def _output(target: Host, program: str, *, of_site: bool = True) -> list[str]:
+    """The lines that a program for sh(1) prints on a host, which it may have been asked ahead.
+
+    Args:
+        target: the host.
+        program: what it runs.
+        of_site: whether the output rests on other hosts as well.
+
+    Raises:
+        ConversationError, ConnectError: as for `run`.
+    """
+    is_step = _state().is_executing
+    lines = read_ahead.answer(target, program, of_site=of_site) if is_step else None
+    _state_of(target).was_ahead = lines is not None
+    return run(target, command("sh"), program).stdout_lines if lines is None else lines
+
+
+def _own_output(target: Host, program: str) -> list[str]:
+    """`_output` that rests on this host alone."""
+    return _output(target, program, of_site=False)
+
+
+def _first_output(target: Host, program: str) -> list[str]:
+    """`_output` of the first program of a run; behind it the host answers what is asked later."""
+    lines = read_ahead.begin(target, program)
+    return run(target, command("sh"), program).stdout_lines if lines is None else lines
+
+
+def _ask(
+    target: Host,
+    queries: Sequence[Question[Any]],
+    output: Callable[[Host, str], list[str]] = _output,
+) -> list[Answer]:
     """The answers of one command that asks all `queries`, one after the other.
+
+    Args:
+        target: the host.
+        queries: what it is asked.
+        output: has it run the command.
 
     Raises:
         ConversationError: the answers cannot be separated, or the connection broke.
         ConnectError: the host does not answer by SSH.
     """
     groups = _groups(queries)
-    output = run(target, command("sh"), _program([_line(group) for group in groups]))
+    lines = output(target, _program([_line(group) for group in groups]))
     results: dict[int, Answer] = {}
     alone: list[int] = []
-    for group, answer in zip(groups, answers(output.stdout_lines, len(groups)), strict=True):
+    for group, answer in zip(groups, answers(lines, len(groups)), strict=True):
         try:
             results |= zip((number for number, _ in group), _parted(group, answer), strict=True)
         except FactProcessError:
             alone += (number for number, _ in group)
     if alone:
-        again = _program([queries[number].line for number in alone])
-        output = run(target, command("sh"), again)
-        results |= zip(alone, answers(output.stdout_lines, len(alone)), strict=True)
+        lines = _output(target, _program([queries[number].line for number in alone]))
+        results |= zip(alone, answers(lines, len(alone)), strict=True)
     return [results[number] for number in range(len(queries))]
 
 

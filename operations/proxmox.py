@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
+import gevent
+from gevent import Greenlet
 from pydantic import SecretStr
 from pyinfra import host, inventory
 from pyinfra.api import FunctionCommand
 from pyinfra.api.command import PyinfraCommand
 
 from facts.command import command
+from operations import host_state, read_ahead, site_lock
 from operations.failure import locally, refuse
 from operations.operation import operation
 from operations.ssh_forward import dial_through
@@ -43,6 +46,7 @@ from phoenix.site.ports import PROXMOX_API
 _T = TypeVar("_T")
 _started: set[int] = set()
 _to_make: list[str] = []
+_ahead: dict[ProxmoxAccess, Greenlet[..., None]] = {}
 _Commands = Generator[FunctionCommand, None, None]
 
 
@@ -114,6 +118,27 @@ def waiting(access: ProxmoxAccess, desired: Plan) -> dict[int, str]:
         host.log(line)
         tell(host.name, line)
     return reasons
+
+
+def look_ahead(access: ProxmoxAccess, desired: Plan) -> None:
+    """Read what the steps below compare while the hosts answer (`operations.read_ahead`).
+
+    Args:
+        access: how to reach the API.
+        desired: guests and scopes of the firewall.
+    """
+    if not site_lock.is_held() or access in _ahead:
+        return
+    reader = _reader(access)
+
+    def look() -> None:
+        with suppress(ProxmoxError):  # the steps read again, and tell why
+            preflight(reader, desired.guests, desired.settings)
+            for declared in desired.guests:
+                guests.pending(reader, declared, desired.settings)
+            apply.pending(reader, desired.scopes)
+
+    _ahead[access] = gevent.spawn(look)
 
 
 @operation()
@@ -382,6 +407,10 @@ def _reader(access: ProxmoxAccess) -> ReadOnce:
     reader = _clients(access)[1]
     if not host.state.is_executing:
         reader.forget()
+    elif access in _ahead:
+        _ahead.pop(access).join()
+        if read_ahead.has_changed(host_state.this_host()):
+            reader.forget()
     return reader
 
 

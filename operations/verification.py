@@ -118,7 +118,7 @@ def run_checks(
     if others:
         questions.append(question(ServedCertificates, endpoints=others, ca_file=ROOTS))
     _tell_of_silent_hosts()
-    answer, *answers = ask_all(questions)
+    answer, *answers = ask_all(questions, holds=_no_fault)
     if isinstance(answer, FactError):
         raise answer
     faults, sessions = answer
@@ -146,6 +146,11 @@ def _ends(site: Site, own_checks: Sequence[Check]) -> tuple[dict[_Target, int], 
     answering = {member.name for member in site.hosts} - set(failed_hosts())
     asked = [end.target for end in asked_by(site, host.name, answering)]
     return seen, [end for end in asked if end not in seen]
+
+
+def _no_fault(answers: Sequence[Any]) -> bool:
+    checks = answers[0]
+    return not isinstance(checks, FactError) and not any(checks.faults)
 
 
 def _seen_by(own_checks: Sequence[Check], ends: Sequence[_Target]) -> dict[_Target, int]:

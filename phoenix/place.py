@@ -1,7 +1,8 @@
-"""Where the project's own folders are: deploys/, operations/, facts/ and the example site."""
+"""Where the project's own folders are, and what it keeps on the operator's machine."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -27,3 +28,9 @@ def site_inventory(folder: Path) -> Path:
     inside = folder / "inventories"
     choices = (inside / "phoenix.py", inside)
     return next((path for path in choices if path.exists()), folder)
+
+
+def user_cache() -> Path:
+    """The folder for what can be made again (XDG Base Directory Specification); may be absent."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "phoenix"

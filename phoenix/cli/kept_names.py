@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from phoenix.place import user_cache
+
 Names = Mapping[str, Sequence[str]]
 """Names by kind of thing; those of all kinds under the empty text."""
 _Stamp = tuple[int, int, int] | None
@@ -43,7 +45,7 @@ def names(inventory: Path, load: Callable[[], Names]) -> Names:
         load: reads the site. What it raises is passed on, and nothing is kept.
     """
     key = _key(inventory)
-    file = _folder() / f"names-{zlib.crc32(key.encode()):08x}.json"
+    file = user_cache() / f"names-{zlib.crc32(key.encode()):08x}.json"
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         stored = json.loads(file.read_text())
         if stored["key"] == key and all(
@@ -72,11 +74,6 @@ def matching(by_kind: Names, incomplete: str, kind: str = "") -> list[str]:
     if colon and before and before in by_kind and kind in ("", before):
         return [f"{before}:{name}" for name in by_kind[before] if name.lower().startswith(start)]
     return [name for name in by_kind[kind] if name.lower().startswith(incomplete.lower())]
-
-
-def _folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "phoenix"
 
 
 def _key(inventory: Path) -> str:
