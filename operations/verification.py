@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import Any
 
 from pyinfra import host, logger
@@ -118,7 +119,7 @@ def run_checks(
     if others:
         questions.append(question(ServedCertificates, endpoints=others, ca_file=ROOTS))
     _tell_of_silent_hosts()
-    answer, *answers = ask_all(questions, holds=_no_fault)
+    answer, *answers = ask_all(questions, holds=partial(_no_fault, own_checks))
     if isinstance(answer, FactError):
         raise answer
     faults, sessions = answer
@@ -135,6 +136,13 @@ def run_checks(
     host.noop(f"{len(own_checks)} checks run")
 
 
+def _no_fault(own_checks: Sequence[Check], values: Sequence[Any]) -> bool:
+    checks, *_ = values
+    return not isinstance(checks, FactError) and not any(
+        heard(check, fault).fault for check, fault in zip(own_checks, checks.faults, strict=False)
+    )
+
+
 def _ends(site: Site, own_checks: Sequence[Check]) -> tuple[dict[_Target, int], list[_Target]]:
     """The endpoints that this host knows of.
 
@@ -146,11 +154,6 @@ def _ends(site: Site, own_checks: Sequence[Check]) -> tuple[dict[_Target, int], 
     answering = {member.name for member in site.hosts} - set(failed_hosts())
     asked = [end.target for end in asked_by(site, host.name, answering)]
     return seen, [end for end in asked if end not in seen]
-
-
-def _no_fault(answers: Sequence[Any]) -> bool:
-    checks = answers[0]
-    return not isinstance(checks, FactError) and not any(checks.faults)
 
 
 def _seen_by(own_checks: Sequence[Check], ends: Sequence[_Target]) -> dict[_Target, int]:
