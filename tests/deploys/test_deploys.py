@@ -107,7 +107,15 @@ def test_base_runs_everywhere_and_proves_a_login_after_sshd(fresh: dict[str, Run
         assert commands[-1].endswith(" confirm"), commands[-2:]
         assert " /var/lib/phoenix/trees/ssh " in commands[-1], commands[-1]
     ssh = next(s for s in result.sent if "/etc/ssh/sshd_config.d/10-phoenix.conf" in s.files())
-    assert "PasswordAuthentication no\n" in ssh.files()["/etc/ssh/sshd_config.d/10-phoenix.conf"]
+    lines = ssh.files()["/etc/ssh/sshd_config.d/10-phoenix.conf"].splitlines()
+    said = dict(line.split(maxsplit=1) for line in lines if not line.startswith("#"))
+    assert said["PermitRootLogin"] == "prohibit-password"
+    for way in ("PasswordAuthentication", "KbdInteractiveAuthentication", "PermitEmptyPasswords"):
+        assert said[way] == "no"
+    assert (said["X11Forwarding"], said["AllowTcpForwarding"]) == ("no", "local"), "no -R"
+    for kind, weak in (("MACs", "hmac-sha1*"), ("KexAlgorithms", "diffie-hellman-group14-sha256")):
+        assert said[kind].startswith("-")
+        assert weak in said[kind].removeprefix("-").split(",")
     assert "\nconfirm=120\n" in ssh.files()["params"], "undone unless a login succeeds"
 
 

@@ -186,6 +186,7 @@ def test_a_rule_for_the_host_s_own_address_is_for_its_containers(tmp_path: Path)
     assert str(worker.address) == rule["source"]
     text = ruleset(site, worker)
     assert passes(text, Packet(IPv4Address("172.18.0.3"), "tcp", 7000, interface="docker0"))
+    assert not passes(text, Packet(V6, "tcp", 7000, interface="docker0")), "its address is IPv4"
     assert not passes(text, Packet(STRANGER, "tcp", 7000))
     assert 7000 not in firewall.shut(site, worker, None)
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -46,9 +48,21 @@ def test_policy_allows_the_zone_and_never_the_ca_s_own_name(site: Site) -> None:
         "defaultTLSCertDuration": "12h",
         "disableRenewal": True,
     }
+    assert provisioner["forceCN"] is True
+    assert provisioner["challenges"] == ["http-01"], "no other proof is one of a guest's address"
     assert provisioner["options"] == {"x509": {"templateFile": TEMPLATE}}
     assert f"/acme/{provisioner['name']}/" in directory_url(site)
     assert directory_url(site).startswith(f"https://{data['dnsNames'][0]}{data['address']}/")
+
+
+def test_what_is_issued_signs_nothing_and_proves_servers_and_clients_alone() -> None:
+    """Without `basicConstraints` and `certSign` it is no CA (RFC 5280, section 4.2.1.9)."""
+    form = text(f"components/step_ca/{Path(TEMPLATE).name}")
+    body = re.sub(r"\{\{ toJson \.(\w+) \}\}", r'"\1"', form[form.rindex("{{- end -}}") + 11 :])
+    assert json.loads(body) == {
+        "subject": "Subject", "sans": "SANs", "keyUsage": ["digitalSignature"],
+        "extKeyUsage": ["serverAuth", "clientAuth"],
+    }  # fmt: skip
 
 
 def test_ca_refuses_old_tls(site: Site) -> None:
