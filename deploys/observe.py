@@ -18,6 +18,7 @@ from facts.step_ca import CertificateAuthority
 from facts.swarm import SwarmNode
 from facts.verification import Checks
 from facts.watch import WatchersLook
+from operations.connection import silent_hosts
 from operations.host_state import Question, ask_all, question
 from phoenix.components.docker.projects import to_json
 from phoenix.components.step_ca.authority import ROOT_KEY
@@ -50,6 +51,7 @@ if request.checks:
         Checks,
         checks=commands,
         room=(settings().room_warning_percent, settings().room_least_percent),
+        out=bool(silent_hosts(host.state)),
     )
 if request.endpoints:
     questions[observation.CERTIFICATES] = question(

@@ -29,13 +29,16 @@ class Checks(HostFact[list[str]]):
 
     A check is the name of a function of `checks.sh` and its arguments, separated by tabs. With less
     than the first of `room`, in percent, of a file system free comes a warning, which begins with
-    "~"; with less than the second, a fault. Raises FactProcessError when the host prints anything
+    "~"; with less than the second, a fault. `out`: a host of the site is known not to answer, so
+    that what waits in vain is asked for once. Raises FactProcessError when the host prints anything
     but one line per check, in order.
     """
 
     @override
-    def command(self, checks: Sequence[str], room: tuple[int, int] = (15, 5)) -> StringCommand:
-        return marked(script(_script(), f"{room[0]} {room[1]}", *checks), seconds=300)
+    def command(
+        self, checks: Sequence[str], room: tuple[int, int] = (15, 5), *, out: bool = False
+    ) -> StringCommand:
+        return _command(checks, room, " out" * out)
 
     @override
     def parse(self, lines: list[str]) -> list[str]:
@@ -56,8 +59,10 @@ class ChecksWithSessions(HostFact[Answers]):
     """
 
     @override
-    def command(self, checks: Sequence[str], room: tuple[int, int] = (15, 5)) -> StringCommand:
-        return marked(script(_script(), f"{room[0]} {room[1]} sessions", *checks), seconds=300)
+    def command(
+        self, checks: Sequence[str], room: tuple[int, int] = (15, 5), *, out: bool = False
+    ) -> StringCommand:
+        return _command(checks, room, " sessions" + " out" * out)
 
     @override
     def parse(self, lines: list[str]) -> Answers:
@@ -66,6 +71,10 @@ class ChecksWithSessions(HostFact[Answers]):
         for start, end in pairwise([*starts, len(lines)]):
             sessions[_number(lines[start])] = _session(lines[start + 1 : end])
         return Answers(_faults(lines[: starts[0]] if starts else lines), sessions)
+
+
+def _command(checks: Sequence[str], room: tuple[int, int], words: str) -> StringCommand:
+    return marked(script(_script(), f"{room[0]} {room[1]}{words}", *checks), seconds=300)
 
 
 def _faults(lines: Sequence[str]) -> list[str]:

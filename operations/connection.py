@@ -110,6 +110,11 @@ def was_silent(host: Host) -> bool:
     return left_out and host not in _back
 
 
+def silent_hosts(state: State) -> list[str]:
+    """The names of the hosts that gave no answer when the run began, in order."""
+    return sorted(failed.name for failed in state.failed_hosts if was_silent(failed))
+
+
 def connected_transport(
     host: Host, reason: str, *, again: bool = False
 ) -> paramiko.Transport | None:

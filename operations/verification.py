@@ -14,7 +14,7 @@ from facts.certificates import ServedCertificates, ServedState
 from facts.host_fact import FactError
 from facts.issued import IssuedCertificates, KeysAskedFor
 from facts.verification import ChecksWithSessions
-from operations.connection import was_silent
+from operations.connection import silent_hosts
 from operations.failure import refuse
 from operations.host_state import Question, ask_all, question
 from operations.operation import operation
@@ -109,7 +109,10 @@ def run_checks(
         host.noop("no check of this run is made here")
         return
     lines = ["\t".join(check.command) for check in own_checks]
-    questions: list[Question[Any]] = [question(ChecksWithSessions, checks=lines, room=room)]
+    out = _tell_of_silent_hosts()
+    questions: list[Question[Any]] = [
+        question(ChecksWithSessions, checks=lines, room=room, out=out)
+    ]
     if issued.check(site) in chosen:
         names = [certificate.name for certificate in certificates_of(site, this)]
         questions.append(question(KeysAskedFor, names=names))
@@ -118,7 +121,6 @@ def run_checks(
     seen, others = _ends(site, own_checks) if certificates else ({}, [])
     if others:
         questions.append(question(ServedCertificates, endpoints=others, ca_file=ROOTS))
-    _tell_of_silent_hosts()
     answer, *answers = ask_all(questions, holds=partial(_no_fault, own_checks))
     if isinstance(answer, FactError):
         raise answer
@@ -178,13 +180,14 @@ def _keep_served(
     _served[host.name] = known | dict(zip(others, of_others, strict=True))
 
 
-def _tell_of_silent_hosts() -> None:
-    """Tell a person why the checks take longer than at other times."""
-    silent = sorted(failed.name for failed in host.state.failed_hosts if was_silent(failed))
+def _tell_of_silent_hosts() -> bool:
+    """Tell a person why the checks take longer than at other times; whether they do."""
+    silent = silent_hosts(host.state)
     if silent:
         names = ", ".join(silent)
         line = f"waiting up to {waits.longest()} s for what rests on {names}: no answer by SSH"
         report("progress", host=host.name, text=line)
+    return bool(silent)
 
 
 @operation()

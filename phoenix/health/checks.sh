@@ -1,4 +1,4 @@
-# The checks of deploys/verify.py. Called as `sh -c CHECKS checks "WARNING LEAST[ sessions]" TAB-SEPARATED-CHECK...`.
+# The checks of deploys/verify.py. Called as `sh -c CHECKS checks "WARNING LEAST[ sessions][ out]" TAB-SEPARATED-CHECK...`.
 # Each check is a function below and its arguments. Up to $parallel of them run at once. Prints
 # "NUMBER<tab>FAULT" for each in order; the fault is empty when all is well, and "~" begins a warning.
 # A function says `well` where it has proven that all is well. One that says nothing was not made: a
@@ -6,6 +6,7 @@
 # Every check has a deadline, says what it saw, and changes nothing.
 # With `sessions` comes "session NUMBER" behind them for each `tls_verifies`, and what openssl told of its session.
 # WARNING and LEAST are percent of a file system: with less free comes a warning, then a fault.
+# With `out` a host of the site is known not to answer: a request that has waited in vain is not made a second time.
 # `once` shares what several checks need: the answers of DNS, the states of units, and so on. Checks that need
 # the same, as the TLS session with a server, are run by one shell (`groups`), which keeps what it heard (`hear`).
 
@@ -38,6 +39,9 @@ curl_within() { # SECONDS OPTION...: curl, for as long at most, and no longer fo
     seconds=$1
     shift
     curl --connect-timeout "$connect_seconds" --max-time "$seconds" "$@"
+    set -- "$?"
+    [ "$1" != 28 ] || : >"$work/unanswered.$number"
+    return "$1"
 }
 
 connects() { # ADDRESS PORT
@@ -646,9 +650,14 @@ request_gives() { # STATUS URL ROOT [ADDRESS]: at that address, wherever the nam
         hear requests once requests requests
         case "$newline$heard" in *"$newline$1 $2 "*) well; return ;; esac
         # Traefik itself asks a backend for ten seconds before it says so (traefik_yml.RETRY_TIMEOUT).
-        output=$(printf '%s\n' "$heard" | awk -v url="$2" '$2 == url && $1 ~ /^50[234]$/ && $3 >= 10 { print $1 }')
+        output=$(printf '%s\n' "$heard" | awk -v url="$2" -v long="${out:+$connect_seconds}" '
+            $2 == url && ($1 ~ /^50[234]$/ && $3 >= 10 || long != "" && $3 >= long + 0) { print $1 }')
         twice=+
-        if [ -n "$output" ]; then echo "gives $output, not $1"; return; fi
+        case "$output" in
+        '') ;;
+        000) echo "gives no answer in time, not $1"; return ;;
+        *) echo "gives $output, not $1"; return ;;
+        esac
         sleep "$pause_seconds"
     fi
     output=$(curl_within "$request_seconds" -sSg -o /dev/null -w '%{http_code}' --cacert "$3" \
@@ -1030,6 +1039,7 @@ run_group() { # NUMBER CHECK...: one after the other until one fails: nobody wai
 
 run_again() { # NUMBER CHECK: a busy machine misses a deadline now and then, so a fault counts when it is seen twice
     [ -z "$twice" ] || return 0
+    if [ -n "$out" ] && [ -e "$work/unanswered.$1" ]; then return 0; fi
     retry=1
     sleep "$pause_seconds"
     run_check "$1" "$2"
@@ -1082,8 +1092,9 @@ none_made() { # REASON: the fault of every check
     exit 0
 }
 
-free=${1% sessions} tells_sessions=  # of a file system, in percent: WARNING LEAST
-[ "$free" = "$1" ] || tells_sessions=+
+free=$1 out= tells_sessions=  # of a file system, in percent: WARNING LEAST
+case "$free" in *' out') free=${free% out} out=+ ;; esac
+case "$free" in *' sessions') free=${free% sessions} tells_sessions=+ ;; esac
 shift
 count=$#
 # /run is in memory: a full disk makes no check impossible.

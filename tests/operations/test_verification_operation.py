@@ -112,7 +112,7 @@ def test_who_waits_for_the_checks_is_told_what_is_out(monkeypatch: pytest.Monkey
     state.failed_hosts = {Out(name, state) for name in ("worker", "ca", "broken")}
     state.activated_hosts = {out for out in state.failed_hosts if out.name == "broken"}
     monkeypatch.setattr(verification, "host", SimpleNamespace(name="proxy", state=state))
-    verification._tell_of_silent_hosts()
+    assert verification._tell_of_silent_hosts()
     state.failed_hosts = state.activated_hosts  # it answers, and a step has failed there
-    verification._tell_of_silent_hosts()
-    assert messages == ["waiting up to 31 s for what rests on ca, worker: no answer by SSH"]
+    assert not verification._tell_of_silent_hosts()
+    assert messages == ["waiting up to 21 s for what rests on ca, worker: no answer by SSH"]

@@ -39,10 +39,10 @@ class Guest:
         path = self.top / f"{name}.calls"
         return path.read_text().splitlines() if path.exists() else []
 
-    def run_checks(self, *checks: str, full: bool = False) -> list[str]:
+    def run_checks(self, *checks: str, full: bool = False, words: str = "15 5") -> list[str]:
         """The faults, in order; every answer must be there."""
         process = subprocess.run(
-            ["/bin/sh", "-c", SCRIPT, "checks", "15 5",
+            ["/bin/sh", "-c", SCRIPT, "checks", words,
              *(check.replace(" ", "\t") for check in checks)],
             env={**os.environ, "PATH": f"{self.top / 'bin'}:{os.environ['PATH']}"},
             capture_output=True, text=True, check=True, timeout=120, restore_signals=False,
@@ -362,3 +362,29 @@ def test_every_connection_has_a_limit_and_all_have_the_same() -> None:
     assert [line for line in unlimited if "$address/$port" not in line] == []
     assert len(calls) == 7, "one for each kind of question"
     assert re.findall(r"try_session (\S+)", SCRIPT) == ['"$connect_seconds"', '"$tls_seconds"']
+
+
+@pytest.mark.parametrize("words", ["15 5", "15 5 out", "15 5 sessions out"])
+@pytest.mark.parametrize(
+    ("check", "answer", "told"),
+    [
+        ("request_gives 200 https://a.example/ /r.pem", "echo 000 https://a.example/ 15.001", "no"),
+        ("request_gives 200 https://a.example/ /r.pem 10.0.0.20", "printf 000; exit 28", "000"),
+        ("acme_answers https://ca.example/acme /r.pem 10.0.0.10", "exit 28", "no ACME directory"),
+    ],
+)
+def test_a_request_in_vain_is_made_once_where_a_host_is_out(
+    guest: Guest, check: str, answer: str, told: str, words: str
+) -> None:
+    guest.program("curl", answer)
+    (fault,) = guest.run_checks(check, words=words)
+    assert told in fault or "out" not in words
+    requests = [call for call in guest.calls("curl") if "--max-time" in call]
+    assert len(requests) == (1 if "out" in words else 2)
+
+
+def test_what_answers_badly_is_asked_again_though_a_host_is_out(guest: Guest) -> None:
+    guest.program("curl", "echo 502 https://a.example/ 3.1")
+    (fault,) = guest.run_checks("request_gives 200 https://a.example/ /r.pem", words="15 5 out")
+    assert "not 200" in fault
+    assert sum("--max-time" in call for call in guest.calls("curl")) == 2

@@ -8,8 +8,8 @@ from phoenix.health import waits
 
 
 def test_the_longest_wait_follows_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert waits.longest() == 31
+    assert waits.longest() == 21
     monkeypatch.setattr(
-        waits, "text", lambda _: "request_seconds=7 # of a request\npause_seconds=2\n"
+        waits, "text", lambda _: "request_seconds=7 # x\npause_seconds=2\nconnect_seconds=3\n"
     )
-    assert waits.longest() == 16
+    assert waits.longest() == 12
