@@ -213,7 +213,7 @@ def _stop_backend(guest: Any) -> None:
 
 @contextmanager
 def _loader(client: DockerClient, lab: LabState, site: Site, host: str) -> Iterator[Any]:
-    """A container with wrk that shares the network of `host`, and so is let in where that is.
+    """A container with wrk in the network of `host`, so that firewalls treat it as that host.
 
     It asks the platform's own name server and trusts the platform's root for its first request.
     """

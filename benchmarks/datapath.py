@@ -1,8 +1,8 @@
 """Requests per second and latency of the data path, beside Traefik alone in the same run.
 
-One kind of client for all: wrk in the network of the gateway, since that is the one address that
-Traefik admits, and for the backend alone in that of Traefik, for the same reason. The targets take
-turns, so that what else the machine does falls on all of them alike.
+The client is always wrk: in the gateway's network, the one address that Traefik admits, and for the
+backend alone in Traefik's, for the same reason. The targets take turns, so that other load of the
+machine falls on all of them alike.
 """
 
 from __future__ import annotations

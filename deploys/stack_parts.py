@@ -70,7 +70,8 @@ def others_are_there(
         ports: what each stack publishes here now.
 
     Returns:
-        The stacks, who makes something before who takes it, and who gives up a port likewise.
+        The stacks in order: makers before takers, and a stack that gives up a port before the one
+        that takes it.
     """
     with setting_errors():
         names = {

@@ -167,8 +167,8 @@ _ENDPOINT = re.compile(r"endpoint (\d+)")
 class ServedCertificates(HostFact[list[ServedState]]):
     """`ServedCertificate` of many endpoints, in their order: one round trip, all asked at once.
 
-    An endpoint is address, port and SNI name. A chain that cannot be read is that endpoint's
-    `error`, so that one odd service does not hide the others.
+    An endpoint is address, port and SNI name. An unreadable chain is the `error` of that endpoint
+    alone: the others are reported.
     """
 
     def command(

@@ -1,8 +1,8 @@
 """Replace the CA's intermediate or root, one verified step after the other.
 
-Each operation looks at the state on the CA's guest and at what the hosts prove in this very run;
-none trusts what an earlier run saw. So a run that was killed is finished by the next one, and a
-host that cannot be reached stops the rotation where both roots are still trusted.
+Each operation looks at the state on the CA's guest and at what the hosts prove in this very run,
+and ignores what an earlier run saw. So the next run finishes a killed one, and an unreachable host
+stops the rotation while both roots are still trusted.
 """
 
 from __future__ import annotations

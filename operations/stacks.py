@@ -109,8 +109,8 @@ def variables(stacks: Stacks, project: str) -> frozenset[str] | None:
         project: its name.
 
     Returns:
-        None where there is no such stack, as at a server that was built anew, or nobody can be
-        asked, as before its own deploy ran.
+        None where the stack is absent, as at a server that was built anew, and before Portainer's
+        own deploy has run.
     """
     try:
         with stacks.opened() as (engine, endpoint):

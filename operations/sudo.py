@@ -29,7 +29,7 @@ class SudoError(Exception):
 
 
 def arrange(host: Host, transport: paramiko.Transport, send: Send) -> None:
-    """Have every command of a connection run as root, where the host's log-in asks for that.
+    """Have every command of a connection run as root, if the host's log-in needs sudo.
 
     Args:
         host: whose connection it is.

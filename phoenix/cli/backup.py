@@ -184,8 +184,8 @@ def restore(
 ) -> None:
     """Put a backup back, on new guests or over what is there; then run `phoenix sync`.
 
-    Everything is decrypted and checked before any host is touched: that nothing is damaged, that
-    it is this site's, that the CA's keys and certificates fit together.
+    Before any host is touched, everything is decrypted and checked: it is whole, it is this site's,
+    and the CA's keys and certificates fit together.
 
     Examples:
       phoenix restore phoenix-internal.example.com-20261124T180000Z.age -k key.txt

@@ -1,7 +1,6 @@
 """Where the site's own services are reached: the CA, Portainer and Portainer's agents.
 
-Ports and names come from the site's services, so what listens, what connects and what the firewall
-lets through agree whatever the site declares.
+Ports and names come from the site's services, so servers, clients and the firewall agree.
 """
 
 from __future__ import annotations

@@ -222,7 +222,7 @@ def sentence(error: BaseException) -> str:
 
 
 def fix_of(text: str, address: str = "") -> list[str]:
-    """The fix of the cause that a sentence names, and the commands that need nothing else.
+    """The fix of the cause that a sentence names, and the commands that can be run as they are.
 
     Args:
         text: as `sentence` gives it.

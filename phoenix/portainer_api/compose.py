@@ -22,8 +22,8 @@ class ServiceSpec:
         image: the interpolated reference; None when built, or not decidable here.
         completes: its container may end with code 0; see `phoenix.compose.document.completing`.
         labels: the labels of its containers, as far as they are known here.
-        replicas: how many containers it has; None where each node of a swarm has one, or where
-            that is not known here.
+        replicas: how many containers it has; None for one on each node of a swarm, and where the
+            number is unknown here.
     """
 
     name: str

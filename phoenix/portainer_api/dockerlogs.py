@@ -9,8 +9,8 @@ def demultiplex(stream: bytes) -> list[str]:
     """The lines of a ``/containers/{id}/logs`` answer, both streams in order.
 
     Without a terminal each frame starts with ``[stream, 0, 0, 0, size (uint32, big endian)]``
-    (Docker Engine API, "Attach to a container"); with one the bytes are raw. The answer doesn't
-    say which, so a stream that doesn't parse as frames counts as raw.
+    (Docker Engine API, "Attach to a container"); with one the bytes are raw. The answer
+    leaves open which it is, so a stream that cannot be parsed as frames counts as raw.
     """
     out, at = bytearray(), 0
     while at < len(stream):

@@ -47,7 +47,7 @@ class DesiredStack:
     public: frozenset[str] = frozenset()
 
     def hidden(self, env: Mapping[str, str]) -> list[str]:
-        """The values of `env` that no text may show, as they are and as the server stores them."""
+        """The values of `env` to hide in all texts, plain and as the server stores them."""
         return with_quoted([value for name, value in env.items() if name not in self.public])
 
     @property

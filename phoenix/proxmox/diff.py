@@ -225,8 +225,8 @@ def _disk(desired: DesiredGuest, observed: Observed) -> tuple[list[Growth], list
 def verdict(desired: DesiredGuest, observed: Observed, adopt: bool) -> Difference:
     """`compare`, with the refusals for a guest that a person made.
 
-    A guest that isn't ours is adopted where `adopt` says so, or where nothing but our marks
-    differs; a different name is another guest, and never touched unless adopted by its id.
+    A guest that isn't ours is adopted if `adopt` says so, or if it differs in our marks alone. A
+    guest of another name is another guest: it is touched after adoption by its id alone.
     """
     difference = compare(desired, observed)
     if observed.managed or adopt or desired.template or difference.refusals:

@@ -1,9 +1,9 @@
 """The site's flows as Proxmox VE firewall rules: each in its scope, compared as a set.
 
 Only rules whose comment starts with `OWN` are ours; those of a person stay where they are. Proxmox
-VE takes the first rule that matches and puts a new one at the top (pve-docs, chapter Firewall), so
-what matters of the order is that our refusals stand above our permissions, and that no permission
-of ours comes to stand above a person's refusal that stood above ours.
+VE takes the first rule that matches and puts a new one at the top (pve-docs, chapter Firewall). So
+the order matters in two ways: our refusals are above our permissions, and a person's refusal that
+is above our permissions stays there.
 """
 
 from __future__ import annotations

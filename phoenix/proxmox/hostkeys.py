@@ -1,8 +1,8 @@
 """SSH host keys of guests, learned through the hypervisor, never by trusting the first answer.
 
-A container's key is read inside it by `pct exec`. A VM's is read by its guest agent; where that
-doesn't run, it's what answers at the VM's address, provided that the hypervisor's own bridge sees
-that address behind the VM's port and nowhere else.
+A container's key is read inside it by `pct exec`. A VM's is read by its guest agent. Without the
+agent it is the key that answers at the VM's address, if the hypervisor's own bridge sees that
+address behind the VM's port alone.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ done
 )
 """For the hypervisor, with `words`: a line `== VMID`, then that guest's public keys.
 
-The words of the commands for a node are ids, addresses, ports and names of bridges, which no shell
-reads as anything else.
+The words of the commands for a node are ids, addresses, ports and names of bridges: they need no
+quoting.
 """
 
 # A clone has its template's host keys: whoever has root on one could pass for the other.

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def once_per_site(function: Callable[[Site], T]) -> Callable[[Site], T]:
-    """Keep what `function` returns for a site as long as the site itself, as a cached property.
+    """Cache what `function` returns for a site, for the life of the site.
 
     A cache of `functools` would keep every site, and compare a new one with all of them. A copy of
     a site with other fields starts without what is kept (`phoenix.site.model.Frozen.__copy__`).

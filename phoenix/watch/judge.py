@@ -1,8 +1,8 @@
 """Which faults are real, when each began and ended, and what is told of it. Pure.
 
-A fault counts when it was seen twice: every host that reports has made its checks once more since,
-so what comes first in the chain of causes is known, whichever host noticed first. It is over when
-its own check is well and all have looked again. What comes and goes is told three times an hour.
+A fault counts after a second look of every host that reports: by then the first cause is known,
+whichever host noticed first. It is over when its own check is well and all have looked again. A
+fault that comes and goes is reported three times an hour.
 """
 
 from __future__ import annotations

@@ -99,18 +99,18 @@ class Tree:
 
     Commands run as root in `sh`, with ROOT (where the proposed files stand) and GENERATION
     in the environment: `validate` before anything changes, `before` just ahead of the swap,
-    `after` behind it, `health` repeatedly until it succeeds or `deadline` seconds pass, or it ends
-    with 99: it never will. `revert` runs ahead of the previous generation's return;
-    `otherwise` where there is none, when the host is as it was before the first.
+    `after` behind it, `health` repeatedly until it succeeds, ends with 99 (it never will) or
+    `deadline` seconds pass. `revert` runs ahead of the previous generation's return. `otherwise`
+    runs in its place after a failed first generation, when the host is as it was before.
     `action` is "reload" or "restart" of `unit`; `enable` are further units to enable and start.
     `confirm` seconds: go back unless the operator confirms in time (0: no confirmation).
     `start_later`: the files are put in place, and the service goes on with what it has loaded until
     a later operation has it load them; it needs `confirm`, whose time begins with the files.
-    `in_force` is asked with the state: where it fails, what it says is a reason to load the files
-    again, though they are in place.
+    `in_force` is asked with the state: if it fails, files that are in place are loaded again, with
+    its output as the reason.
     `links` are symbolic links to what belongs to the system, by their path.
-    `supersedes` are patterns of files that the service's configuration of before Phoenix reads, and
-    this one does not.
+    `supersedes` are patterns of files that the service reads before Phoenix, and no longer with
+    this tree.
     """
 
     component: str

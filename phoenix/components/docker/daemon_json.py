@@ -47,8 +47,8 @@ class DaemonError(SettingError):
 class Declared:
     """What the site wants of dockerd.
 
-    `needed` wins over everything, `chosen` (settings that the site gives) over what was there
-    before Phoenix, and that over `defaults`. `keeps_api`: ports of Docker's API that a person has
+    `needed` wins over `chosen` (the site's settings), that over the file before Phoenix, and that
+    over `defaults`. `keeps_api`: ports of Docker's API that a person has
     opened in daemon.json stay open.
     """
 

@@ -1,7 +1,7 @@
 """How Portainer's server and agent are run: compose files as data.
 
-Both run as one container under a systemd unit that stays in the foreground, so that systemd
-knows whether they run, and starts them again.
+Each runs as one container under a systemd unit in the foreground: so systemd sees it end, and
+starts it again.
 """
 
 from __future__ import annotations
