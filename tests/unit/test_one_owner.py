@@ -67,14 +67,14 @@ PATTERN = re.compile(r"\[[^\]\s]+\][{+*]|\(\?:|\\[dwsZ]")
 
 def test_a_regular_expression_is_written_in_one_module() -> None:
     """A name that one file takes and another refuses, and words for it that differ."""
-    found: dict[str, set[str]] = {}
+    modules_by_text: dict[str, set[str]] = {}
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             for text in texts(ast.parse(path.read_text())):
                 if len(text) >= 16 and " " not in text and PATTERN.search(text):
-                    found.setdefault(text, set()).add(str(path.relative_to(ROOT)))
-    assert len(found) > 50, "the search sees the project"
-    assert {text: modules for text, modules in found.items() if len(modules) > 1} == {}
+                    modules_by_text.setdefault(text, set()).add(str(path.relative_to(ROOT)))
+    assert len(modules_by_text) > 50, "the search sees the project"
+    assert {text: modules for text, modules in modules_by_text.items() if len(modules) > 1} == {}
 
 
 OWN_PORTS = {str(port) for port in (ports.CA, ports.AGENT, ports.PORTAINER, ports.WATCH)}
