@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 from typing import Annotated
 
@@ -66,6 +69,8 @@ def main() -> None:
     With --json the error is on standard output as well, as one JSON object.
     """
     try:
+        if os.environ.get("_PHOENIX_COMPLETE") == "complete_bash":
+            _complete_in_bash()
         app(standalone_mode=True, prog_name="phoenix")
     except CommandError as error:
         sys.exit(_failed(str(error), error.code))
@@ -77,6 +82,24 @@ def main() -> None:
         if error.filename is None or not error.strerror:  # no file that somebody can see to
             raise
         sys.exit(_failed(f"{error.filename}: {error.strerror}", exits.ERROR))
+
+
+def _complete_in_bash() -> None:
+    """Complete a word with a colon; return where there is none, and Typer does it."""
+    from phoenix.cli.bash_words import joined
+
+    words = os.environ.get("COMP_WORDS", "").split("\n")  # as Typer's script for bash joins them
+    typed = joined(words, int(os.environ.get("COMP_CWORD", "0")))
+    if not typed.before:
+        return
+    os.environ.update(COMP_WORDS="\n".join(typed.words), COMP_CWORD=str(typed.position))
+    answer = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(answer):
+            app(standalone_mode=True, prog_name="phoenix")
+    finally:
+        for line in answer.getvalue().splitlines():
+            sys.stdout.write(f"{line.removeprefix(typed.before)}\n")
 
 
 def _failed(message: str, code: int) -> int:

@@ -70,10 +70,18 @@ def matching(by_kind: Names, incomplete: str, kind: str = "") -> list[str]:
         incomplete: the word so far; its case does not matter.
         kind: the only kind that is offered; empty: all.
     """
-    before, colon, start = incomplete.lower().partition(":")
+    typed = incomplete.lower()
+    before, colon, start = typed.partition(":")
+    scheme, slashes, host = typed.partition("://")
     if colon and before and before in by_kind and kind in ("", before):
-        return [f"{before}:{name}" for name in by_kind[before] if name.lower().startswith(start)]
-    return [name for name in by_kind[kind] if name.lower().startswith(incomplete.lower())]
+        words = [f"{before}:{name}" for name in by_kind[before] if name.lower().startswith(start)]
+    elif slashes and scheme in ("http", "https") and kind in ("", "service"):
+        full = (name for name in by_kind["service"] if "." in name and "/" not in name)
+        words = [f"{scheme}://{name}" for name in full if name.startswith(host)]
+    else:
+        words = [name for name in by_kind[kind] if name.lower().startswith(typed)]
+    # What was typed stays as it is: a shell, and Typer, leave out what begins with other letters.
+    return [f"{incomplete}{word[len(incomplete) :]}" for word in words]
 
 
 def _key(inventory: Path) -> str:

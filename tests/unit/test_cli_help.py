@@ -194,6 +194,42 @@ def test_completion_knows_the_names_of_the_site(project: Path, verb: str) -> Non
     assert ("all" in every) == (verb in ("plan", "sync"))
 
 
+BASH = """
+eval "$(phoenix --show-completion bash)"
+complete_() {
+    COMP_CWORD=$1; shift; COMP_WORDS=("$@")
+    _phoenix_completion phoenix
+    echo "${COMPREPLY[*]}"
+}
+complete_ 4 phoenix doctor guest : drp
+complete_ 3 phoenix doctor guest :
+complete_ 4 phoenix doctor https : //qd
+complete_ 2 phoenix doctor QDRANT.I
+complete_ 5 phoenix doctor guest : drphoenix --js
+complete_ 2 phoenix doctor guest:drp
+"""
+"""Bash takes a word apart at each colon, and puts the answer in the place of its last part."""
+
+
+def test_bash_completes_words_with_a_colon(project: Path, tmp_path: Path) -> None:
+    program = tmp_path / "phoenix"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m phoenix "$@"\n')
+    program.chmod(0o755)
+    process = subprocess.run(
+        ["bash", "--norc", "-c", BASH], cwd=project, capture_output=True, text=True, check=True,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path),
+             "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    drphoenix, guests, url, capitals, option, whole = process.stdout.splitlines()
+    assert drphoenix.split() == ["drphoenix", "drphoenix.host.internal.thinkheads.ai"]
+    assert {"phoenix", "1002", "10.0.0.102"} <= set(guests.split())
+    assert "qdrant" not in guests.split()
+    assert url == "//qdrant.internal.thinkheads.ai"
+    assert capitals == "QDRANT.Internal.thinkheads.ai"
+    assert option == "--json"
+    assert whole.split()[0] == "guest:drphoenix", "where COMP_WORDBREAKS has no colon"
+
+
 def test_completion_knows_secrets_and_stacks(project: Path) -> None:
     of_secrets, every, stack = completed(
         project,

@@ -136,7 +136,15 @@ def test_what_is_offered_is_what_is_found(site: Site) -> None:
 def test_completion_begins_with_what_was_typed(site: Site) -> None:
     known = by_kind(site)
     assert matching(known, "") == list(names(site))
-    assert matching(known, "WI") == ["wiki", f"wiki.{site.domain}", f"wiki.host.{site.domain}"]
+    wiki = ["wiki", f"wiki.{site.domain}", f"wiki.host.{site.domain}"]
+    assert matching(known, "wi") == wiki
+    # A shell offers what begins with the very letters that were typed.
+    assert matching(known, "WI") == [f"WI{name[2:]}" for name in wiki]
+    assert matching(known, "Guest:WI")[0] == "Guest:WIki"
+    assert all(find(site, name) for word in ("WI", "Guest:WI") for name in matching(known, word))
+    assert matching(known, "https://wi") == [f"https://wiki.{site.domain}"]
+    assert matching(known, "HTTP://wi") == [f"HTTP://wiki.{site.domain}"]
+    assert matching(known, "ftp://wi") == matching(known, "https://wi", "guest") == []
     assert matching(known, "stack:s") == ["stack:shop", "stack:shop-production"]
     ids = {f"guest:{number}" for number in (101, 102, 103, 1001, 1002)}
     addresses = {f"guest:{host.address}" for host in site.hosts}

@@ -121,9 +121,14 @@ def test_a_cache_that_cannot_be_written_stops_nobody(
 
 
 def test_words_that_can_follow() -> None:
-    known = {"": ["wiki", "web", "shop"], "guest": ["web"], "stack": ["shop", "Shopping"]}
-    assert matching(known, "W") == ["wiki", "web"]
-    assert matching(known, "stack:S") == ["stack:shop", "stack:Shopping"]
+    known = {
+        "": ["wiki", "web", "shop"], "guest": ["web"], "stack": ["shop", "Shopping"],
+        "service": ["wiki", "wiki.a.test"],
+    }  # fmt: skip
+    assert matching(known, "w") == ["wiki", "web"]
+    assert matching(known, "W") == ["Wiki", "Web"], "Typer and shells compare the very letters"
+    assert matching(known, "stack:S") == ["stack:Shop", "stack:Shopping"]
+    assert matching(known, "https://w") == ["https://wiki.a.test"]
     assert matching(known, "", "guest") == ["web"]
     assert matching(known, "guest:", "guest") == ["guest:web"]
     assert matching(known, "stack:s", "guest") == []
