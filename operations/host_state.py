@@ -43,6 +43,7 @@ from facts.host_fact import (
 from operations import read_ahead
 from operations.connection import BROKEN, connect, is_gone, was_silent
 from operations.failure import say
+from operations.read_ahead import MOST_SECONDS
 from phoenix.runs import planning
 
 T = TypeVar("T")
@@ -52,8 +53,6 @@ _SCRIPT_LINE = re.compile(
 )
 """How the line of a question begins whose command is a script (`facts.host_fact.marked`), up to the
 script's text as a shell word."""
-MOST_SECONDS = 30.0
-"""A person may change a host while a long run is busy elsewhere: older answers are asked again."""
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ from phoenix.place import user_cache
 
 Programs = Mapping[str, Sequence[str]]
 """What each host was asked, by its name."""
-MOST_SECONDS = 10.0
-"""How long after it was asked a host's answer serves."""
+MOST_SECONDS = 30.0
+"""How long after it was asked a host's answer serves: a person may change the host meanwhile."""
 _MARK = "phoenix-program-ends"
 
 
