@@ -133,7 +133,13 @@ class Project:
             "PYTHONPATH": str(self.path),
             "PHOENIX_INVENTORY": "inventories/lab.py",
             "XDG_STATE_HOME": str(self.path.parent / "state"),
+            "XDG_CACHE_HOME": str(self.cache),
         }
+
+    @property
+    def cache(self) -> Path:
+        """Where runs of this project keep what can be made again."""
+        return self.path.parent / "cache"
 
     def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Started:
         """Start pyinfra, in a process group of its own, with its output in files."""
@@ -144,7 +150,12 @@ class Project:
                 [str(Path(sys.prefix) / "bin" / "pyinfra"), *arguments],
                 cwd=self.path,
                 # The installed project would be found first otherwise.
-                env={**self.environment, "PYTHONPATH": str(self.path), **(environment or {})},
+                env={
+                    **self.environment,
+                    "PYTHONPATH": str(self.path),
+                    "XDG_CACHE_HOME": str(self.cache),
+                    **(environment or {}),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 
 import pytest
@@ -32,6 +34,7 @@ def second(site: SiteLab) -> tuple[Run, dict[str, int], dict[str, object], dict[
         site.sh(host, "systemctl reload ssh.service", ok=True)
     settle = site.project.run("deploys/all.py")
     assert settle.returncode == 0, settle.explain()
+    shutil.rmtree(site.project.cache, ignore_errors=True)  # what that run has asked
     before, commands = services(site), sessions(site)
     run = site.project.run("deploys/all.py")
     used = {host: count - commands[host] for host, count in sessions(site).items()}
@@ -73,6 +76,26 @@ def test_second_run_needs_few_ssh_commands(second: Second) -> None:
     seen("SSH commands per host of a no-change run", used)
     assert all(count > 0 for count in used.values()), f"the audit saw nothing: {used}"
     assert max(used.values()) <= MOST_COMMANDS, used
+
+
+def test_what_it_asked_is_kept_without_a_secret_and_asked_at_once_by_the_next(
+    site: SiteLab, second: Second
+) -> None:
+    (kept,) = site.project.cache.glob("phoenix/asked-*.json")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    asked = json.loads(kept.read_text())
+    assert asked.keys() == set(site.state.hosts)
+    secrets = {name for name, value in site.secrets.items() if value in kept.read_text()}
+    assert secrets == set()
+    before, commands = services(site), sessions(site)
+    third = site.project.run("deploys/all.py")
+    assert third.returncode == 0, third.explain()
+    assert third.changes == []
+    assert services(site) == before
+    used = {host: count - commands[host] for host, count in sessions(site).items()}
+    seen("SSH commands per host of the next no-change run", used)
+    assert used[site.roles["gateway"]] == 1, "state and checks by the command of the preparation"
+    assert sum(used.values()) < sum(second[1].values()), (used, second[1])
 
 
 def test_a_plan_needs_few_ssh_commands_and_finds_nothing(site: SiteLab, second: Second) -> None:
