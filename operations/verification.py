@@ -118,7 +118,7 @@ def run_checks(
         questions.append(question(KeysAskedFor, names=names))
         if this == site.ca:
             questions.append(question(IssuedCertificates))
-    seen, others = _ends(site, own_checks) if certificates else ({}, [])
+    of_checks, others = _ends(site, own_checks) if certificates else ({}, [])
     if others:
         questions.append(question(ServedCertificates, endpoints=others, ca_file=ROOTS))
     answer, *answers = ask_all(questions, holds=partial(_no_fault, own_checks))
@@ -126,7 +126,7 @@ def run_checks(
         raise answer
     faults, sessions = answer
     if certificates:
-        own_sessions = {end: sessions[n] for end, n in seen.items() if n in sessions}
+        own_sessions = {end: sessions[n] for end, n in of_checks.items() if n in sessions}
         _keep_served(own_sessions, others, answers.pop() if others else [])
     if answers:
         _asked[host.name], *of_ca = answers
@@ -152,10 +152,10 @@ def _ends(site: Site, own_checks: Sequence[Check]) -> tuple[dict[_Target, int], 
         Those with which one of its checks has a session, and the number of that check; and those
         that it asks besides: it is the first of their askers that answers.
     """
-    seen = _seen_by(own_checks, [end.target for end in askers(site)])
+    of_checks = _seen_by(own_checks, [end.target for end in askers(site)])
     answering = {member.name for member in site.hosts} - set(failed_hosts())
     asked = [end.target for end in asked_by(site, host.name, answering)]
-    return seen, [end for end in asked if end not in seen]
+    return of_checks, [end for end in asked if end not in of_checks]
 
 
 def _seen_by(own_checks: Sequence[Check], ends: Sequence[_Target]) -> dict[_Target, int]:

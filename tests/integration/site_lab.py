@@ -237,7 +237,7 @@ class SiteLab:
         )  # fmt: skip
 
 
-def seen(label: str, value: Any) -> None:
+def print_figure(label: str, value: Any) -> None:
     """Say what a test measured (`pytest -s`, or on failure)."""
     print(f"{label}: {value}")  # noqa: T201
 

@@ -9,7 +9,7 @@ import pytest
 from phoenix.components.trust import ROOTS
 from phoenix.derived.certificates import certificates
 from phoenix.derived.routes import gateway_names
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import SiteLab, print_figure
 
 LEGO = (
     "d=$(mktemp -d); LEGO_CA_CERTIFICATES={root} timeout 60 lego --server {directory} --accept-tos"
@@ -52,7 +52,7 @@ def test_served_certificates_chain_to_the_root(site: SiteLab) -> None:
             ok=True,
         ).out  # fmt: skip
         sans = frozenset(re.findall(r"DNS:([^,\s]+)", text))
-        seen(endpoint, sorted(sans))
+        print_figure(endpoint, sorted(sans))
         assert sans == names, f"{endpoint}: {sorted(sans ^ names)}"
         assert "TLS Web Server Authentication" in text, text
 
@@ -75,7 +75,7 @@ def test_private_keys_are_private(site: SiteLab) -> None:
     )
     for host in site.state.hosts:
         files_with_keys = sorted(set(site.sh(host, files).out.split()))
-        seen(host, files_with_keys)
+        print_figure(host, files_with_keys)
         assert files_with_keys, f"{host}: not even sshd's key was found, so the search is broken"
         modes = site.sh(
             host, f"stat -Lc '%a %U %n' {' '.join(files_with_keys)}", ok=True

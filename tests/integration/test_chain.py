@@ -14,7 +14,7 @@ import pytest
 from phoenix.components.nginx.nginx_conf import ACCESS_LOG, CLIENT_CERTIFICATE
 from phoenix.site.removed_headers import REMOVED_HEADERS
 from tests.integration.project import Project, deadline_factor
-from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
+from tests.integration.site_lab import ROOT_FILE, SiteLab, print_figure
 
 UPLOAD_MIB = 20
 PROOF = {"app": '"service": "app"', "qdrant": "healthz check passed", "portainer": '"Version"'}
@@ -123,7 +123,7 @@ def test_access_log_is_the_gateway_s_and_holds_no_query(site: SiteLab, name: str
     tries = round(150 * deadline_factor())
     wait = f"for i in $(seq {tries}); do {search} && exit; sleep 0.1; done; exit 1"
     entry = json.loads(site.sh("gateway", wait, ok=True).out)
-    seen("the log's entry", entry)
+    print_figure("the log's entry", entry)
     logged = {key: entry[key] for key in ("client", "host", "method", "path", "protocol", "status")}
     assert logged == {
         "client": site.state.client_address, "host": name, "method": "GET",
@@ -160,7 +160,7 @@ def test_forged_forwarding_headers_are_dropped(site: SiteLab, name: str) -> None
     )
     assert answer.status == 200, answer
     headers = json.loads(answer.body)["headers"]
-    seen("what the backend got", headers)
+    print_figure("what the backend got", headers)
     chain = [part.strip() for part in headers["x-forwarded-for"].split(",")]
     assert chain[0] == site.state.client_address, headers
     assert forged not in str(headers), headers
@@ -272,7 +272,7 @@ def test_backend_with_another_name_is_refused(site: SiteLab, variant: Project) -
     run = variant.run("deploys/traefik.py")
     assert run.returncode == 0, run.explain()
     answer = site.curl(f"https://{victim.fqdn}{victim.health_path}")
-    seen("Traefik's answer", answer)
+    print_figure("Traefik's answer", answer)
     assert answer.status in (500, 502), answer
     assert victim.service.name not in answer.body, answer.body
     assert site.serves(other) == ""

@@ -26,7 +26,7 @@ from phoenix.secrets import age
 from phoenix.site.secret_names import DASHBOARD_PASSWORD
 from tests.integration.portainer_lab import PortainerLab
 from tests.integration.project import Project
-from tests.integration.site_lab import Answer, SiteLab, seen
+from tests.integration.site_lab import Answer, SiteLab, print_figure
 from tests.integration.test_proxmox import ask
 
 pytestmark = pytest.mark.timeout(1800)
@@ -65,9 +65,9 @@ class Machine:
         """Type `phoenix WORDS`."""
         done = self.project.phoenix(*words)
         typed = " ".join(words)
-        seen(f"\n{self.name} $ phoenix {typed}", f"exit {done.returncode}")
+        print_figure(f"\n{self.name} $ phoenix {typed}", f"exit {done.returncode}")
         if "--json" not in words:
-            seen("", done.stdout + done.stderr)
+            print_figure("", done.stdout + done.stderr)
         return done
 
     def ok(self, *words: str) -> str:
@@ -91,7 +91,7 @@ class Machine:
     def is_clean(self) -> None:
         """Nothing to do, and nothing undeclared, by `status`, which makes a plan of its own."""
         status = self.project.phoenix("status", "--json")
-        seen(f"\n{self.name} $ phoenix status --json", status.stdout[:400] + status.stderr)
+        print_figure(f"\n{self.name} $ phoenix status --json", status.stdout[:400] + status.stderr)
         assert status.returncode == 0, status.stdout + status.stderr
         undeclared = json.loads(status.stdout)["undeclared"]
         assert undeclared["unknown"] == [], undeclared

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from phoenix.derived import routes
 from tests.integration.portainer_lab import PortainerLab
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import SiteLab, print_figure
 
 PAIR = "/etc/phoenix/tls/gateway/fullchain.pem"
 DNSMASQ = "/etc/phoenix/dnsmasq.conf"
@@ -38,7 +38,7 @@ def report_of(done: subprocess.CompletedProcess[str], expected: int) -> Any:
 @pytest.fixture(scope="module")
 def status(site: SiteLab) -> Any:
     report = report_of(site.project.phoenix("status", "--json"), 0)
-    seen("status of a site that is well", json.dumps(report)[:400])
+    print_figure("status of a site that is well", json.dumps(report)[:400])
     return report
 
 
@@ -239,7 +239,7 @@ def test_true_cause_is_named_first(site: SiteLab, name: str) -> None:
         looks = site.project.looks(*asked[: 2 if name in SHOWN else 1])
     report, *shown_ones = (report_of(done, 1) for done in looks)
     first = report["first_cause"]
-    seen(name, json.dumps(first))
+    print_figure(name, json.dumps(first))
     assert (first["layer"], first["host"]) == (case.layer, site.roles.get(case.role, case.role))
     assert case.words in first["fault"], first
     assert first["fix"]["commands"], first

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.load import load
 from tests.integration.project import Project
-from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
+from tests.integration.site_lab import ROOT_FILE, SiteLab, print_figure
 
 NEW = "moved.example.net"
 CA = "/etc/step-ca"
@@ -87,7 +87,7 @@ def test_a_site_moves_to_another_domain(site: SiteLab, moved: Project) -> None:
         output_of(moved, "certs", "rotate", "continue", code=0)
         assert {f"DNS:{old}", f"DNS:{NEW}"} <= permitted(site)
         assert output_of(site.project, "plan", code=0), "the site is in its old domain still"
-        seen("answers under the old name", dict(requests.answers()))
+        print_figure("answers under the old name", dict(requests.answers()))
         requests.wait_for(51)
         assert requests.failures() == {}
 

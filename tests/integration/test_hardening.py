@@ -9,7 +9,7 @@ import pytest
 
 from phoenix.components.nginx.nginx_conf import CLIENT_CERTIFICATE
 from tests.integration.portainer_lab import PortainerLab
-from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
+from tests.integration.site_lab import ROOT_FILE, SiteLab, print_figure
 from tests.integration.wire import listening
 
 EXPOSURE = 3.0
@@ -135,7 +135,7 @@ def test_who_reads_the_network_reads_no_request_and_no_secret(site: SiteLab) -> 
         for command in (("certs", "renew", "traefik-internal"), ("status",)):
             done = site.project.phoenix(*command)
             assert done.returncode in (0, 2), done.stdout + done.stderr
-    seen("payloads", len(wire.payloads))
+    print_figure("payloads", len(wire.payloads))
     assert wire.holds(plain), "what is in the clear is seen"
     assert not wire.holds(marker)
     for secret, value in site.secrets.items():

@@ -21,7 +21,7 @@ from lab.settings import ROOT
 from tests.integration import browser as browsers
 from tests.integration.browser import Heard
 from tests.integration.project import Project
-from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
+from tests.integration.site_lab import ROOT_FILE, SiteLab, print_figure
 
 SCREENSHOTS = ROOT / "build/screenshots"
 POLICY = (
@@ -227,7 +227,7 @@ def test_broken_site_says_so_and_a_repaired_one_too(
         page.goto(url)
         page.screenshot(path=SCREENSHOTS / "home-broken.png")
         verdict = page.locator(".verdict").inner_text()
-        seen("the page of a broken site", verdict)
+        print_figure("the page of a broken site", verdict)
         assert re.match(r"1 of \d+ checks failed\n", verdict), verdict
         assert f"First cause, seen from {site.roles['gateway']}: " in verdict
         assert TIMER in verdict

@@ -12,7 +12,7 @@ import pytest
 
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from tests.integration.project import deadline_factor
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import SiteLab, print_figure
 
 SERVER = (Path(__file__).parent / "impostor.py").read_text()
 FOLDER = "/root/impostor"
@@ -95,7 +95,7 @@ def test_impostor_gets_no_request(
         )
         log = site.sh("traefik", f"cat {LOG}", ok=True).out
         errors = site.sh("gateway", f"grep {mark} {ERRORS}").out
-    seen("what the impostor saw", log)
+    print_figure("what the impostor saw", log)
     assert answer.status == 502, answer
     assert "connected" in log, f"the gateway did not even connect:\n{log}"
     assert "received" not in log, log

@@ -20,7 +20,7 @@ from lab.state import LabState
 from phoenix.declaration.load import load_site
 from tests.integration.conftest import NAME
 from tests.integration.project import Project
-from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
+from tests.integration.site_lab import ROOT_FILE, SiteLab, print_figure
 
 DOMAIN = "made.example.net"
 
@@ -101,6 +101,6 @@ def test_a_site_that_init_made_converges_to_a_verified_request(
     assert lab.curl(f"https://no-such-name.{DOMAIN}/").status == 0
 
     second = json.loads(phoenix(project, folder, "sync", "-y", "--json", code=0))
-    seen("a second run", second["seconds"])
+    print_figure("a second run", second["seconds"])
     assert [change for host in second["hosts"] for change in host["changed"]] == []
     phoenix(project, folder, "plan", code=0)

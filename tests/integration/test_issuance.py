@@ -22,7 +22,7 @@ from phoenix.components.step_ca.issuance import TEMPLATE
 from phoenix.components.trust import ROOTS
 from phoenix.derived.routes import gateway_names
 from phoenix.site.secret_names import ISSUANCE_KEY
-from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
+from tests.integration.site_lab import ROOT_FILE, SiteLab, print_figure
 
 PROGRAM = (Path(__file__).parent / "attacker.py").read_text()
 HOST = "attacker"
@@ -153,7 +153,7 @@ def test_who_stands_in_another_s_place_gets_no_certificate(attacker: Attacker, h
     name = gateway_names(attacker.site.site)[0]
     with spoofed(attacker, how):
         output = attacker.asks_for(name)
-    seen(f"{how}: lego said", output)
+    print_figure(f"{how}: lego said", output)
     assert "[INFO] acme: Registering account" in output, output
     assert "BEGIN CERTIFICATE" not in output, output
 
@@ -197,7 +197,7 @@ def assert_told(site: SiteLab) -> None:
     warning = f"{name} to a key that {site.roles['gateway']} never made"
     for done in site.project.looks(["status"], ["doctor"]):
         shown = " ".join(done.stdout.split())
-        seen("shown", shown)
+        print_figure("shown", shown)
         assert f"warning: certificate on {site.roles['ca']}: what it has issued: {warning}" in shown
     run = site.project.run("deploys/verify.py")
     assert run.returncode == 0, run.explain()

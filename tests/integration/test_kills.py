@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.load import load
 from tests.integration.project import Project, Run
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import SiteLab, print_figure
 
 KILLS_PER_ROUND = 3
 KILLS = int(os.environ.get("PHOENIX_TEST_KILLS") or 3 * KILLS_PER_ROUND)
@@ -47,7 +47,7 @@ def with_another_route(project: Project) -> Project:
 @pytest.mark.timeout(120 + 30 * KILLS)
 @pytest.mark.usefixtures("repaired")
 def test_killed_runs_are_finished_by_the_next(site: SiteLab, variant: Project) -> None:
-    seen("PHOENIX_TEST_SEED", SEED)
+    print_figure("PHOENIX_TEST_SEED", SEED)
     chance = random.Random(SEED)  # noqa: S311 - not for a secret
     variant.write("deploys/edge.py", EDGE)
     other = with_another_route(variant)
@@ -66,7 +66,7 @@ def test_killed_runs_are_finished_by_the_next(site: SiteLab, variant: Project) -
 
     converge(0)
     begin = time.monotonic()
-    seen("what such a run changes", converge(1).changes)
+    print_figure("what such a run changes", converge(1).changes)
     usual = time.monotonic() - begin
     number, kills = 1, 0
     with load(site) as requests:
@@ -92,6 +92,6 @@ def test_killed_runs_are_finished_by_the_next(site: SiteLab, variant: Project) -
                     assert site.serves(route) == "", fates
         last = converge(number)
         assert last.changes == [], f"{fates}\n{last.explain()}"
-    seen(f"{kills} kills of {number} runs", fates)
-    seen("answers under load", dict(requests.answers()))
+    print_figure(f"{kills} kills of {number} runs", fates)
+    print_figure("answers under load", dict(requests.answers()))
     assert requests.failures() == {}, fates

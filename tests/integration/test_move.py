@@ -18,7 +18,7 @@ import pytest
 
 from tests.integration.portainer_lab import PortainerLab
 from tests.integration.project import Project
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import SiteLab, print_figure
 
 pytestmark = pytest.mark.timeout(900)
 MARKS = "/var/lib/phoenix/moves"
@@ -211,7 +211,7 @@ def test_killed_in_the_middle_it_is_finished_by_the_next_run_that_is_asked_to(la
 
     done = lab_.moved.phoenix("sync", "--move")
     assert done.returncode == 0, done.stdout + done.stderr
-    seen(
+    print_figure(
         "move", [line for line in done.stdout.splitlines() if "copied" in line or "checks" in line]
     )
     assert f"volume {lab_.volume}" in done.stdout
@@ -250,7 +250,7 @@ def killed_in_the_copy(lab_: Lab) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert lab_.phase() == "copying", f"{filled} of {full} KiB"
-    seen("killed after", f"{filled} of {full} KiB")
+    print_figure("killed after", f"{filled} of {full} KiB")
 
 
 def test_it_moves_back_and_what_was_there_before_is_kept(lab_: Lab) -> None:

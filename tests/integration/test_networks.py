@@ -30,7 +30,7 @@ from phoenix.derived.routes import proving
 from phoenix.derived.virtual_addresses import virtual_addresses
 from tests.integration import project as projects
 from tests.integration.project import Project
-from tests.integration.site_lab import ROOT_FILE, SiteLab, eventually, seen
+from tests.integration.site_lab import ROOT_FILE, SiteLab, eventually, print_figure
 
 BRIDGE = "vmbr9"
 JUMP = "root@10.0.0.13"
@@ -84,17 +84,17 @@ def two(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
     declare(project, str(settings.further_subnet.network_address).rpartition(".")[0])
     try:
         _lab("up", own)
-        found = state.load(settings)
-        assert found is not None
+        lab = state.load(settings)
+        assert lab is not None
         # As `phoenix sync` does: nobody reaches a host behind a bridge that is not there yet.
         first = project.run("deploys/networks.py", "--limit", "phoenix")
         assert first.returncode == 0, first.explain()
         run = project.run("deploys/all.py")
         assert run.returncode == 0, f"the site does not converge:\n{run.explain()}"
-        made = SiteLab(preflight.connect(), settings, found, lab_site(settings), project)
-        root = made.sh("ca", "cat /etc/step-ca/certs/root_ca.crt", ok=True).out
-        made.put("client", ROOT_FILE, root)
-        yield made
+        running = SiteLab(preflight.connect(), settings, lab, lab_site(settings), project)
+        root = running.sh("ca", "cat /etc/step-ca/certs/root_ca.crt", ok=True).out
+        running.put("client", ROOT_FILE, root)
+        yield running
     finally:
         _lab("down", own)
 
@@ -192,16 +192,16 @@ def test_a_user_with_sudo_behind_a_jump_host_is_as_good_as_root(two: SiteLab, as
     (entry,) = [guest for guest in declared["lxc_configs"].values() if guest["name"].lower() == ca]
     entry["login"] = {**login, "sudo_password": "op_password"} if asked else login
     project.write_json(LXC, declared)
-    given = {"PHOENIX_SECRET_OP_PASSWORD": secret} if asked else {}
+    environment = {"PHOENIX_SECRET_OP_PASSWORD": secret} if asked else {}
     before = two.sh("ca", f"cat {file}", ok=True).out
     two.sh("ca", f"rm {file}; mv /root/.ssh/authorized_keys /root/.ssh/shut", ok=True)
     try:
-        run = project.run("deploys/base.py", "--limit", ca, environment=given)
+        run = project.run("deploys/base.py", "--limit", ca, environment=environment)
         assert run.returncode == 0, run.explain()
         assert run.changes
         assert two.sh("ca", f"cat {file}", ok=True).out == before
         assert secret not in run.output
-        again = project.run("deploys/base.py", "--limit", ca, environment=given)
+        again = project.run("deploys/base.py", "--limit", ca, environment=environment)
         assert (again.returncode, again.other_changes) == (0, []), again.explain()
     finally:
         two.sh("ca", "mv /root/.ssh/shut /root/.ssh/authorized_keys; userdel -rf op", ok=True)
@@ -290,8 +290,8 @@ def test_a_name_server_that_is_out_costs_no_lookup_and_no_request(
                 time.sleep(1)
                 two.sh(server, comes_back, ok=True)
                 assert two.serves(route) == ""
-        seen(f"name server on the {server} {how}, lookups by a client", outside)
-        seen(f"name server on the {server} {how}, lookups by Traefik's guest", inside)
+        print_figure(f"name server on the {server} {how}, lookups by a client", outside)
+        print_figure(f"name server on the {server} {how}, lookups by Traefik's guest", inside)
         for counts in (outside, inside):
             assert counts["found"] > 4
             assert "failed" not in counts
@@ -315,9 +315,9 @@ def test_the_second_is_not_changed_while_the_first_is_silent(two: SiteLab) -> No
 
 def test_one_that_is_out_is_told_and_a_sync_brings_it_back(two: SiteLab) -> None:
     two.sh("gateway", f"systemctl stop {DNS}", ok=True)
-    told = two.project.phoenix("doctor", "dns")
-    assert told.returncode != 0
-    assert DNS in told.stdout, told.stdout
+    report = two.project.phoenix("doctor", "dns")
+    assert report.returncode != 0
+    assert DNS in report.stdout, report.stdout
     synced = two.project.phoenix("sync", "dns")
     assert synced.returncode == 0, synced.stdout + synced.stderr
     assert two.sh("gateway", f"systemctl is-active {DNS}").out.strip() == "active"
@@ -437,9 +437,9 @@ def test_both_traefiks_carry_requests_and_prove_their_own_names(two: SiteLab) ->
     assert [
         failed for _ in range(6) for route in two.backends if (failed := two.serves(route))
     ] == []
-    found = carried(two, before, 6 * len(two.backends))
-    assert found.keys() == both(two)
-    assert min(found.values()) >= 6
+    requests = carried(two, before, 6 * len(two.backends))
+    assert requests.keys() == both(two)
+    assert min(requests.values()) >= 6
     for host in two.site.traefiks:
         ask = (
             f"curl -sS -o /dev/null -w '%{{http_code}}' --cacert {ROOTS} "
@@ -461,7 +461,7 @@ def test_a_traefik_that_is_out_costs_the_requests_in_flight(
         "stopped": (f"systemctl stop {TRAEFIK}", f"systemctl start {TRAEFIK}"),
         "unheard": (f"echo '{UNHEARD}' | nft -f -", "nft delete table inet lost"),
     }
-    with flood(two) as found:
+    with flood(two) as counts:
         time.sleep(2)
         for _ in range(5 if how == "killed" else 2):
             if how == "restarted":
@@ -474,9 +474,9 @@ def test_a_traefik_that_is_out_costs_the_requests_in_flight(
             time.sleep(4)
             two.sh(which, comes_back, ok=True)
             eventually("Traefik runs", lambda: two.sh(which, _PING).code == 0, 60)
-    seen(f"{which} {how}", found)
-    failed = sum(count for what, count in found.items() if what.isdigit() and what != "200")
-    assert found["200"] > 20
+    print_figure(f"{which} {how}", counts)
+    failed = sum(count for status, count in counts.items() if status.isdigit() and status != "200")
+    assert counts["200"] > 20
     # A GET is sent again; one that hangs on a connection to a machine that is silent is not.
     assert failed <= (_KEPT if how in ("unheard", "restarted") else 0)
 
@@ -490,9 +490,9 @@ def test_one_that_is_out_is_told_though_every_service_answers(two: SiteLab) -> N
     two.sh(SECOND, f"systemctl stop {TRAEFIK}", ok=True)
     try:
         assert [failed for route in two.backends if (failed := two.serves(route))] == []
-        told = two.project.phoenix("doctor", "--json")
-        assert told.returncode != 0
-        report = json.loads(told.stdout)
+        run = two.project.phoenix("doctor", "--json")
+        assert run.returncode != 0
+        report = json.loads(run.stdout)
         assert SECOND in json.dumps(report["first_cause"])
         assert report["other_causes"] == []
         broken = {path["name"] for path in report["paths"] if path["state"] == "broken"}
@@ -522,8 +522,8 @@ def test_a_proof_that_fails_on_the_first_leaves_the_second_as_it_is(two: SiteLab
 
 def left_on(two: SiteLab, host: str) -> list[list[str]]:
     """The commands that remove what a host has and should not have, in words."""
-    told = json.loads(two.project.phoenix("doctor", "--json").stdout)["undeclared"]["items"]
-    return [item["command"].split() for item in told if item["host"] == host]
+    items = json.loads(two.project.phoenix("doctor", "--json").stdout)["undeclared"]["items"]
+    return [item["command"].split() for item in items if item["host"] == host]
 
 
 def test_a_second_traefik_that_leaves_the_declaration_leaves_nothing_behind(two: SiteLab) -> None:
@@ -594,8 +594,8 @@ def test_one_gateway_has_each_virtual_address(two: SiteLab) -> None:
     assert two.sh("client", asked, ok=True).out.split() == [str(outer)]
     assert two.sh("traefik", asked, ok=True).out.split() == [str(inner)]
     for gateway in two.site.gateways:
-        found = two.handshake(f"{two.address(gateway.name)}:443", name)
-        assert found.code == 0, found.text
+        session = two.handshake(f"{two.address(gateway.name)}:443", name)
+        assert session.code == 0, session.text
     keys = {
         two.sh(gateway.name, f"openssl pkey -in {CERTIFICATES}/gateway/privkey.pem -pubout").out
         for gateway in two.site.gateways
@@ -618,13 +618,13 @@ def test_each_gateway_renews_whoever_has_the_address(two: SiteLab) -> None:
 @pytest.mark.parametrize("fault", door.FAULTS, ids=lambda fault: fault.name)
 def test_a_gateway_that_is_lost_costs_requests_in_flight(two: SiteLab, fault: door.Fault) -> None:
     both = door_of(two)
-    found = door.tried(both, fault, holder=True)
-    seen(f"{fault.name}, on the holder", found)
-    assert found.failed < found.requests / 4, "it moved, and requests went on"
+    loss = door.tried(both, fault, holder=True)
+    print_figure(f"{fault.name}, on the holder", loss)
+    assert loss.failed < loss.requests / 4, "it moved, and requests went on"
     if fault.name in AT_THE_OTHER:
-        found = door.tried(both, fault, holder=False)
-        seen(f"{fault.name}, on the other", found)
-        assert found.failed == 0
+        loss = door.tried(both, fault, holder=False)
+        print_figure(f"{fault.name}, on the other", loss)
+        assert loss.failed == 0
     eventually("one gateway has each address", lambda: one_has_each(two))
     assert two.serves(two.backends[0]) == ""
 
@@ -633,9 +633,9 @@ def test_a_gateway_that_is_out_is_told_though_every_service_answers(two: SiteLab
     two.sh(OTHER_GATEWAY, "systemctl stop keepalived.service", ok=True)
     try:
         assert [failed for route in two.backends if (failed := two.serves(route))] == []
-        told = two.project.phoenix("doctor", "--json")
-        assert told.returncode != 0
-        report = json.loads(told.stdout)
+        run = two.project.phoenix("doctor", "--json")
+        assert run.returncode != 0
+        report = json.loads(run.stdout)
         assert OTHER_GATEWAY in json.dumps(report["first_cause"])
         broken = {path["name"] for path in report["paths"] if path["state"] == "broken"}
         assert broken == {f"{OTHER_GATEWAY} takes requests"}

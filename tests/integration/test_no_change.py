@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from tests.integration.project import Run
-from tests.integration.site_lab import UNITS, SiteLab, seen
+from tests.integration.site_lab import UNITS, SiteLab, print_figure
 
 # The hypervisor: preparation, lock and register, state, checks, the record of secrets.
 MOST_COMMANDS = 8
@@ -73,7 +73,7 @@ def test_second_run_restarts_nothing(second: Second) -> None:
 def test_second_run_needs_few_ssh_commands(second: Second) -> None:
     """Counted by each host's sshd, not by pyinfra."""
     used = second[1]
-    seen("SSH commands per host of a no-change run", used)
+    print_figure("SSH commands per host of a no-change run", used)
     assert all(count > 0 for count in used.values()), f"the audit saw nothing: {used}"
     assert max(used.values()) <= MOST_COMMANDS, used
 
@@ -93,7 +93,7 @@ def test_what_it_asked_is_kept_without_a_secret_and_asked_at_once_by_the_next(
     assert third.changes == []
     assert services(site) == before
     used = {host: count - commands[host] for host, count in sessions(site).items()}
-    seen("SSH commands per host of the next no-change run", used)
+    print_figure("SSH commands per host of the next no-change run", used)
     assert used[site.roles["gateway"]] == 1, "state and checks by the command of the preparation"
     assert sum(used.values()) < sum(second[1].values()), (used, second[1])
 
@@ -104,7 +104,7 @@ def test_a_plan_needs_few_ssh_commands_and_finds_nothing(site: SiteLab, second: 
     plan = site.project.phoenix("plan")
     assert plan.returncode == 0, plan.stdout + plan.stderr
     used = {host: count - before[host] for host, count in sessions(site).items()}
-    seen("SSH commands per host of a plan", used)
+    print_figure("SSH commands per host of a plan", used)
     assert all(count > 0 for count in used.values()), f"the audit saw nothing: {used}"
     assert max(used.values()) <= MOST_COMMANDS, used
 

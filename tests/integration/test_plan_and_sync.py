@@ -17,7 +17,7 @@ import pytest
 from operations.site_lock import FILE
 from tests.integration.fresh import FreshPlan
 from tests.integration.project import Project, deadline_factor
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import SiteLab, print_figure
 
 
 def report_of(done: subprocess.CompletedProcess[str]) -> Any:
@@ -39,7 +39,7 @@ def plan_of_nothing(fresh_plan: FreshPlan | None, site: SiteLab) -> FreshPlan:
 def test_a_fresh_site_has_everything_to_do(plan_of_nothing: FreshPlan, site: SiteLab) -> None:
     done = plan_of_nothing.done
     plan = report_of(done)
-    seen("fresh plan", f"exit {done.returncode}, {len(plan['changes'])} steps")
+    print_figure("fresh plan", f"exit {done.returncode}, {len(plan['changes'])} steps")
     assert done.returncode == 2, done.stderr
     assert plan["first_cause"] is None
     assert {change["host"] for change in plan["changes"]} == set(site.state.hosts)
@@ -307,7 +307,7 @@ def test_nobody_comes_in_between_the_calls_of_one_command(
         intruder.begin()
         wait_for_a_step(first)
         tries = intruder.tries()
-        seen("tries for the lock", f"{len(tries)}, {tries.count('free')} had it")
+        print_figure("tries for the lock", f"{len(tries)}, {tries.count('free')} had it")
         assert len(tries) > 20, tries
         assert set(tries) == {"held"}
     finally:

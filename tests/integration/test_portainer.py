@@ -14,7 +14,7 @@ from phoenix.components.portainer.compose_files import API_KEY_FILE
 from phoenix.site.names import SERVER_VOLUME
 from tests.integration.portainer_lab import ROOT_FILE, PortainerLab
 from tests.integration.project import deadline_factor
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import SiteLab, print_figure
 from tests.integration.test_secrets import logs_with
 
 CONSOLE = Path(__file__).with_name("console_client.py")
@@ -91,7 +91,7 @@ def test_second_run_sends_nothing_and_restarts_nothing(lab_: PortainerLab) -> No
     )
     changing = [request for request in requests if request[0] not in ("GET", "HEAD")]
     assert changing == [], changing
-    seen("requests of a no-change run", len(requests))
+    print_figure("requests of a no-change run", len(requests))
     assert lab_.running() == before
     assert control_units(lab_) == units
 

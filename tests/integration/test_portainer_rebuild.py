@@ -10,7 +10,7 @@ import pytest
 from lab.settings import ROOT
 from tests.integration.portainer_lab import PortainerLab
 from tests.integration.project import Run
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import SiteLab, print_figure
 from tests.integration.test_secrets import logs_with, process_lists
 
 pytestmark = pytest.mark.timeout(420)
@@ -85,7 +85,7 @@ def test_no_secret_of_a_first_start_leaks(lab_: PortainerLab, rebuilt: Rebuilt) 
     assert key.startswith("ptr_"), key
     assert "created an API key" in run.output, run.explain()
     assert any("--admin-password-file" in line for line in lines), "the sampler saw no server"
-    seen("command lines sampled", len(lines))
+    print_figure("command lines sampled", len(lines))
     for secret in (key.strip(), *(site.secrets[name] for name in SECRETS)):
         assert secret not in run.output, "a secret is in the output"
         assert secret not in "\n".join(lines), "a secret is in the process list"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.load import load
 from tests.integration.project import deadline_factor
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import SiteLab, print_figure
 
 # Their timers look every five seconds and renew with a third left. step-ca adds a minute of
 # backdating to what it gives.
@@ -76,12 +76,14 @@ def test_renewal_without_restart_or_failure(site: SiteLab) -> None:
             for role in sorted(waiting):
                 new = serial(site, role)
                 if new and new != old[role]:
-                    seen(f"{role} renewed after", f"{time.monotonic() - begin:.0f} s: {new}")
+                    print_figure(
+                        f"{role} renewed after", f"{time.monotonic() - begin:.0f} s: {new}"
+                    )
                     waiting.discard(role)
             time.sleep(1)
         requests.wait_for(101)
     answers = requests.answers()
-    seen("answers under load", dict(answers))
+    print_figure("answers under load", dict(answers))
     log = site.sh("gateway", "journalctl -q --no-pager -o cat -u phoenix-acme@gateway -n 20").out
     assert not waiting, f"not renewed within {DEADLINE} s: {waiting}\n{log}"
     assert requests.failures() == {}

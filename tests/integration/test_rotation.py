@@ -12,7 +12,7 @@ from phoenix.derived import control_plane
 from tests.integration.load import Load, load
 from tests.integration.portainer_lab import PortainerLab
 from tests.integration.project import Run, deadline_factor
-from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
+from tests.integration.site_lab import ROOT_FILE, SiteLab, print_figure
 
 DEPLOY = "deploys/certs_rotate.py"
 CA = "/etc/step-ca"
@@ -158,7 +158,7 @@ def test_root_is_replaced(site: SiteLab, under_load: Load) -> None:
     assert again.returncode == 0, again.explain()
     assert again.other_changes == [], again.explain()
     client_trusts(site, NEW)
-    seen("answers under load", dict(under_load.answers()))
+    print_figure("answers under load", dict(under_load.answers()))
     under_load.wait_for(101)
     assert under_load.failures() == {}
 

@@ -11,7 +11,7 @@ from phoenix.components.portainer.compose_files import SERVER_UNIT
 from tests.integration.load import load
 from tests.integration.portainer_lab import PortainerLab
 from tests.integration.project import Project, Run
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import SiteLab, print_figure
 from tests.integration.test_secrets import logs_with, process_lists
 
 pytestmark = pytest.mark.timeout(420)
@@ -105,7 +105,7 @@ def test_new_values_count_everywhere_and_old_ones_nowhere(
 
 
 def test_no_request_through_portainer_to_its_agent_is_lost(rotated: Rotated) -> None:
-    seen("answers under load", dict(rotated.answers))
+    print_figure("answers under load", dict(rotated.answers))
     assert sum(rotated.answers.values()) > 50, rotated.answers
     assert not {status for status in rotated.answers if not status.startswith("200 0")}, (
         rotated.answers

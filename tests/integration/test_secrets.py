@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from phoenix.secrets.store import htpasswd
 from tests.integration.project import Project
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import SiteLab, print_figure
 
 ME = str(os.getpid())
 CONTROL = "phoenix-it-control"
@@ -89,7 +89,7 @@ def test_dashboard_password_leaks_nowhere(site: SiteLab) -> None:
         "process list": "\n".join(lines),
         "pyinfra-debug.log": debug.read_text() if debug.exists() else "",
     }
-    seen("command lines sampled", len(lines))
+    print_figure("command lines sampled", len(lines))
     for secret in (planted, hashed, hashed.split(":")[1]):
         for place, text in places.items():
             assert secret not in text, f"the secret is in the {place}"

@@ -25,7 +25,7 @@ from phoenix.site.secret_names import BACKUP_KEY
 from tests.integration.load import load
 from tests.integration.portainer_lab import PortainerLab, planned
 from tests.integration.project import Project, Run, deadline_factor
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import SiteLab, print_figure
 from tests.integration.test_certificates import LEGO
 from tests.integration.test_secrets import logs_with, process_lists
 
@@ -377,7 +377,7 @@ def test_a_lost_volume_comes_back_as_it_was_at_a_moment(
     at = datetime.now().astimezone().isoformat()
     add("it_newer")
     phoenix("backup", "now")
-    seen(
+    print_figure(
         "snapshots",
         {row["part"]: len(row["snapshots"]) for row in phoenix("backup", "list")["parts"]},
     )
@@ -680,7 +680,7 @@ def test_stacks_of_an_earlier_release_move_over_without_a_lost_request(lab_: Por
         for requests in (app, qdrant):
             requests.wait_for(51)
     for requests in (app, qdrant):
-        seen("answers under load", dict(requests.answers()))
+        print_figure("answers under load", dict(requests.answers()))
         assert requests.failures() == {}
     assert site.sh(lab_.agent, mounts, ok=True).out == "", "a stack still reads the host's pair"
     names = site.sh(

@@ -12,7 +12,7 @@ from phoenix import backup
 from phoenix.components.step_ca.authority import COPIES
 from phoenix.secrets import age
 from tests.integration.project import Project, Run
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import SiteLab, print_figure
 
 DIRECTORY = "/etc/step-ca"
 PASSWORD = f"{DIRECTORY}/secrets/password"
@@ -62,7 +62,7 @@ def test_damaged_ca_is_explained_and_left_alone(site: SiteLab, command: str, rea
     with damaged(site, command):
         state = fingerprint(site)
         run = site.project.run("deploys/step_ca.py")
-        seen("said", [line for line in run.output.splitlines() if reason in line])
+        print_figure("said", [line for line in run.output.splitlines() if reason in line])
         explained(run, reason)
         assert fingerprint(site) == state, "a file of the CA was touched"
         assert site.unit("ca") == before
@@ -132,7 +132,7 @@ def test_a_torn_database_is_told_and_repaired_by_a_sync(site: SiteLab, how: str)
     )
     doctor, plan = site.project.looks(["doctor"], ["plan", "step_ca"])
     output = " ".join(doctor.stdout.split())
-    seen("doctor said", doctor.stdout[:1500])
+    print_figure("doctor said", doctor.stdout[:1500])
     assert doctor.returncode == 1, doctor
     assert "cannot open its database: " in output, doctor.stdout
     assert "a sync keeps them aside" in output, doctor.stdout

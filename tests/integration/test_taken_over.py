@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from phoenix.derived.routes import gateway_names
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import SiteLab, print_figure
 
 DAEMON = "/etc/docker/daemon.json"
 TREES = "/var/lib/phoenix/trees"
@@ -85,7 +85,7 @@ def test_a_persons_files_are_told_merged_and_kept(site: SiteLab, before_phoenix:
     assert "kept: data-root, default-address-pools, insecure-registries, registry-mirrors" in plan
 
     sync = output_of(site, "sync", "-y", "docker", "nginx", code=0)
-    seen("sync said", sync[-900:])
+    print_figure("sync said", sync[-900:])
     assert f"{DAEMON} was not of Phoenix: kept as {TREES}/docker/replaced{DAEMON}" in sync
     assert "/etc/nginx/conf.d/blog.conf is no longer read on" in sync
     former = site.sh(worker, f"cat {TREES}/docker/replaced{DAEMON}", ok=True).out
@@ -150,7 +150,7 @@ def test_a_resolver_of_a_persons_is_told_and_gives_way_by_their_word(
         return site.sh("hypervisor", f"dig +short +time=1 +tries=1 @{own_resolver} {name}").out
 
     plan = output_of(site, "plan", "dns", code=2)
-    seen("plan said", plan[-900:])
+    print_figure("plan said", plan[-900:])
     assert f"{OWN} on port 53: the name server of the site takes its place" in plan, plan
     for choice in ("keep", "replace"):
         assert f"taking_over = {{'resolver': '{choice}'}}" in plan, plan

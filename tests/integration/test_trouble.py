@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.portainer_lab import PortainerLab
 from tests.integration.project import Project, deadline_factor
-from tests.integration.site_lab import SiteLab, seen
+from tests.integration.site_lab import SiteLab, print_figure
 
 pytestmark = pytest.mark.timeout(600)
 ZONE = "/usr/share/zoneinfo"
@@ -100,7 +100,7 @@ def test_a_silent_ca_keeps_nothing_else_from_being_repaired(
         done = report_of(impatient.phoenix("sync", "--json"), 1)
         assert is_active(site, "gateway", "nginx")
         assert serving(site) == []
-    seen("first cause", done["first_cause"])
+    print_figure("first cause", done["first_cause"])
     assert done["first_cause"]["host"] == ca, done["first_cause"]
     assert done["verified"] is False
 
@@ -116,7 +116,7 @@ def test_a_guest_whose_ssh_hangs_is_left_out_and_the_rest_converges(
         assert is_active(site, "gateway", "nginx")
         assert site.sh("drphoenix", "readlink /etc/localtime").out.strip() != f"{ZONE}/Asia/Tokyo"
         assert serving(site) == []
-    seen("first cause", done["first_cause"])
+    print_figure("first cause", done["first_cause"])
     assert done["first_cause"]["host"] == guest, done["first_cause"]
 
 
@@ -140,7 +140,7 @@ def test_one_sync_repairs_what_was_masked_stopped_and_changed_by_hand(
     assert (done["ok"], done["verified"]) == (True, True)
     assert site.sh("gateway", "systemctl is-enabled nginx").out.strip() == "enabled"
     assert site.sh("ca", "readlink /etc/localtime").out == zone
-    seen("causes", causes)
+    print_figure("causes", causes)
     for words in ("is masked", STANDING_STILL):
         assert words in causes
 
@@ -164,7 +164,7 @@ def test_no_check_passes_because_tmp_is_full(site: SiteLab) -> None:
         site.sh(guest, "systemctl start phoenix-home", ok=True)
     causes = [report["first_cause"], *report["other_causes"]]
     own = [cause["fault"] for cause in causes if cause["host"] == guest]
-    seen("causes", own)
+    print_figure("causes", own)
     assert any("/tmp has 0% of its room left" in fault for fault in own), causes
     assert any("is inactive" in fault for fault in own), causes
 
@@ -179,7 +179,7 @@ def test_a_port_that_another_process_has_taken_is_named_and_free_again_after_it(
     finally:
         site.sh("gateway", "systemctl stop taker", ok=True)
     first = report["first_cause"]
-    seen("first cause", json.dumps(first))
+    print_figure("first cause", json.dumps(first))
     assert first["host"] == site.roles["gateway"]
     assert "443 failed (98: Address already in use)" in first["fault"]
     done = report_of(site.project.phoenix("sync", "nginx", "--json"), 0)
@@ -193,10 +193,10 @@ def test_a_stack_that_was_deleted_in_portainer_is_named_and_comes_back(site: Sit
     assert lab.containers(lab.qdrant) == {}
     report = report_of(site.project.phoenix("status", "--no-drift", "--json"), 1)
     first = report["first_cause"]
-    seen("first cause", json.dumps(first))
+    print_figure("first cause", json.dumps(first))
     assert lab.qdrant in first["hop"]
     done = report_of(site.project.phoenix("sync", "stacks", "--json"), 0)
-    seen("changed", [host["changed"] for host in done["hosts"] if host["changed"]])
+    print_figure("changed", [host["changed"] for host in done["hosts"] if host["changed"]])
     lab.assert_serving()
     assert lab.stack(lab.qdrant)["EndpointId"] == lab.endpoint()["Id"]
 
@@ -225,8 +225,8 @@ def test_a_read_only_root_is_the_first_cause_and_stops_its_own_host_alone(site: 
         report = report_of(site.project.phoenix("doctor", "--json"), 1)
         done = report_of(site.project.phoenix("sync", "--json"), 1)
         assert serving(site) == []
-    seen("doctor", report["first_cause"])
-    seen("sync", done["first_cause"])
+    print_figure("doctor", report["first_cause"])
+    print_figure("sync", done["first_cause"])
     assert (report["first_cause"]["host"], done["first_cause"]["host"]) == (guest, guest)
     assert "/ is read-only" in report["first_cause"]["fault"]
     assert "ead-only" in json.dumps(done["first_cause"])
@@ -284,7 +284,7 @@ def test_a_guest_that_large_packets_do_not_reach_is_told_as_hanging(
         done = report_of(impatient.phoenix("sync", "--json"), 1)
         assert is_active(site, "gateway", "nginx")
     first = done["first_cause"]
-    seen("first cause", json.dumps(first))
+    print_figure("first cause", json.dumps(first))
     assert first["host"] == guest
     assert "MTU" in json.dumps(first)
 

@@ -23,7 +23,7 @@ from phoenix.site.secret_names import WATCH_KEY
 from tests.integration import browser as browsers
 from tests.integration.browser import Heard
 from tests.integration.project import Project, deadline_factor
-from tests.integration.site_lab import ROOT_FILE, SiteLab, seen
+from tests.integration.site_lab import ROOT_FILE, SiteLab, print_figure
 
 pytestmark = pytest.mark.timeout(400)
 INTERVAL = 10
@@ -160,7 +160,7 @@ def test_a_stopped_gateway_is_one_alarm_with_its_cause_and_one_end(watching: Wat
     began = time.monotonic()
     try:
         watching.came(before + 1)
-        seen("seconds from fault to alarm", round(time.monotonic() - began))
+        print_figure("seconds from fault to alarm", round(time.monotonic() - began))
         watching.rounds(2)
     finally:
         watching.site.sh("gateway", "systemctl start nginx", ok=True)
@@ -216,7 +216,7 @@ def test_the_page_shows_a_fault_within_two_minutes_and_its_end(
         began = time.monotonic()
         try:
             shows("failed", "Not healthy")
-            seen("seconds from fault to page", round(time.monotonic() - began))
+            print_figure("seconds from fault to page", round(time.monotonic() - began))
             assert time.monotonic() - began < 120 * deadline_factor()
             expect(page.locator(".verdict")).to_contain_text("First cause")
             assert page.locator(".cards .state.ok").count() > 0, "the others are healthy"

@@ -43,8 +43,8 @@ def test_a_script_that_answers_several_questions_is_sent_once() -> None:
     program = _program(lines)
     assert program.count("and") == 2, "each text once"
     said = subprocess.run(["sh"], input=program, capture_output=True, text=True, check=True)
-    found = [answer.lines for answer in answers(said.stdout.splitlines(), len(lines))]
-    assert found == [[f"{word} and many"] for word in words] + [["d and one"], ["a b and many"]]
+    printed = [answer.lines for answer in answers(said.stdout.splitlines(), len(lines))]
+    assert printed == [[f"{word} and many"] for word in words] + [["d and one"], ["a b and many"]]
     assert _program(lines[:1]) == f"{lines[0]}\n"
 
 

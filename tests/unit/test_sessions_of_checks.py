@@ -96,8 +96,8 @@ def test_an_endpoint_that_no_check_verifies_is_asked_by_itself(
         check("tls_verifies", address, str(port), name, ROOTS),
         check("tls_verifies", ENDS[0][0], "443", ENDS[0][2], "/other/root.pem"),
     ]
-    seen = verification._seen_by(own, ENDS)
-    assert seen == {ENDS[1]: 1}
+    of_checks = verification._seen_by(own, ENDS)
+    assert of_checks == {ENDS[1]: 1}
     session, other = state("session"), state("other")
     monkeypatch.setattr(verification, "host", SimpleNamespace(name="host"))
     served: dict[str, Any] = {}
