@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
@@ -16,6 +17,7 @@ from phoenix.components.dnsmasq.dnsmasq_conf import DnsmasqError
 from phoenix.components.guard.ruleset import ruleset
 from phoenix.components.keepalived import keepalived_conf as keepalived
 from phoenix.components.nginx import nginx_conf
+from phoenix.components.programs import LIBRARY
 from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.derived import dns, firewall
 from phoenix.derived.certificates import certificates, is_the_gateways
@@ -312,6 +314,87 @@ def test_each_has_the_other_as_its_peer(site: Site) -> None:
         assert keepalived.ENDED in keepalived.of_nginx()
     routers = {line for text in texts.values() for line in text.splitlines() if "router_id" in line}
     assert len([line for line in routers if "virtual" in line]) == 1, "they speak of one address"
+
+
+def blocks(text: str) -> dict[str, Any]:
+    """keepalived.conf by its form: each keyword's words, and each block's by its heading."""
+    top: dict[str, Any] = {}
+    above: list[dict[str, Any]] = []
+    for line in text.splitlines():
+        words = re.sub(r"[#!].*", "", line).strip()
+        if words.endswith("{"):
+            above.append(top)
+            top = top.setdefault(words[:-1].strip(), {})
+        elif words == "}":
+            top = above.pop()
+        elif words:
+            keyword, _, value = words.partition(" ")
+            assert keyword not in top, f"{keyword} twice"
+            top[keyword] = value.strip()
+    assert not above, "a block has no end"
+    return top
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    """Both gateways' keepalived.conf on a site with two networks, read."""
+    site = in_two_networks().load(tmp_path)
+    return {
+        host.name: blocks(keepalived.config(host, keepalived.instances(site, host, {})))
+        for host in site.gateways
+    }
+
+
+def test_each_takes_vrrp_from_the_other_s_address_alone(
+    configured: dict[str, dict[str, Any]],
+) -> None:
+    """Without the check, what any sender of the network says counts; it may take the address."""
+    for name, other in (("gateway", 30), ("gateway-two", 20)):
+        defaults = configured[name]["global_defs"]
+        assert "vrrp_check_unicast_src" in defaults
+        assert defaults["vrrp_version"] == "3", "version 2 sends passwords in clear"
+        for network, prefix in (("lan", "10.0.0"), ("internal", "172.16.9")):
+            instance = configured[name][f"vrrp_instance {network}"]
+            assert set(instance["unicast_peer"]) == {f"{prefix}.{other}"}, "multicast without one"
+
+
+def test_one_that_starts_takes_nothing_from_the_one_that_holds_the_address(
+    configured: dict[str, dict[str, Any]],
+) -> None:
+    """A start as MASTER moves the address, and cuts each connection through the other gateway."""
+    instances = [
+        (keyword, instance)
+        for config in configured.values()
+        for keyword, instance in config.items()
+        if keyword.startswith("vrrp_instance ")
+    ]
+    assert len(instances) == 4
+    assert {instance["state"] for _, instance in instances} == {"BACKUP"}
+    assert len({instance["priority"] for _, instance in instances}) == 1, "no one goes back"
+    for network in ("lan", "internal"):
+        of_network = [one for keyword, one in instances if keyword == f"vrrp_instance {network}"]
+        assert len({one["virtual_router_id"] for one in of_network}) == 1
+    for config in configured.values():
+        # Until Nginx has answered, it counts as down: one that just starts is no better.
+        assert "init_fail" in config["vrrp_script nginx"]
+        assert int(config["vrrp_script nginx"]["weight"]) > 0
+
+
+def test_its_scripts_run_as_nobody_and_only_where_root_alone_may_write(
+    configured: dict[str, dict[str, Any]],
+) -> None:
+    for config in configured.values():
+        defaults = config["global_defs"]
+        assert defaults["script_user"].split() == ["nobody", "nogroup"]
+        assert "enable_script_security" in defaults
+        scripts = {key: one for key, one in config.items() if key.startswith("vrrp_script ")}
+        assert set(scripts) == {"vrrp_script nginx", "vrrp_script way_to_traefik"}
+        for script in scripts.values():
+            assert "user" not in script, "a user of its own goes before script_user"
+            program = script["script"].strip('"').split()[0]
+            assert Path(program).parent == Path(LIBRARY)
+        notified = [word for one in config.values() for word in one if word.startswith("notify")]
+        assert not notified, "would be run as well"
 
 
 def test_an_interface_that_the_host_does_not_tell_is_called_as_declared(site: Site) -> None:
