@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import configparser
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 import yaml
 
+from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.portainer import tunnel
 from phoenix.components.portainer.compose_files import agent_compose, server_compose
 from phoenix.components.portainer.tunnel import agent_url
@@ -15,7 +17,7 @@ from phoenix.components.trust import ROOTS
 from phoenix.derived.control_plane import agent, entrance
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.rules import check_portainer_password
-from tests.unit.site_builder import minimal
+from tests.unit.site_builder import minimal, vm
 
 
 def test_server_speaks_https_alone_and_has_no_secret_in_its_words() -> None:
@@ -66,6 +68,36 @@ def test_both_ends_of_the_tunnel_prove_themselves_and_ask_for_proof(tmp_path: Pa
     assert agent_end["accept"] == server_end["connect"] == f"{host.address}:9001"
     assert agent_end["connect"] == "127.0.0.1:9001"
     assert f"tcp://{server_end['accept']}" == agent_url(service)
+
+
+def test_of_two_agents_each_proves_its_own_name_at_an_entrance_of_its_own(tmp_path: Path) -> None:
+    """Each section stands alone: none takes from the other, and nothing is said for all."""
+    declaration = minimal()
+    more = {"portainer_role": "agent", "portainer_agent_hostname": "agent-two"}
+    second = vm(1003, "worker-two", "docker", 26, **more)
+    declaration.vm["vms"].append(second)
+    site = declaration.load(tmp_path)
+    server = site.host("control")
+    services = [agent(site, host) for host in site.agents]
+    assert {service.owner.name for service in services} == {"worker", "worker-two"}
+    at_server = tunnel.at_the_server(services, server)
+    for service in services:
+        host = service.owner
+        end = section(at_server, host.name)
+        assert (end["checkhost"], end["sni"]) == (host.fqdn, host.fqdn)
+        assert end["connect"] == f"{host.address}:{service.port}"
+        entered, _, _ = end["accept"].partition(":")
+        assert IPv4Address(entered).is_loopback
+        assert f"tcp://{end['accept']}" == agent_url(service), "it would lead to the other agent"
+        other_end = section(tunnel.at_the_agent(service, server), "agent")
+        accepted, _, _ = other_end["accept"].partition(":")
+        assert IPv4Address(accepted) == host.address, "another card of its guest leads nowhere"
+        assert other_end["checkhost"] == server.fqdn
+        for options in (end, other_end):
+            assert options["cert"] == f"{CERTIFICATES}/host/fullchain.pem"
+            assert options["key"] == f"{CERTIFICATES}/host/privkey.pem"
+    for text in (at_server, tunnel.at_the_agent(services[0], server)):
+        assert set(section(text, "global")) == {"foreground", "pid", "syslog"}
 
 
 def test_entrance_of_each_agent_is_a_loopback_address_of_its_own(tmp_path: Path) -> None:
