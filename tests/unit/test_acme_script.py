@@ -357,6 +357,40 @@ def test_bad_answer_of_the_ca_leaves_the_old_pair(host: Host, fault: str, messag
     host.assert_sound()
 
 
+def test_a_certificate_of_another_root_is_refused_though_the_system_trusts_it(host: Host) -> None:
+    host.run()
+    before = host.serial, host.versions
+    store = host.base / "store"
+    store.mkdir()
+    shutil.copy(host.ca / "other.crt", store / "other.pem")
+    subprocess.run(["openssl", "rehash", store], check=True)
+    trusted = {"SSL_CERT_DIR": str(store)}
+    subprocess.run(
+        ["openssl", "verify", "-CAfile", host.ca / "root.crt", host.ca / "other.crt"],
+        check=True, capture_output=True, env={**os.environ, **trusted},
+    )  # fmt: skip
+    host.fault("other-ca")
+    _, err = host.run("renew", code=1, **trusted)
+    assert "refused: does not chain to the root" in err, err
+    assert (host.serial, host.versions) == before
+
+
+def test_what_it_keeps_is_for_nobody_else(host: Host) -> None:
+    """Also the proof of a time, which is in no configuration then."""
+    process = host.start("also", "more.lab.test")
+    _, err = process.communicate("the-proof\n", timeout=60)
+    assert process.returncode == 0, err
+    host.status()
+    kept = [host.base / "var/gateway", *(host.base / "var").rglob("*")]
+    kept += [host.base / "run", *(host.base / "run").rglob("*")]
+    assert {"also", "keys", "key", "gateway"} <= {path.name for path in kept}
+    open_to_others = {
+        str(path.relative_to(host.base)): oct(path.stat().st_mode) for path in kept
+        if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o077
+    }  # fmt: skip
+    assert open_to_others == {}
+
+
 def test_expired_answer_is_refused(host: Host) -> None:
     host.lifetime(age=60, remaining=-1)
     _, err = host.run(code=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -165,6 +166,34 @@ def test_a_jump_host_is_the_same_for_pyinfra_and_for_ssh(tmp_path: Path) -> None
     assert list(hop["identityfile"]) == [str(Path("~/k").expanduser())]
     assert SSHClient.derive_shorthand(options, "me@bastion:2200")[1]["port"] == 2200
     assert host_data(by, "10.0.0.5", data)["ssh_config_file"] == file, "made once"
+
+
+def options_of_ssh(words: list[str]) -> set[str]:
+    """What ssh(1) itself makes of its words: each option with its value."""
+    done = subprocess.run([words[0], "-G", *words[1:]], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("data", "changed"),
+    [
+        ({}, set()),
+        ({"ssh_strict_host_key_checking": "yes"}, {"stricthostkeychecking true"}),
+        ({"ssh_user": "u", "ssh_port": 2200}, {"user u", "port 2200"}),
+        (
+            {"ssh_known_hosts_file": "/k/known"},  # ssh(1) learns no keys into files of one's own
+            {"userknownhostsfile /k/known", "updatehostkeys false"},
+        ),
+        ({"ssh_key": __file__}, {f"identityfile {__file__}", "identitiesonly yes"}),
+    ],
+)
+def test_ssh_is_as_strict_as_by_itself_or_stricter(data: dict[str, Any], changed: set[str]) -> None:
+    """Host keys are asked for, nothing is forwarded: only what the inventory says is different."""
+    own = {"ssh_hostname": "10.0.0.9", "ssh_config_file": "/dev/null", **data}
+    alone = ["ssh", "-T", "-F", "/dev/null", "-o", "BatchMode=yes", "--", "10.0.0.9", "true"]
+    assert "stricthostkeychecking ask" in options_of_ssh(alone)
+    made = options_of_ssh(ssh_command("x", own, ["true"]))
+    assert made - options_of_ssh(alone) == changed
 
 
 def test_commands_of_a_user_run_by_sudo() -> None:

@@ -73,3 +73,20 @@ def test_no_check_takes_a_server_without_tls_for_a_verified_one(tmp_path: Path, 
         assert fault(tmp_path, check, *end, tls, NAME, *more) == ""
         message = fault(tmp_path, check, *end, plain, NAME, *more)
     assert "no TLS session" in message, message
+
+
+def test_a_check_trusts_the_root_that_it_is_given_and_not_the_system_s(tmp_path: Path) -> None:
+    """A certificate for an internal name by any public CA is a fault, and no hop that is proven."""
+    other, store = tmp_path / "other", tmp_path / "store"
+    other.mkdir()
+    store.mkdir()
+    with proving(NAME, tmp_path) as (_, port), proving(NAME, other):
+        (store / "server.pem").write_bytes((tmp_path / "crt").read_bytes())
+        subprocess.run(["openssl", "rehash", store], check=True)
+        end, system = ("127.0.0.1", port, NAME), {"SSL_CERT_DIR": str(store)}
+        root, foreign = str(tmp_path / "crt"), str(other / "crt")
+        assert fault(tmp_path, "external_proves", *end, "public", "-", **system) == ""
+        for question in (("tls_verifies", *end), ("external_proves", *end, "ca")):
+            assert fault(tmp_path, *question, root, **system) == ""
+            message = fault(tmp_path, *question, foreign, **system)
+            assert f"does not prove to be {NAME}" in message, question

@@ -119,6 +119,24 @@ def test_a_stranger_gets_no_connection(receiver: Receiver, tmp_path: Path, who: 
     assert sorted(path.name for path in receiver.folder.iterdir()) == before
 
 
+def test_an_older_tls_gets_no_connection(receiver: Receiver, tmp_path: Path) -> None:
+    """All hosts speak TLS 1.3; in an older one a client's certificate goes over the wire in clear."""
+    (tmp_path / "pair.pem").write_text(A.pem.get_secret_value())
+    tls = ssl.create_default_context(cafile=str(receiver.folder.parent / "watcher.crt"))
+    tls.check_hostname = False
+    tls.load_cert_chain(tmp_path / "pair.pem")
+
+    def spoken() -> str | None:
+        place = ("127.0.0.1", receiver.server_address[1])
+        with socket.create_connection(place) as plain, tls.wrap_socket(plain) as link:
+            return link.version()
+
+    assert spoken() == "TLSv1.3"
+    tls.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        spoken()
+
+
 def test_who_only_connects_holds_up_nobody(receiver: Receiver, tmp_path: Path) -> None:
     place = ("127.0.0.1", receiver.server_address[1])
     idle = [socket.create_connection(place) for _ in range(5)]
