@@ -95,6 +95,20 @@ def test_no_secret_is_in_a_command_or_for_others_to_read(tmp_path: Path) -> None
     assert watch.ALARMS not in done.files("gateway")
 
 
+@pytest.mark.usefixtures("environment_secrets")
+def test_what_tells_how_a_site_is_reached_is_for_root_alone(tmp_path: Path) -> None:
+    """The plan and the checks name every host, port and path; pairs and alarms are secret."""
+    done = deployed(site(tmp_path / "site"), tmp_path)
+    manifests = [text for sent in done.sent if (text := sent.files().get("manifest"))]
+    modes: dict[str, set[int]] = {}
+    for line in "".join(manifests).splitlines():
+        mode, *_, path = line.split("\t")
+        modes.setdefault(path, set()).add(int(mode, 8))
+    own = {watch.PLAN, watch.CHECKS, watch.PAIR, watch.PAIR_OF_THE_WATCHER, watch.ALARMS}
+    assert {path for path, each in modes.items() if each == {0o600}} == own
+    assert not any(mode & 0o022 for each in modes.values() for mode in each)
+
+
 def test_apprise_is_installed_where_alarms_go_somewhere_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

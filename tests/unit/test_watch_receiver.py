@@ -120,7 +120,7 @@ def test_a_stranger_gets_no_connection(receiver: Receiver, tmp_path: Path, who: 
 
 
 def test_an_older_tls_gets_no_connection(receiver: Receiver, tmp_path: Path) -> None:
-    """All hosts speak TLS 1.3; in an older one a client's certificate goes over the wire in clear."""
+    """All hosts speak TLS 1.3; an older one sends a client's certificate in clear."""
     (tmp_path / "pair.pem").write_text(A.pem.get_secret_value())
     tls = ssl.create_default_context(cafile=str(receiver.folder.parent / "watcher.crt"))
     tls.check_hostname = False
@@ -135,6 +135,22 @@ def test_an_older_tls_gets_no_connection(receiver: Receiver, tmp_path: Path) -> 
     tls.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises((ssl.SSLError, ConnectionError)):
         spoken()
+
+
+@pytest.mark.parametrize("verb", ["GET", "POST"])
+def test_without_a_certificate_not_even_a_refusal_is_said(
+    receiver: Receiver, tmp_path: Path, verb: str
+) -> None:
+    """The handshake fails: what an HTTP server does with a request is out of reach."""
+    link = client(receiver, tmp_path, None)
+
+    def answer() -> int:
+        link.request(verb, "/report")
+        return link.getresponse().status
+
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        answer()
+    link.close()
 
 
 def test_who_only_connects_holds_up_nobody(receiver: Receiver, tmp_path: Path) -> None:
