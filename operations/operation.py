@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, cast
 
 from pyinfra import host
 from pyinfra.api import operation as pyinfra_operation
-from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
+from pyinfra.api.command import FunctionCommand, PyinfraCommand
 from pyinfra.api.operation import PyinfraOperation
 from pyinfra.api.state import StateStage
 
@@ -28,7 +28,6 @@ from phoenix.runs import step_names
 from phoenix.secrets import slow_hashes
 
 P = ParamSpec("P")
-Commands = Generator[StringCommand | FunctionCommand, None, None]
 
 
 def operation(

@@ -39,7 +39,12 @@ def offered(module: str, tree: ast.Module) -> Iterator[Offered]:
         elif isinstance(statement, ast.Assign):
             for target in statement.targets:
                 names = [name.id for name in ast.walk(target) if isinstance(name, ast.Name)]
-                yield from ((module, name) for name in names if name.isupper())  # not of types
+                yield from ((module, name) for name in names if is_constant_or_alias(name))
+
+
+def is_constant_or_alias(name: str) -> bool:
+    """By its form: `SOME_NAME` or `SomeName`, and not a variable of the module."""
+    return name.lstrip("_")[:1].isupper()
 
 
 def dotted(node: ast.expr) -> str:
@@ -110,6 +115,12 @@ def test_the_search_finds_what_nobody_uses() -> None:
     assert {*offered("a.b", tree)} - {*used("a.b", tree, {"a.b"})} == {
         ("a.b", "one"),
         ("a.b", "_three"),
+    }
+    text = "Dead = list[int]\nUsed = list[int]\n_Own = tuple[int, ...]\nplain = 1\n"
+    tree = ast.parse(f"{text}\n\ndef f(x: Used) -> '_Own':\n    f(x)\n")
+    assert {*offered("a.b", tree)} - {*used("a.b", tree, {"a.b"})} == {
+        ("a.b", "Dead"),
+        ("a.b", "f"),
     }
     user = ast.parse("from . import b as other\n\nother.one()\nother.dead.x()\n")
     assert {("a.b", "one")} <= {*used("a.c", user, {"a.b", "a.c"})}
