@@ -14,7 +14,7 @@ from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import FactProcessError
 
 from facts.command import script
-from facts.host_fact import HostFact, marked
+from facts.host_fact import HostFact, marked, unexpected
 from phoenix.components.acme import phoenix_acme_conf as acme
 from phoenix.components.x509 import (
     CertificateError,
@@ -211,7 +211,7 @@ def parse_certificate_file(output: Sequence[str]) -> CertificateFileState | None
         return None
     text = "\n".join(output)
     if output[0] != "file":
-        raise FactProcessError(f"unexpected answer of the certificate fact: {output[0]!r}")
+        raise unexpected(output[0], of="the certificate fact")
     blocks = _blocks(text)
     stat = re.search(r"^key (\S+) (\S+) (0\d+)$", text, re.MULTILINE)
     try:
@@ -275,7 +275,7 @@ def _reports(output: Sequence[str], count: int) -> list[list[str]]:
         elif reports:
             reports[-1].append(line)
         else:
-            raise FactProcessError(f"unexpected line from the host: {line!r}")
+            raise unexpected(line)
     if len(reports) != count:
         raise FactProcessError(f"{count} endpoints were asked, {len(reports)} reported")
     return reports

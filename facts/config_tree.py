@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import JoinedFact, marked
+from facts.host_fact import JoinedFact, marked, unexpected
 from phoenix.components.config_tree.tree import TreeError, TreeState, parse_state
 from phoenix.files import text
 from phoenix.shell import Script
@@ -180,7 +180,7 @@ class ConfigTree(JoinedFact[TreeState]):
         for line in lines:
             number, _, rest = line.partition("\t")
             if not number.isdecimal() or int(number) >= count:
-                raise FactProcessError(f"unexpected line from the host: {line!r}")
+                raise unexpected(line)
             trees[int(number)].append(f"0\t{rest}")
         return trees
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pyinfra.api import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, marked
+from facts.host_fact import HostFact, marked, unexpected
 from phoenix.shell import Script
 
 _SCRIPT = Script(
@@ -36,5 +35,5 @@ class DockerNames(HostFact[Names | None]):
             return None
         pairs = [line.partition(" ") for line in words[1:]]
         if words[0] != "docker" or any(kind not in ("network", "volume") for kind, _, _ in pairs):
-            raise FactProcessError(f"unexpected answer: {words[0]!r}")
+            raise unexpected(words[0])
         return tuple((kind, name) for kind, _, name in pairs)

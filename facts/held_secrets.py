@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyinfra.api import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, marked
+from facts.host_fact import HostFact, marked, unexpected
 from phoenix.components.held_secrets import Holdings
 from phoenix.shell import Script
 
@@ -46,6 +45,6 @@ class HeldSecrets(HostFact[Holdings]):
         for line in filter(None, lines):
             kind, _, value = line.partition(" ")
             if kind not in values:
-                raise FactProcessError(f"unexpected answer: {line!r}")
+                raise unexpected(line)
             values[kind][value] = None
         return Holdings(tuple(values["path"]), tuple(values["project"]))

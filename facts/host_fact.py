@@ -37,6 +37,16 @@ class Unknown:
     """The value of a fact that has no answer."""
 
 
+def unexpected(answer: object, *, of: str = "the host") -> FactProcessError:
+    """The error for an answer of another form than its command's.
+
+    Args:
+        answer: the line, or the part of it.
+        of: who gave it: a program or a file.
+    """
+    return FactProcessError(f"unexpected answer of {of}: {answer!r}")
+
+
 class HostFact(FactBase[T], Generic[T]):
     """A fact whose `command` is built by `marked`, and whose `parse` gets the whole answer."""
 

@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import MOST_SECONDS, HostFact, marked
+from facts.host_fact import MOST_SECONDS, HostFact, marked, unexpected
 from phoenix.components.step_ca.authority import DIRECTORY
 from phoenix.files import text
 from phoenix.health.issued import AskedKeys, Issued
@@ -76,5 +76,5 @@ class KeysAskedFor(HostFact[tuple[AskedKeys, ...]]):
                 case [time, key] if time.isdigit() and records:
                     records[-1] = records[-1].with_key(int(time), key)
                 case _:
-                    raise FactProcessError(f"unexpected line from the host: {line!r}")
+                    raise unexpected(line)
         return tuple(records)

@@ -9,7 +9,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, marked
+from facts.host_fact import HostFact, marked, unexpected
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.config_tree.tree import BASE
 from phoenix.derived.certificates import STACKS
@@ -70,7 +70,7 @@ class MarkedRules(HostFact[dict[str, int]]):
             fields = (line.split("\t") for line in lines)
             return {path: int(count) for path, count in fields if int(count)}
         except ValueError:
-            raise FactProcessError(f"unexpected answer: {lines!r}") from None
+            raise unexpected(lines) from None
 
 
 class PlacedByPhoenix(HostFact[Placed]):
@@ -86,7 +86,7 @@ class PlacedByPhoenix(HostFact[Placed]):
         for line in lines:
             kind, tab, name = line.partition("\t")
             if kind not in names or not tab:
-                raise FactProcessError(f"unexpected answer: {line!r}")
+                raise unexpected(line)
             names[kind].append(name)
         return Placed(tuple(names["tree"]), tuple(names["certificate"]), tuple(names["stack"]))
 

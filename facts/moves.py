@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import get_args
 
 from pyinfra.api import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, marked
+from facts.host_fact import HostFact, marked, unexpected
 from phoenix.components.move.decision import Unfinished
 from phoenix.components.move.steps import Phase
 from phoenix.shell import Script
@@ -57,5 +56,5 @@ class Moves(HostFact[UnfinishedMoves]):
                 phase: Phase = words[2]  # type: ignore[assignment]  # one of them
                 arriving[words[0]] = Unfinished(words[1], phase)
             else:
-                raise FactProcessError(f"unexpected line of {DIRECTORY}: {line!r}")
+                raise unexpected(line, of=DIRECTORY)
         return UnfinishedMoves(arriving, frozenset(left))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pyinfra.api import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, marked
+from facts.host_fact import HostFact, marked, unexpected
 from phoenix.components.networks.bridges import FILE, MADE, MAIN_FILE, HostInterfaces
 from phoenix.shell import Script
 
@@ -52,5 +51,5 @@ class Interfaces(HostFact[HostInterfaces]):
                     live[name] = tuple(addresses.split())
                     aware |= {name} if separates else set()
                 case _:
-                    raise FactProcessError(f"unexpected answer: {line!r}")
+                    raise unexpected(line)
         return HostInterfaces(declared, frozenset(own), live, frozenset(aware))

@@ -7,7 +7,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, marked
+from facts.host_fact import HostFact, marked, unexpected
 from phoenix.shell import Script
 
 # Installed, held or not: what was removed and left its configuration is not there.
@@ -32,7 +32,7 @@ class Packages(HostFact[frozenset[str]]):
         for line in lines:
             status, _, name = line.partition(" ")
             if not name or " " in name:
-                raise FactProcessError(f"unexpected answer of dpkg-query: {line!r}")
+                raise unexpected(line, of="dpkg-query")
             if status == "installed":
                 names.add(name)
         if not names:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pyinfra.api import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, marked
+from facts.host_fact import HostFact, marked, unexpected
 from phoenix.components.acme.phoenix_acme_conf import STATE
 from phoenix.shell import Script
 from phoenix.site import unit_names
@@ -62,7 +61,7 @@ def parse(output: Iterable[str]) -> list[Renewal]:
         values = dict(line.partition("=")[::2] for line in block.strip().splitlines())
         name = values.get("Id", "").removeprefix(unit_names.RENEWALS).removesuffix(".timer")
         if values.get("Id") != unit_names.renewal_timer(name):
-            raise FactProcessError(f"unexpected answer of systemctl: {block!r}")
+            raise unexpected(block, of="systemctl")
         look = _seconds(values.get("NextElapseUSecRealtime", ""))
         renewals.append(Renewal(name, look, values.get("Failure", "")))
     return renewals
@@ -76,4 +75,4 @@ def _seconds(text: str) -> int | None:
         _, day, time, _ = text.split()
         return int(datetime.fromisoformat(f"{day}T{time}+00:00").timestamp())
     except ValueError as error:
-        raise FactProcessError(f"unexpected time from systemctl: {text!r}") from error
+        raise unexpected(text, of="systemctl") from error

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, marked
+from facts.host_fact import HostFact, marked, unexpected
 from phoenix.shell import Script
 
 _SCRIPT = Script(
@@ -46,6 +45,6 @@ class OwnResolver(HostFact[Resolved]):
         for line in lines:
             kind, _, words = line.partition(" ")
             if kind not in values:
-                raise FactProcessError(f"unexpected line from the host: {line!r}")
+                raise unexpected(line)
             values[kind].append(words.strip())
         return Resolved(tuple(values["server"]), tuple(values["answer"]))

@@ -7,7 +7,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, marked
+from facts.host_fact import HostFact, marked, unexpected
 from phoenix.components.step_ca import declared_names
 from phoenix.components.step_ca.authority import (
     DATABASE,
@@ -92,5 +92,5 @@ class NamesOfCertificates(HostFact[tuple[int, tuple[str, ...]]]):
     @override
     def parse(self, lines: list[str]) -> tuple[int, tuple[str, ...]]:
         if not lines or not lines[0].isdigit():
-            raise FactProcessError(f"unexpected output from the host: {lines[:1]!r}")
+            raise unexpected(lines[:1])
         return int(lines[0]), tuple(line for line in lines[1:] if line)

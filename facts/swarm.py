@@ -7,7 +7,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, marked
+from facts.host_fact import HostFact, marked, unexpected
 from phoenix.components.swarm.cluster import Swarm, SwarmError, read
 from phoenix.shell import Script
 
@@ -64,10 +64,10 @@ class SwarmNode(HostFact[Swarm]):
         for line in words[1:]:
             kind, _, data = line.partition(" ")
             if word != "info" or kind not in rows:
-                raise FactProcessError(f"unexpected answer: {line!r}")
+                raise unexpected(line)
             rows[kind].append(data)
         if word != "info":
-            raise FactProcessError(f"unexpected answer: {words[0]!r}")
+            raise unexpected(words[0])
         try:
             return read(rest, rows["node"], rows["network"])
         except SwarmError as error:

@@ -7,7 +7,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import HostFact, marked
+from facts.host_fact import HostFact, marked, unexpected
 from phoenix.components.x509 import CertificateError, CertificateInfo, parse_chain
 from phoenix.shell import Script
 
@@ -40,7 +40,7 @@ class LocalTrust(HostFact[dict[str, CertificateInfo]]):
             if line.startswith("file "):
                 current = blocks.setdefault(line.removeprefix("file "), [])
             elif current is None:
-                raise FactProcessError(f"unexpected line from the host: {line!r}")
+                raise unexpected(line)
             else:
                 current.append(line)
         try:

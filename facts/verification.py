@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from facts.certificates import ServedState, parse_served
 from facts.command import script
-from facts.host_fact import HostFact, marked
+from facts.host_fact import HostFact, marked, unexpected
 from phoenix.components.step_ca.authority import DATABASE
 from phoenix.files import text
 from phoenix.shell import Script
@@ -82,7 +82,7 @@ def _faults(lines: Sequence[str]) -> list[str]:
     for expected, line in enumerate(lines):
         number, tab, fault = line.partition("\t")
         if number != str(expected) or not tab:
-            raise FactProcessError(f"unexpected line from the host: {line!r}")
+            raise unexpected(line)
         faults.append(fault)
     return faults
 
@@ -90,7 +90,7 @@ def _faults(lines: Sequence[str]) -> list[str]:
 def _number(line: str) -> int:
     number = line.removeprefix("session ")
     if not number.isdecimal():
-        raise FactProcessError(f"unexpected line from the host: {line!r}")
+        raise unexpected(line)
     return int(number)
 
 

@@ -72,7 +72,7 @@ def test_where_no_session_is_made_none_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lines", [["1\t"], ["0\t", "session x"], ["0\t", "junk", "session 0"]])
 def test_an_answer_of_another_form_is_refused(lines: list[str]) -> None:
-    with pytest.raises(FactProcessError, match="unexpected line"):
+    with pytest.raises(FactProcessError, match="unexpected answer"):
         ChecksWithSessions().parse(lines)
 
 
