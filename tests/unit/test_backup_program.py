@@ -50,9 +50,12 @@ case "$1 $2" in
 "volume create") mkdir -p "$T/volumes/$last/_data" ;;
 "ps -q") [ -z "${FAIL_PS:-}" ] || exit 1
     case $* in *notes_data*) end=2 ;; *) end= ;; esac
-    [ ! -e "$T/running$end" ] || echo "c${end:-1}" ;;
+    [ ! -e "$T/running$end" ] && [ ! -e "$T/listed" ] || echo "c${end:-1}" ;;
+"inspect -f") shift 3
+    for id; do [ "$id" != c1 ] || [ -e "$T/running" ] || echo c1; done
+    rm -f "$T/listed" ;;
 "ps -aq") [ -e "$T/removed" ] || echo c1 ;;
-"stop c1") rm "$T/running" ;;
+"stop c1") rm "$T/running"; [ -z "${LISTS_LATE:-}" ] || touch "$T/listed" ;;
 "stop c2") rm "$T/running2" ;;
 "start c9") exit 1 ;;
 "start c2") touch "$T/running2" ;;
@@ -364,6 +367,14 @@ def test_a_container_that_was_made_anew_is_not_waited_for(guest: Guest) -> None:
     (guest.root / "removed").touch()
     assert guest("again", FAIL_START="yes").returncode == 0
     assert not (guest.var / "stopped").exists()
+
+
+def test_a_container_that_docker_lists_though_it_has_stopped_was_not_started(guest: Guest) -> None:
+    """Docker's list is brought up to date after `docker stop` has ended."""
+    done = guest("run", LISTS_LATE="yes")
+    assert done.returncode == 0, done.stderr
+    assert not (guest.root / "listed").exists(), "it was asked what it says of that container"
+    assert guest.check() == ""
 
 
 def test_nothing_is_copied_while_docker_does_not_list_what_runs(guest: Guest) -> None:
