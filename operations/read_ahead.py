@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ from pyinfra.api.state import StateStage
 from operations import connection, site_lock
 from phoenix import bounded
 from phoenix.place import user_cache
+from phoenix.secrets import private_file
 
 Programs = Mapping[str, Sequence[str]]
 """What each host was asked, by its name."""
@@ -201,11 +201,7 @@ def _keep(hypervisor: Host) -> None:
     if progress.asked == progress.kept:
         return
     with suppress(OSError):  # the next run asks later
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent)  # mkstemp makes it 0600
-        with os.fdopen(handle, "w") as new:
-            json.dump(progress.asked, new)
-        Path(temporary).replace(file)
+        private_file.write(file, progress.asked)
 
 
 def _file() -> Path:

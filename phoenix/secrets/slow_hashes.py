@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from phoenix import bounded
+from phoenix.secrets import private_file
 
 SUFFIX = ".hashes"
 """What the name of a store's file of hashes ends with. The file has mode 0600."""
@@ -111,16 +111,10 @@ class _Store:
         state = self.path.stat()
         age = time.time() - state.st_ctime
         if _identity(state) == self.identity and age >= SETTLED_SECONDS:
-            self._put()
+            private_file.write(self.file, {"of": self.identity, "hashes": self.stored})
 
     def _keys(self, purpose: str, value: str) -> list[str]:
         return [f"{purpose} of {name}" for name, own in self.values.items() if own == value]
-
-    def _put(self) -> None:
-        handle, temporary = tempfile.mkstemp(dir=self.path.parent)  # mkstemp makes it 0600
-        with os.fdopen(handle, "w") as file:
-            json.dump({"of": self.identity, "hashes": self.stored}, file, indent=2, sort_keys=True)
-        Path(temporary).replace(self.file)
 
 
 _stores: dict[Path, _Store] = {}

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ import bcrypt
 from pydantic import SecretStr
 
 from phoenix import bounded
-from phoenix.secrets import sops
+from phoenix.secrets import private_file, sops
 from phoenix.secrets.errors import SecretError, flat_strings
 from phoenix.secrets.slow_hashes import slow_hash, was_read
 from phoenix.site.secret_names import is_secret_name
@@ -311,14 +310,7 @@ class SecretStore:
         return dict(self._read[1])
 
     def _write(self, stored: dict[str, str], path: Path | None = None) -> None:
-        path = path or self.path
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=path.parent)  # mkstemp makes it 0600
-        with os.fdopen(handle, "w") as file:
-            json.dump(stored, file, indent=2, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        private_file.write(path or self.path, stored)
 
 
 def _version(state: os.stat_result) -> _Version:

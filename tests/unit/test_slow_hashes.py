@@ -167,5 +167,5 @@ def test_hashes_that_cannot_be_kept_stop_nobody(
     def refuse(**_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr("phoenix.secrets.slow_hashes.tempfile.mkstemp", refuse)
+    monkeypatch.setattr("phoenix.secrets.private_file.tempfile.mkstemp", refuse)
     assert hash_and_makings(write(tmp_path, one=VALUE))[1:] == ["made"]
