@@ -1,15 +1,13 @@
 """pyinfra's settings for every run of this project."""
 
-import gc
 import sys
 
 from pyinfra import config
 
 from operations import dialling
+from phoenix import garbage
 
-# A run keeps what it makes to its end: hardly ever is there anything to collect (phoenix/cli), and
-# 50 ms of a small site's run went to looking for it.
-gc.set_threshold(300_000)
+garbage.spare(300_000)
 # pyinfra has Python keep nothing of what it compiles, and each run would compile this project anew.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
