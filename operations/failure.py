@@ -8,12 +8,7 @@ from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, OperationError, State
 from pyinfra.api.state import StateStage
 
-from phoenix.portainer_api import PortainerError
-from phoenix.proxmox.errors import ProxmoxError
-from phoenix.site.findings import SettingError
-
-EXPECTED = (OperationError, SettingError, ProxmoxError, PortainerError)
-"""Errors whose text is for the operator; any other is a fault of this program."""
+from phoenix.site.findings import OperatorError
 
 
 def refuse(reason: str) -> Generator[FunctionCommand, None, None]:
@@ -38,13 +33,13 @@ def _fail(state: State, host: Host, reason: str) -> bool:  # noqa: ARG001  # pyi
 def locally(work: Callable[[], None]) -> FunctionCommand:
     """A command that runs `work` on the control machine.
 
-    One of the errors `EXPECTED` fails the host with its message instead of a traceback.
+    An error whose text is for the operator fails the host with it, instead of a traceback.
     """
 
     def phoenix(state: State, host: Host) -> bool:  # noqa: ARG001  # the names pyinfra looks for
         try:
             work()
-        except EXPECTED as error:
+        except (OperationError, OperatorError) as error:
             say(host, str(error))
             return False
         return True

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from phoenix.site.findings import OperatorError
+
 _AGENT_AWAY = (
     "Portainer does not reach the Docker behind this environment: check that its agent runs and is "
     "reached from Portainer's guest"
 )
 
 
-class PortainerError(Exception):
+class PortainerError(OperatorError):
     """Base of every error of this package; its text never holds a credential."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from phoenix.site.findings import OperatorError
 
-class ProxmoxError(RuntimeError):
+
+class ProxmoxError(OperatorError, RuntimeError):
     """Something failed at the Proxmox VE API; the message is complete and holds no secret."""
 
 

@@ -51,7 +51,14 @@ class Finding:
         return f"{place}: {self.message}\n    fix: {self.fix}"
 
 
-class SettingError(ValueError):
+class OperatorError(Exception):
+    """An error whose text is for the operator: complete, and without a secret.
+
+    Any other that ends a step is a fault of this program.
+    """
+
+
+class SettingError(OperatorError, ValueError):
     """A declaration, setting or secret that cannot be used; says which, why, and the fix."""
 
 
