@@ -12,10 +12,10 @@ from facts.command import script
 from facts.host_fact import HostFact, marked, unexpected
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.config_tree.tree import BASE
+from phoenix.compose.project_folders import HOST_PROJECTS
 from phoenix.derived.certificates import STACKS
 from phoenix.derived.register import FILE, Entry, RegisterError, parse
 from phoenix.health.undeclared import Placed, TaggedGuest
-from phoenix.portainer_api.sync import HOST_PROJECTS
 from phoenix.proxmox import values
 from phoenix.proxmox.desired import TAG
 from phoenix.proxmox.firewall import OWN

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from lab import proxmox as _proxmox
 from lab import state as _state
 from phoenix.declaration import inventory as _inventory
 
@@ -37,7 +36,8 @@ _groups = _inventory.groups(
             }
             for name, pin in _lab.artifacts.items()
         },
-        **_proxmox.host_data(_site),
+        "proxmox_api": "ssh",
+        "proxmox_node": _site.hypervisor.name,
         "portainer_image": _lab.images["portainer"],
         "portainer_agent_image": _lab.images["portainer-agent"],
         "image_archives": _lab.image_archives,

@@ -88,11 +88,6 @@ def _source(name: str) -> bytes:
     return Path(__file__).with_name(name).read_bytes()
 
 
-def host_data(site: Site) -> dict[str, object]:
-    """For the hypervisor's data in inventories/lab.py: its API through SSH, as on a real site."""
-    return {"proxmox_api": "ssh", "proxmox_node": site.hypervisor.name}
-
-
 def token(settings: Settings) -> str:
     """The API token of this lab, created once and kept among its secrets, for the deploys."""
     store = SecretStore(settings.directory / "secrets.json", environment={})

@@ -20,8 +20,8 @@ from operations.explain import log_reasons
 from operations.host_state import question, read, run
 from operations.operation import operation
 from phoenix import portainer_api as api
+from phoenix.compose.project_folders import HOST_PROJECTS
 from phoenix.compose_host.client import HOST, Answer, Ask, ComposeHost
-from phoenix.portainer_api.sync import HOST_PROJECTS
 from phoenix.shell import Script
 from phoenix.site.names import normalise_name
 

@@ -33,10 +33,10 @@ from phoenix.components.portainer.compose_files import (
 )
 from phoenix.components.stack import FILES
 from phoenix.components.watch.files import JUDGE, LOOKS, RECEIVER, RUN, VAR
+from phoenix.compose.project_folders import HOST_PROJECTS
 from phoenix.derived import register
 from phoenix.derived.components import AGENT, CERTIFICATE, SERVER, STACK, WATCHER
 from phoenix.portainer_api import removal
-from phoenix.portainer_api.sync import HOST_PROJECTS
 from phoenix.secrets.store import SecretStore
 from phoenix.shell import Script
 from phoenix.site import unit_names

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from phoenix.components.config_tree.tree import Tree, TreeFile
+from phoenix.compose.project_folders import HOST_PROJECTS
 from phoenix.declaration.settings import Registry, Settings
 from phoenix.portainer_api.registries import HUB, Login, registry_of
-from phoenix.portainer_api.sync import HOST_PROJECTS
 from phoenix.secrets.errors import SecretError
 from phoenix.site.model import Deployment, Host, Site
 from phoenix.site.names import in_zone

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from phoenix import files
 from phoenix.compose import dotenv
+from phoenix.compose.project_folders import HOST_PROJECTS
 from phoenix.portainer_api import errors
 from phoenix.portainer_api.docker import DEPLOY_SECONDS, READ_SECONDS, DockerEngine
 from phoenix.portainer_api.models import (
@@ -28,7 +29,7 @@ from phoenix.portainer_api.models import (
     StackType,
     answer_as,
 )
-from phoenix.portainer_api.sync import HOST_PROJECTS, ObservedStack, Version
+from phoenix.portainer_api.sync import ObservedStack, Version
 from phoenix.shell import Script
 
 HOST = 0

@@ -19,6 +19,7 @@ from pydantic import BaseModel, SecretStr
 from typing_extensions import override
 
 from phoenix.compose import dotenv
+from phoenix.compose.project_folders import PORTAINER_PROJECTS
 from phoenix.net.https import Dial
 
 from . import errors
@@ -38,7 +39,7 @@ from .models import (
     answer_as,
 )
 from .registries import HUB, Login, registry_of
-from .sync import PORTAINER_PROJECTS, ObservedStack, matching
+from .sync import ObservedStack, matching
 from .transport import session
 
 CONNECT_SECONDS = 10.0

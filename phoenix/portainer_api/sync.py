@@ -8,17 +8,12 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 
 from phoenix.compose import dotenv
+from phoenix.compose.project_folders import HOST_PROJECTS, PORTAINER_PROJECTS
 from phoenix.site.names import normalise_name
 
 from .compose import ServiceSpec, read_services, service_names
 from .errors import InvalidInputError
 from .models import ContainerSummary, Stack, StackStatus, StackType
-
-PORTAINER_PROJECTS = "/data/compose/"
-"""Portainer's data directory in its container: containers that Portainer deployed have their
-working directory there. Such containers without a stack come from a server that was rebuilt."""
-HOST_PROJECTS = "/etc/phoenix/compose/"
-"""Where stacks that are deployed without Portainer have their directories on their host."""
 
 
 def with_quoted(values: Sequence[str]) -> list[str]:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from phoenix.declaration.settings import ProxmoxSettings
-from phoenix.proxmox.client import Client
 from phoenix.proxmox.connections import has_port
 from phoenix.proxmox.firewall import DEFAULTS, Scope, placed
 from phoenix.proxmox.peers import ON_NODE
 from phoenix.shell import Script
+
+if TYPE_CHECKING:  # a run imports this before it asks its hosts, and HTTP's library after it
+    from phoenix.proxmox.client import Client
 
 HERE = "."
 """The node that is asked itself, whatever it is called."""

@@ -15,13 +15,11 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from phoenix.portainer_api.sync import PORTAINER_PROJECTS
+from phoenix.compose.project_folders import PHOENIX_PROJECTS, PORTAINER_PROJECTS
 
 Deployer = Literal["portainer", "phoenix", "hand"]
 """Portainer's server (its stacks), Phoenix by `docker compose`, or a person by hand."""
 
-PHOENIX_PROJECTS = "/etc/phoenix/"
-"""Where the compose files are that Phoenix itself runs, those of stacks without Portainer too."""
 _UP = frozenset(("running", "paused", "restarting"))
 """Docker's words for what `docker ps` lists: a crash loop is `running` and `restarting` in turn."""
 _NO_NAME = re.compile(r"[0-9a-f]{64}\Z")
