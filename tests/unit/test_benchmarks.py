@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import asdict
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import bench_site, converge, datapath, floor, start, wrk
+from benchmarks import bench_site, converge, datapath, declare, floor, start, wrk
 from benchmarks.counted_pyinfra import Traffic
 from benchmarks.report import sample, table
 from lab.settings import ROOT, LabError
@@ -112,27 +113,35 @@ def test_traffic_is_named_and_strangers_are_reported() -> None:
         converge.by_name({"10.0.0.9": Traffic()}, hosts)
 
 
-def _runs(commands: int, changed: int = 0) -> list[dict[str, object]]:
-    run = converge.Run(2.0, {"a": Traffic(1, commands, 1, 100, 900)}, changed)
+def _runs(commands: int, changed: int = 0, seconds: float = 2.0) -> list[dict[str, object]]:
+    run = converge.Run(seconds, {"a": Traffic(1, commands, 1, 100, 900)}, changed)
     return [asdict(run) | {"total": asdict(run.total)}]
 
 
 @pytest.mark.parametrize(
-    ("commands", "changed", "met"),
+    ("commands", "changed", "seconds", "met"),
     [
-        (converge.COMMANDS_LIMIT - 1, 0, True),
-        (converge.COMMANDS_LIMIT, 0, False),
-        (converge.COMMANDS_LIMIT - 1, 1, False),
+        (converge.COMMANDS_LIMIT - 1, 0, 3.5, True),
+        (converge.COMMANDS_LIMIT, 0, 3.5, False),
+        (converge.COMMANDS_LIMIT - 1, 1, 3.5, False),
+        (converge.COMMANDS_LIMIT - 1, 0, 3.7, False),
     ],
 )
 def test_verdict_on_a_no_change_run(
-    commands: int, changed: int, met: bool, capsys: pytest.CaptureFixture[str]
+    commands: int, changed: int, seconds: float, met: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A file transfer counts as a command: one less than the limit, and one, are allowed."""
-    result = {"no change": _runs(commands, changed), "floor": _runs(0)}
+    result = {
+        "no change": _runs(commands, changed, seconds),
+        "of that, verify": _runs(1),
+        "floor": _runs(0),
+    }
     assert converge.print_report(result) is met, capsys.readouterr().out
     printed = capsys.readouterr().out
     assert "1,000" in printed, printed
+    assert re.search(rf"no-change run, seconds +11\.00 +{seconds}0 +-\n", printed), printed
+    assert re.search(r"no-change run by floor +4\.07 +1\.[78]. +at most 1\.80", printed), printed
+    assert printed.count("MISSED") == (not met), printed
 
 
 @pytest.mark.parametrize(
@@ -155,7 +164,10 @@ def test_verdict_on_the_data_path(
         "loads": {"keep-alive": loads},
     }
     assert datapath.print_report(result) is met, capsys.readouterr().out
-    assert f"{full:,.0f}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert re.search(rf"whole path, requests/s +2,400 +{full:,.0f} +-\n", printed), printed
+    assert re.search(r"Traefik, us of CPU a request +430 +100 +-\n", printed), printed
+    assert printed.count("MISSED") == (not met), printed
 
 
 @given(st.lists(st.floats(0, 1e9), min_size=1))
@@ -216,4 +228,15 @@ def test_start_counts_the_process_and_its_end(capsys: pytest.CaptureFixture[str]
     assert start.print_report(quick)
     slow = {"cpu_seconds": {case.name: [0.1, 0.3, 0.4] for case in start.CASES}}
     assert not start.print_report(slow)
-    assert capsys.readouterr().out.count("MISSED") == sum(case.goal for case in start.CASES)
+    printed = capsys.readouterr().out
+    assert printed.count("MISSED") == sum(case.goal for case in start.CASES)
+    assert re.search(r"phoenix --help, CPU seconds +1\.30 +0\.30 +at most 0\.25", printed), printed
+
+
+def test_verdict_on_a_growing_declaration(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = {"10": {"load": 0.02}, "100": {"load": 0.2}, "1000": {"load": 2.9}}
+    assert declare.print_report({"sizes": sizes})
+    printed = capsys.readouterr().out
+    assert re.search(r"1,000 services, CPU seconds +21\.40 +2\.90 +at most 3\.00 +met", printed)
+    assert not declare.print_report({"sizes": {**sizes, "1000": {"load": 3.1}}})
+    assert capsys.readouterr().out.count("MISSED") == 2
