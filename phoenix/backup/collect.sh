@@ -1,11 +1,11 @@
 # Copy what a service owns while it stands still; print the copy as base64 of tar.gz. Runs as
 #   sh -c SCRIPT backup-collect UNIT LIMIT_KIB FROM MEMBER...
-# FROM is a directory, or the name of a Docker volume. The copy lies in memory (/run), never on a
-# disk, and the service runs again before the first byte is sent: a slow reader does not prolong
-# the pause.
+# FROM is a directory, or the name of a Docker volume. The copy lies in memory (/run), or on the
+# disk (/var/tmp) where that has no room for it. The service runs again before the first byte is
+# sent: a slow reader does not prolong the pause.
 set -eu
 umask 077
-unit=$1 limit=$2 from=$3 memory=${PHOENIX_MEMORY:-/run}
+unit=$1 limit=$2 from=$3 memory=${PHOENIX_MEMORY:-/run} disk=${PHOENIX_DISK:-/var/tmp}
 shift 3
 die() { echo "phoenix: $*" >&2; exit 3; }
 case $from in
@@ -20,11 +20,15 @@ cd "$from" 2>/dev/null || die "there is no $from: nothing to back up"
 for member; do [ -e "$member" ] || die "$from/$member is missing: nothing whole to back up"; done
 need=$(du -skc --apparent-size -- "$@" | tail -n 1 | cut -f 1)
 [ "$need" -le "$limit" ] || die "$from holds $need KiB, and a backup takes $limit KiB at most"
-room=$(df -k --output=avail "$memory" | tail -n 1)
-[ "$need" -le "$room" ] || die "$need KiB are to be copied, and $memory has room for $room KiB"
+need=$((2 * need)) # the copy, and its compressed form beside it
+room() { df -k --output=avail "$1" | tail -n 1 | tr -d ' '; }
+if [ "$need" -le "$(room "$memory")" ]; then place=$memory; else place=$disk; fi
+[ "$need" -le "$(room "$place")" ] ||
+    die "a copy needs $need KiB; $memory has room for $(room "$memory") KiB, and $disk for $(room "$disk") KiB"
 exec 9>"$memory/phoenix-backup-$unit.lock"
 flock -n 9 || die "another backup of this guest is under way"
-copy=$(mktemp -d "$memory"/phoenix-backup.XXXXXX)
+rm -rf "$memory/phoenix-backup-$unit".?????? "$disk/phoenix-backup-$unit".?????? # of a copy that was killed
+copy=$(mktemp -d "$place/phoenix-backup-$unit.XXXXXX")
 stopped=
 again() {
     [ -z "$stopped" ] || { systemctl start "$unit" && systemctl stop "$alarm.timer"; } || true

@@ -12,7 +12,7 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
@@ -29,8 +29,11 @@ from phoenix.components.step_ca.authority import FILES, MEMBERS
 from phoenix.components.x509 import CertificateError, load_chain
 from phoenix.site.model import Site
 
-LIMIT_MIB = 128
-"""Largest size of one part before it is compressed: it passes through memory on its way."""
+LIMIT_MIB = 1024
+"""Largest size of one part before it is compressed. Compressed it passes through memory on its way.
+The CA's database grows by some 12 KiB with each certificate, and never shrinks."""
+_FILE_LIMIT_MIB = 16
+"""Largest size of a file that is looked into; keys and certificates have a few KiB."""
 IDENTITY_FILES = ("certs/root_ca.crt", "certs/intermediate_ca.crt", "secrets/intermediate_ca_key")
 """Files that make a CA the one it is; the root's key may be kept elsewhere."""
 PORTAINER_KEY = "portainer.key"
@@ -50,7 +53,7 @@ def check(backup: Backup, site: Site, now: datetime | None = None) -> None:
             f"{site.domain} on {site.network}; its CA may sign only for its own"
         )
     if (data := backup.parts.get("ca")) is not None:
-        _check_ca(_files(data, "ca", MEMBERS), now or datetime.now(UTC))
+        _check_ca(_files(data, "ca", MEMBERS, FILES), now or datetime.now(UTC))
     if (data := backup.parts.get("portainer")) is not None:
         portainer_identity(data)
     if (data := backup.parts.get("secrets")) is not None:
@@ -59,7 +62,7 @@ def check(backup: Backup, site: Site, now: datetime | None = None) -> None:
 
 def ca_identity(data: bytes) -> str:
     """SHA-256 over the `IDENTITY_FILES`, as `sha256sum` prints them: the same for the same CA."""
-    files = _files(data, "ca", MEMBERS)
+    files = _files(data, "ca", MEMBERS, IDENTITY_FILES)
     lines = "".join(
         f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in IDENTITY_FILES
     )
@@ -72,7 +75,7 @@ def portainer_identity(data: bytes) -> str:
     Raises:
         BackupError: there is none, or the part cannot be read.
     """
-    key = _files(data, "portainer", ()).get(PORTAINER_KEY)
+    key = _files(data, "portainer", (), (PORTAINER_KEY,)).get(PORTAINER_KEY)
     if not key:
         raise BackupError(f"part portainer: {PORTAINER_KEY} is missing: was the server ever run?")
     return hashlib.sha256(key).hexdigest()
@@ -99,14 +102,22 @@ def only_file(data: bytes, name: str) -> bytes:
     Raises:
         BackupError: it is not there, or the part cannot be read.
     """
-    content = _files(data, name, ()).get(name)
+    content = _files(data, name, (), (name,)).get(name)
     if not content:
         raise BackupError(f"there is no {name} in it")
     return content
 
 
-def _files(data: bytes, part: str, below: tuple[str, ...]) -> dict[str, bytes]:
-    """Path to content of all regular files; `below`: the only directories that may be there.
+def _files(
+    data: bytes, part: str, below: tuple[str, ...], opened: Collection[str]
+) -> dict[str, bytes]:
+    """Path to content of all regular files; that of others than `opened` is left out.
+
+    Args:
+        data: tar.gz.
+        part: the part's name, for errors.
+        below: the only directories that may be there; empty: any.
+        opened: the files that are looked into.
 
     Raises:
         BackupError: unreadable, too large, or an entry that a copy of data has no use for.
@@ -128,7 +139,12 @@ def _files(data: bytes, part: str, below: tuple[str, ...]) -> dict[str, bytes]:
                 if below and (not path.parts or path.parts[0] not in below):
                     raise BackupError(f"part {part}: unexpected entry {info.name!r}")
                 if info.isreg() and (content := tar.extractfile(info)) is not None:
-                    files[str(path)] = content.read()
+                    is_opened = str(path) in opened
+                    if is_opened and info.size > _FILE_LIMIT_MIB << 20:
+                        raise BackupError(
+                            f"part {part}: {info.name!r} is larger than {_FILE_LIMIT_MIB} MiB"
+                        )
+                    files[str(path)] = content.read() if is_opened else b""
                 elif not (info.isdir() or _is_inner_link(info)):
                     raise BackupError(
                         f"part {part}: {info.name!r} is no file, directory or link within"

@@ -10,7 +10,9 @@ die() { echo "phoenix: $*" >&2; exit 3; }
 if [ -e "$directory" ] && [ -z "$previous" ]; then
     die "$directory exists already; nothing was changed"
 fi
-part=$(mktemp "${PHOENIX_MEMORY:-/run}/phoenix-restore.XXXXXX") # in memory
+disk=${PHOENIX_DISK:-/var/tmp}
+rm -f "$disk/phoenix-restore-$unit".?????? # of a restore that was killed
+part=$(mktemp "$disk/phoenix-restore-$unit.XXXXXX")
 new=
 trap 'rm -rf "$part" "$new"' EXIT
 trap '' HUP INT PIPE # the run that sent us may die; this script finishes

@@ -8,7 +8,9 @@ umask 077
 volume=$1 project=$2 unit=$3 sha=$4 previous=$5
 die() { echo "phoenix: $*" >&2; exit 3; }
 command -v docker >/dev/null || die "there is no Docker on this guest yet: run deploys/docker.py"
-part=$(mktemp "${PHOENIX_MEMORY:-/run}/phoenix-restore.XXXXXX") # in memory
+disk=${PHOENIX_DISK:-/var/tmp}
+rm -f "$disk/phoenix-restore-$unit".?????? # of a restore that was killed
+part=$(mktemp "$disk/phoenix-restore-$unit.XXXXXX")
 new= again=
 trap '[ -z "$again" ] || systemctl start "$unit"; rm -rf "$part" "$new"' EXIT
 trap '' HUP INT PIPE # the run that sent us may die; this script finishes

@@ -84,8 +84,8 @@ def test_backup_reads_both_guests_and_writes_nothing_incomplete(
     assert result.operations == ["Backup: the CA", "Backup: Portainer", "Backup: encrypted file"]
     asked = {sent.host: sent.command for sent in result.sent if "backup-collect" in sent.command}
     assert set(asked) == {CA, SERVER}
-    assert asked[CA].endswith("step-ca.service 131072 /etc/step-ca certs secrets db")
-    assert asked[SERVER].endswith("phoenix-portainer.service 131072 portainer_data .")
+    assert asked[CA].endswith("step-ca.service 1048576 /etc/step-ca certs secrets db")
+    assert asked[SERVER].endswith("phoenix-portainer.service 1048576 portainer_data .")
     assert result.failed == {CA}
     assert not to.exists() or list(to.iterdir()) == []
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import subprocess
 import tarfile
+import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -194,6 +195,27 @@ def test_devices_and_links_out_of_the_data_are_refused(site: Site) -> None:
     backup.check(backup_of(site, portainer=archive({"portainer.key": b"key"}, link)), site)
     with pytest.raises(BackupError, match=r"portainer\.key is missing"):
         backup.check(backup_of(site, portainer=archive({"x": b""})), site)
+
+
+def test_a_large_database_is_read_without_being_held(site: Site, ca: Mapping[str, bytes]) -> None:
+    """As restic's backups hold one: a CA is restored however old it is."""
+    size = 160 << 20
+    grown = backup_of(site, ca=archive({**ca, "db/000001.vlog": bytes(size)}))
+    tracemalloc.start()
+    try:
+        backup.check(grown, site)
+        identity = backup.ca_identity(grown.parts["ca"])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert identity == backup.ca_identity(archive(ca))
+    assert peak < size / 8
+
+
+def test_a_file_that_is_looked_into_has_a_limit(site: Site) -> None:
+    data = archive({"portainer.key": bytes(17 << 20)})
+    with pytest.raises(BackupError, match=r"'portainer\.key' is larger than 16 MiB"):
+        backup.check(backup_of(site, portainer=data), site)
 
 
 def test_part_that_would_not_fit_into_memory_is_refused(

@@ -34,7 +34,7 @@ class Guest:
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("bin", "run"):
+        for name in ("bin", "run", "disk"):
             (self.top / name).mkdir()
         self.program("systemd-run", "")
         self.program("id", "")
@@ -51,6 +51,7 @@ class Guest:
         self.environment = {
             **os.environ, "PATH": f"{self.top / 'bin'}:{os.environ['PATH']}",
             "CALLS": str(self.top / "calls"), "PHOENIX_MEMORY": str(self.top / "run"),
+            "PHOENIX_DISK": str(self.top / "disk"),
         }  # fmt: skip
 
     @property
@@ -72,7 +73,8 @@ class Guest:
 
     @property
     def left(self) -> list[str]:
-        return [path.name for path in (self.top / "run").iterdir() if path.suffix != ".lock"]
+        places = (*(self.top / "run").iterdir(), *(self.top / "disk").iterdir())
+        return [path.name for path in places if path.suffix != ".lock"]
 
     def sh(self, script: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -157,6 +159,35 @@ def test_what_cannot_be_copied_is_told_before_the_service_is_stopped(
     assert message in result.stderr
     assert result.stdout == ""
     assert "stop demo" not in "".join(guest.calls if (guest.top / "calls").exists() else [])
+
+
+def rooms(guest: Guest, **kib: int) -> None:
+    """Have `df` tell so much room of the guest's memory and disk."""
+    cases = " ".join(f"*/{name}) echo {count} ;;" for name, count in kib.items())
+    guest.program("df", f"echo Avail; case $3 in {cases} esac")
+
+
+def test_copy_that_memory_has_no_room_for_lies_on_the_disk(guest: Guest) -> None:
+    data = lay(guest.top / "data", {"x": bytes(100 << 10)})
+    guest.program("gzip", f'ls "{guest.top}"/disk/*/tar >"{guest.top}/seen"; exec /bin/gzip "$@"')
+    killed = guest.top / f"disk/phoenix-backup-{UNIT}.123456"
+    killed.mkdir()
+    rooms(guest, run=199, disk=300)
+    result = collect(guest, "1000", str(data), "x")
+    assert result.returncode == 0, result.stderr
+    assert (guest.top / "seen").read_text().count("/tar") == 1
+    assert guest.left == [], "the copy and what an earlier run left are gone"
+
+
+def test_copy_without_room_is_told_before_the_service_is_stopped(guest: Guest) -> None:
+    rooms(guest, run=199, disk=150)
+    result = collect(guest, "1000", str(lay(guest.top / "data", {"x": bytes(100 << 10)})), "x")
+    assert result.returncode == 3
+    assert "a copy needs 20" in result.stderr
+    assert "room for 199 KiB" in result.stderr
+    assert "disk for 150 KiB" in result.stderr
+    assert guest.runs
+    assert guest.left == []
 
 
 def test_service_runs_again_after_a_copy_that_failed(guest: Guest) -> None:
