@@ -29,7 +29,8 @@ def status(
       phoenix status --json             for a script; times are UTC
 
     Exit code: 0 all is well, 1 something is down, expired or silent, or what a sync
-    would change is not known, 2 drift or something that is declared nowhere, alone.
+    would change is not known, 2 drift, a step that would fail, or something that is
+    declared nowhere, alone.
     """
     from phoenix.cli import output, project
     from phoenix.cli.reports.status import print_status, status_of

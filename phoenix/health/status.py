@@ -32,7 +32,10 @@ from phoenix.watch.causes import Outcome, State, lowest
 
 
 class Guest(Frozen):
-    """One host. `drift`: steps that a run would change, None where that is not known."""
+    """One host. `drift`: steps that a run would change, None where that is not known.
+
+    `failing`: steps of it that would fail and change nothing.
+    """
 
     name: str
     id: int | None
@@ -42,6 +45,7 @@ class Guest(Frozen):
     state: State
     fault: str
     drift: int | None
+    failing: int = 0
 
 
 class ServiceStatus(Frozen):
@@ -96,7 +100,7 @@ class StackStatus(Frozen):
 
     `endpoint`: the environment in Portainer; empty where the host's own compose deploys it.
     `way`: what deploys it, as `phoenix.derived.deployments.Way` has it.
-    `drift`: whether a run would change it, None where that is not known.
+    `drift`: whether a run would change it, None where that is not known, or where the run `fails`.
     """
 
     name: str
@@ -109,6 +113,7 @@ class StackStatus(Frozen):
     state: State
     fault: str
     drift: bool | None
+    fails: bool = False
 
 
 class Status(Frozen):
@@ -148,8 +153,8 @@ class Status(Frozen):
 
     @property
     def drifted(self) -> bool:
-        """Whether a run would change something."""
-        return any(guest.drift for guest in self.guests)
+        """Whether a run would change something, or fail."""
+        return any(guest.drift or guest.failing for guest in self.guests)
 
 
 @dataclass(frozen=True)
@@ -157,13 +162,15 @@ class Drift:
     """What a plan found: the titles of the steps that would change each host.
 
     `unknown` says why it is not known; else empty. None of both: nobody looked. `not_seen`: by host
-    and title the steps that may change it, and why only a run can know.
+    and title the steps that may change it, and why only a run can know. `failing`: by host the
+    titles of those that would fail.
     """
 
     steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unknown: str = ""
     looked: bool = False
     not_seen: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    failing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def count(self, host: str) -> int | None:
         """How many steps would change a host; None where that is not known."""
@@ -175,7 +182,13 @@ class Drift:
         """Whether a step would change a host; None where that is not known."""
         if not self.looked or self.unknown or title in self.not_seen.get(host, {}):
             return None
+        if self.fails(host, title):
+            return None
         return title in self.steps.get(host, ())
+
+    def fails(self, host: str, title: str) -> bool:
+        """Whether a step of a host would fail."""
+        return title in self.failing.get(host, ())
 
     @property
     def why(self) -> str:
@@ -249,6 +262,7 @@ def _guests(
             state="unknown" if silent else "broken" if fault else "ok",
             fault=silent or fault,
             drift=None if silent else drift.count(host.name),
+            failing=0 if silent else len(drift.failing.get(host.name, ())),
         )
 
 
@@ -401,6 +415,7 @@ def _stacks(
             state=report.state,
             fault=report.cause.summary if report.cause else "",
             drift=drift.of_step(host.name, f"Stack {name}"),
+            fails=drift.fails(host.name, f"Stack {name}"),
         )
 
 

@@ -246,6 +246,31 @@ def test_what_only_a_run_can_know_is_no_drift(site: Site) -> None:
     assert site_status.drift_unknown == f"of worker: {why}\nof control: {why}"
 
 
+def test_a_step_that_would_fail_is_told_apart_from_drift(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a stack that `taking_over` refuses: no sync changes it before a person decides."""
+    titles = ("Stack shop-production", "Docker: unit")
+    steps = [
+        {"name": f"deploys/x.py | {title}", "op_hash": title, "hosts_with_change": ["worker"],
+         "hosts_with_conditional_change": []}
+        for title in titles
+    ]  # fmt: skip
+    course = Course()
+    course.add({"event": "would_fail", "step": f"deploys/x.py | {titles[0]}", "host": "worker"})
+    drift = report._drift(Finished(0, course, {"plan": steps}, ()))
+    site_status = status(site, answers_of(site, well), drift=drift)
+    worker = next(guest for guest in site_status.guests if guest.name == "worker")
+    assert (worker.drift, worker.failing) == (1, 1)
+    assert (site_status.stacks[0].drift, site_status.stacks[0].fails) == (None, True)
+    monkeypatch.setattr(report, "status_of", lambda *_, **__: site_status)
+    monkeypatch.setattr(cli_project, "load", lambda _: None)
+    done = CliRunner().invoke(app, ["status"])
+    assert done.exit_code == exits.CHANGES
+    assert "1 step, 1 step would fail" in done.output
+    assert "a sync would change 1 step and fail in 1 step: see `phoenix plan`" in done.output
+
+
 def test_a_plan_that_failed_is_not_called_well(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where this machine's secrets are older than the site's: nothing could be compared."""
     looked = status(site, answers_of(site, well), drift=Drift(unknown="refused", looked=True))

@@ -50,13 +50,16 @@ def _drift(finished: Finished) -> Drift:
     if finished.results is None or (finished.returncode != 0 and not finished.course.unreachable):
         return Drift(unknown="\n".join(finished.last_lines) or "the plan failed", looked=True)
     steps: dict[str, tuple[str, ...]] = {}
+    failing: dict[str, tuple[str, ...]] = {}
     not_seen: dict[str, dict[str, str]] = {}
     for change in changes_of(finished):
         if change.unknown:
             not_seen.setdefault(change.host, {})[change.step] = change.unknown
+        elif change.fails:
+            failing[change.host] = (*failing.get(change.host, ()), change.step)
         else:
             steps[change.host] = (*steps.get(change.host, ()), change.step)
-    return Drift(steps, looked=True, not_seen=not_seen)
+    return Drift(steps, looked=True, not_seen=not_seen, failing=failing)
 
 
 def print_status(console: Console, result: Status) -> None:
@@ -69,7 +72,7 @@ def print_status(console: Console, result: Status) -> None:
             (
                 *(guest.name, str(guest.id or ""), guest.address),
                 tables.state(guest.state if guest.answers else "silent"),
-                _drift_words(guest.drift),
+                _drift_words(guest.drift, guest.failing),
                 tables.brief(guest.fault),
             )
             for guest in result.guests
@@ -206,7 +209,7 @@ def _stacks(console: Console, result: Status) -> None:
             "by compose" if stack.way == "compose" else stack.status or "not known",
             f"{stack.healthy} of {stack.containers} well",
             tables.state(stack.state),
-            _drift_words(None if stack.drift is None else int(stack.drift)),
+            _drift_words(None if stack.drift is None else int(stack.drift), int(stack.fails)),
             tables.brief(stack.fault),
         )
         for stack in result.stacks
@@ -234,11 +237,22 @@ def _renewal(certificate: CertificateStatus, now: datetime) -> str:
     return "is due" if certificate.next_renewal <= now else _until(certificate.next_renewal, now)
 
 
-def _drift_words(count: int | None) -> Text:
+def _drift_words(count: int | None, failing: int = 0) -> Text:
     """Empty where nobody looked, so that the column is left out."""
-    if count is None:
-        return Text()
-    return Text("none") if not count else Text(output.count(count, "step"), style="yellow")
+    changes = [Text(output.count(count, "step"), style="yellow")] if count else []
+    if failing:
+        changes.append(Text(f"{output.count(failing, 'step')} would fail", style="red"))
+    if changes:
+        return Text(", ").join(changes)
+    return Text() if count is None else Text("none")
+
+
+def _sync_words(result: Status) -> str:
+    changed = sum(guest.drift or 0 for guest in result.guests)
+    failing = sum(guest.failing for guest in result.guests)
+    parts = [f"change {output.count(changed, 'step')}"] if changed else []
+    parts += [f"fail in {output.count(failing, 'step')}"] if failing else []
+    return " and ".join(parts)
 
 
 def _summary(result: Status) -> str:
@@ -246,8 +260,7 @@ def _summary(result: Status) -> str:
         return "something is broken: `phoenix doctor` shows every hop"
     left = words(result.undeclared)
     if result.drifted:
-        steps = _drift_words(sum(guest.drift or 0 for guest in result.guests))
-        return f"all is up; a sync would change {steps}: see `phoenix plan`" + (
+        return f"all is up; a sync would {_sync_words(result)}: see `phoenix plan`" + (
             f"; and there {left}" if left else ""
         )
     if result.drift_unknown:
