@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -49,6 +49,14 @@ class HostStacks:
             yield ComposeHost(self.host, ask_through(inventory.get_host(self.host))), HOST
         except (api.PortainerError, ConnectError) as error:
             raise OperationError(str(error)) from None
+
+    def seen(self) -> AbstractContextManager[tuple[ComposeHost, int]]:
+        """As `opened`: nothing is shared by the stacks of a host.
+
+        Raises:
+            OperationError: as for `opened`.
+        """
+        return self.opened()
 
 
 @operation()

@@ -101,6 +101,7 @@ class _HostState:
 
 
 _host_states: WeakKeyDictionary[Host, _HostState] = WeakKeyDictionary()
+_change_counts: WeakKeyDictionary[State, int] = WeakKeyDictionary()
 _ahead: WeakSet[State] = WeakSet()
 
 
@@ -301,6 +302,7 @@ def changes(sent_command: PyinfraCommand) -> None:
     """A command is about to run, or has run: drop the answers that it may change."""
     if not _state().is_executing:
         return
+    _change_counts[_state()] = _change_counts.get(_state(), 0) + 1
     anywhere = isinstance(sent_command, FunctionCommand)
     read_ahead.forget(this_host(), site=anywhere)
     if anywhere:
@@ -308,6 +310,15 @@ def changes(sent_command: PyinfraCommand) -> None:
             host_state.forget()
     else:
         _state_of(this_host()).forget()
+
+
+def stage() -> tuple[State, bool, int]:
+    """The run, whether it executes, and how many commands it has begun and ended on its hosts.
+
+    What was read of the site at one stage may not hold at the next.
+    """
+    state = _state()
+    return state, state.is_executing, _change_counts.get(state, 0)
 
 
 def fail(target: Host, reason: str) -> None:

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from threading import Lock
 from typing import NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 from pydantic import SecretStr
 from pyinfra import host, inventory
-from pyinfra.api import FunctionCommand
+from pyinfra.api import FunctionCommand, State
 from pyinfra.api.exceptions import ConnectError, OperationError, OperationValueError
 from pyinfra.api.host import Host
 
 from facts.command import script
-from operations import stacks
+from operations import host_state, stacks
 from operations.connection import connect
 from operations.explain import log_lines, unknown_before_run
 from operations.failure import locally
@@ -267,13 +268,26 @@ class PortainerStacks:
             OperationError: Portainer cannot be asked, or has no such environment.
         """
         with connected(self.access) as client:
-            use_key(client, self.access)
-            registered = client.endpoint_named(self.endpoint)
-            if registered is None:
-                raise OperationError(
-                    f"Portainer has no endpoint {self.endpoint}: run deploys/portainer.py"
-                )
-            yield client, registered.id
+            yield client, self._number(client)
+
+    @contextmanager
+    def seen(self) -> Iterator[tuple[api.ReadOnce, int]]:
+        """As `opened`, with the client that a run compares by.
+
+        Raises:
+            OperationError: as for `opened`.
+        """
+        with reading(self.access) as client:
+            yield client, self._number(client)
+
+    def _number(self, client: api.PortainerClient) -> int:
+        use_key(client, self.access)
+        registered = client.endpoint_named(self.endpoint)
+        if registered is None:
+            raise OperationError(
+                f"Portainer has no endpoint {self.endpoint}: run deploys/portainer.py"
+            )
+        return registered.id
 
 
 @dataclass(frozen=True)
@@ -295,6 +309,16 @@ class SwarmStacks:
             OperationError: Portainer cannot be asked, or has no such environment.
         """
         with self.through.opened() as (client, endpoint):
+            yield api.SwarmStacks(client, self.files), endpoint
+
+    @contextmanager
+    def seen(self) -> Iterator[tuple[api.SwarmStacks, int]]:
+        """As `opened`, with the client that a run compares by.
+
+        Raises:
+            OperationError: as for `opened`.
+        """
+        with self.through.seen() as (client, endpoint):
             yield api.SwarmStacks(client, self.files), endpoint
 
 
@@ -339,7 +363,7 @@ def _look(access: PortainerAccess, read: Callable[[api.PortainerClient], _T]) ->
     come, not an error. At execution the command behind it says what is wrong.
     """
     try:
-        with connected(access) as client:
+        with reading(access) as client:
             return read(client)
     except OperationError as error:
         unknown_before_run(f"what Portainer has: it can't be asked yet ({error})")
@@ -349,17 +373,65 @@ def _look(access: PortainerAccess, read: Callable[[api.PortainerClient], _T]) ->
 @contextmanager
 def connected(access: PortainerAccess) -> Iterator[api.PortainerClient]:
     """A client by `access`; its errors become pyinfra's clean ones (OperationError)."""
-    carrier = access.carrier()
-    dial = dial_through(carrier, access.address, access.port) if carrier else None
-    try:
-        root = access.ca_pem() if callable(access.ca_pem) else access.ca_pem
-        if root == "":
-            raise OperationError("the CA has no root certificate yet: run deploys/step_ca.py")
-        client = api.PortainerClient(access.url, root, dial=dial, fingerprint=access.fingerprint)
+    with _plain_errors(access):
+        client = _client(access, api.PortainerClient)
         try:
             yield client
         finally:
             client.close()
+
+
+class _Reader(NamedTuple):
+    """The client that a run compares by, and what it was made for."""
+
+    client: api.ReadOnce
+    root: str | None
+    stage: Sequence[object]
+
+
+_readers: WeakKeyDictionary[State, dict[tuple[object, ...], _Reader]] = WeakKeyDictionary()
+
+
+@contextmanager
+def reading(access: PortainerAccess) -> Iterator[api.ReadOnce]:
+    """A client that never writes, as `connected`: one for a run, which reads again after a change.
+
+    Each connection costs an SSH channel and a TLS handshake, and each list all of its rows.
+    """
+    with _plain_errors(access):
+        place = (access.url, access.via, access.address, access.port, access.fingerprint)
+        run, *stage = host_state.stage()
+        readers = _readers.setdefault(run, {})
+        root = _root(access)
+        reader = readers.get(place)
+        if reader is None or reader.root != root:
+            reader = _Reader(_client(access, api.ReadOnce), root, stage)
+        elif reader.stage != stage:
+            reader.client.forget()
+        readers[place] = reader._replace(stage=stage)
+        yield reader.client
+
+
+_Client = TypeVar("_Client", bound=api.PortainerClient)
+
+
+def _client(access: PortainerAccess, kind: type[_Client]) -> _Client:
+    carrier = access.carrier()
+    dial = dial_through(carrier, access.address, access.port) if carrier else None
+    return kind(access.url, _root(access), dial=dial, fingerprint=access.fingerprint)
+
+
+def _root(access: PortainerAccess) -> str | None:
+    root = access.ca_pem() if callable(access.ca_pem) else access.ca_pem
+    if root == "":
+        raise OperationError("the CA has no root certificate yet: run deploys/step_ca.py")
+    return root
+
+
+@contextmanager
+def _plain_errors(access: PortainerAccess) -> Iterator[None]:
+    try:
+        yield
     except api.AuthenticationError as error:
         if access.api_key is None:
             raise OperationError(str(error)) from None

@@ -27,6 +27,13 @@ class Stacks(Protocol):
             OperationError: it cannot be asked.
         """
 
+    def seen(self) -> AbstractContextManager[tuple[api.StackEngine, int]]:
+        """As `opened`, to compare alone: what tells may be shared by the steps of a run.
+
+        Raises (by the context):
+            OperationError: it cannot be asked.
+        """
+
 
 def converged(
     project: str,
@@ -89,7 +96,7 @@ def _pending(
     behind it says what is wrong.
     """
     try:
-        with stacks.opened() as (engine, endpoint):
+        with stacks.seen() as (engine, endpoint):
             target = desired(endpoint)
             observed = api.look(engine, target)
     except OperationError as error:
@@ -113,7 +120,7 @@ def variables(stacks: Stacks, project: str) -> frozenset[str] | None:
         own deploy has run.
     """
     try:
-        with stacks.opened() as (engine, endpoint):
+        with stacks.seen() as (engine, endpoint):
             matches = engine.observe(normalise_name(project), endpoint).matches
     except OperationError:
         return None

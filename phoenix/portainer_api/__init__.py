@@ -23,6 +23,7 @@ from .errors import (
     UnreachableError,
 )
 from .models import ContainerSummary, Endpoint, Stack, StackStatus, SystemStatus
+from .read_once import ReadOnce
 from .registries import Login, RegistryPlan, plan_registries
 from .setup import (
     Access,
@@ -56,6 +57,7 @@ __all__ = [
     "PortainerClient",
     "PortainerError",
     "RateLimitedError",
+    "ReadOnce",
     "RefusedError",
     "RegistryPlan",
     "SetupTokenError",

@@ -67,13 +67,17 @@ class DockerEngine(ABC):
 
         How often a container was restarted is asked of those alone that have not run for long.
         """
-        filters = json.dumps({"label": [f"{PROJECT_LABEL}={project}"]})
-        query: dict[str, str | int] = {"all": 1, "filters": filters}
-        answer = self._docker("GET", endpoint_id, "/containers/json", query=query)
         return tuple(
             self._with_restarts(endpoint_id, answer_as(ContainerSummary, row))
-            for row in _rows(answer)
+            for row in self._container_rows(endpoint_id, project)
         )
+
+    def _container_rows(self, endpoint_id: int, project: str = "") -> list[Any]:
+        """Docker's rows of the containers of one compose project; of all where none is named."""
+        query: dict[str, str | int] = {"all": 1}
+        if project:
+            query["filters"] = json.dumps({"label": [f"{PROJECT_LABEL}={project}"]})
+        return _rows(self._docker("GET", endpoint_id, "/containers/json", query=query))
 
     def _with_restarts(self, endpoint_id: int, container: ContainerSummary) -> ContainerSummary:
         if not container.is_young:

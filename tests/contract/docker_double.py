@@ -101,9 +101,7 @@ class DockerDouble:
         if path == "/double/down":
             return self.down(json.loads(body)["project"])
         if path == "/containers/json":
-            label = json.loads(query["filters"])["label"][0]
-            name, _, value = label.partition("=")
-            return 200, [c for c in self.containers.values() if c["Labels"].get(name) == value]
+            return 200, self.listed(json.loads(query.get("filters", "{}")))
         if path == "/images/create":
             if "missing" in query["fromImage"]:
                 return 404, {"message": f"manifest for {query['fromImage']} not found"}
@@ -118,6 +116,15 @@ class DockerDouble:
         if match is None or container is None:
             return 404, {"message": f"No such container or page: {path}"}
         return self.route_container(method, match[2], container)
+
+    def listed(self, filters: dict[str, list[str]]) -> list[dict[str, Any]]:
+        """The containers that have all labels of the filters."""
+        pairs = [label.partition("=")[::2] for label in filters.get("label", ())]
+        return [
+            row
+            for row in self.containers.values()
+            if all(row["Labels"].get(name) == value for name, value in pairs)
+        ]
 
     def route_container(
         self, method: str, action: str | None, container: dict[str, Any]

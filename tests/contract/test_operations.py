@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +26,7 @@ from phoenix.secrets.store import SecretStore
 from phoenix.site.secret_names import ADMIN_PASSWORD
 from tests.contract.conftest import Start
 from tests.contract.docker_double import LOG_LINE
-from tests.contract.harness import PASSWORD, dial_tcp
+from tests.contract.harness import PASSWORD, Portainer, dial_tcp
 
 SECRET = "planted-secret-value"
 Run = Callable[..., tuple[bool, bool]]
@@ -70,6 +71,15 @@ def variables_of(
             }
         finally:
             disconnect_all(state)
+
+
+def key_of(server: Portainer) -> SecretStr:
+    """A new API key of the administrator's."""
+    me = server.admin("GET", "/users/me").json()["Id"]
+    answer = server.admin(
+        "POST", f"/users/{me}/tokens", json={"description": "phoenix", "password": PASSWORD}
+    )
+    return SecretStr(answer.json()["rawAPIKey"])
 
 
 def test_variables_are_not_known_where_portainer_does_not_answer(
@@ -130,6 +140,41 @@ def test_from_nothing_to_a_stack_and_no_change(
     assert "helper-reset-password" in caplog.text, "the fix is not named"
     assert header.read_text().strip().endswith(raw), "the key that works was lost"
     assert run(portainer.admin, access, password=SecretStr(PASSWORD)) == (False, False)
+
+
+def test_many_stacks_are_compared_by_one_list_of_each_kind(
+    fresh: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A site of n stacks read n lists of n stacks, each by a TLS session of its own."""
+    server = fresh()
+    access = portainer.PortainerAccess(server.url, server.ca.read_text(), api_key=key_of(server))
+    stacks = [f"app{number}" for number in range(6)]
+
+    def run_all() -> int:
+        state = State(Inventory((["@local"], {})), Config())
+        with ctx_state.use(state), ctx_inventory.use(state.inventory):
+            connect_all(state)
+            metas = [
+                add_op(
+                    state, portainer.stack, project=name, endpoint="drphoenix", access=access,
+                    content=server.compose(),
+                )
+                for name in stacks
+            ]  # fmt: skip
+            run_ops(state)
+            disconnect_all(state)
+            return sum(meta.did_change() for of_op in metas for meta in of_op.values())
+
+    assert server.register("drphoenix", server.agent_url).ok
+    assert run_all() == 6
+    caplog.set_level(logging.DEBUG)
+    caplog.clear()
+    assert run_all() == 0
+    requests = re.findall(r'"GET /api(\S+) HTTP', caplog.text)
+    lists = [path for path in requests if path == "/stacks" or "containers/json" in path]
+    stages = 2  # what a run looks at before its first step, and in it
+    assert len(lists) == 2 * stages, requests
+    assert caplog.text.count("Starting new HTTPS connection") == 1
 
 
 def test_password_changes_in_portainer_before_it_counts_in_the_store(
@@ -229,11 +274,7 @@ def test_a_portainer_elsewhere_is_reached_by_its_url_with_a_given_key(
     caplog.set_level(logging.DEBUG)
     server = fresh()
     pem = server.ca.read_text()
-    me = server.admin("GET", "/users/me").json()["Id"]
-    answer = server.admin(
-        "POST", f"/users/{me}/tokens", json={"description": "phoenix", "password": PASSWORD}
-    )
-    key = SecretStr(answer.json()["rawAPIKey"])
+    key = key_of(server)
     by_ca = portainer.PortainerAccess(server.url, pem, api_key=key)
     by_fingerprint = replace(by_ca, ca_pem=None, fingerprint=fingerprint_of(pem))
     stack = {"project": "app", "endpoint": "worker", "content": server.compose()}
@@ -260,12 +301,7 @@ def test_an_agent_that_a_portainer_elsewhere_does_not_reach_is_refused_with_the_
     fresh: Start, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = fresh()
-    me = server.admin("GET", "/users/me").json()["Id"]
-    answer = server.admin(
-        "POST", f"/users/{me}/tokens", json={"description": "phoenix", "password": PASSWORD}
-    )
-    key = SecretStr(answer.json()["rawAPIKey"])
-    access = portainer.PortainerAccess(server.url, server.ca.read_text(), api_key=key)
+    access = portainer.PortainerAccess(server.url, server.ca.read_text(), api_key=key_of(server))
     before = server.admin("GET", "/endpoints").json()
     with pytest.raises(Exception, match="No hosts remaining"):
         run(portainer.endpoint, access, agent="worker", url="tcp://127.0.0.1:1")
