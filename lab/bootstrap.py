@@ -243,8 +243,11 @@ def _run_or_fail(command: list[str], environment: dict[str, str], advice: str) -
 
 
 def in_venv() -> bool:
-    """Whether this process is the virtual environment's Python."""
-    return Path(sys.prefix).resolve() == VENV.resolve()
+    """Whether this process is the virtual environment's Python, with what the lab needs in it.
+
+    An operator's `.venv` (README.md) has the packages of requirements.txt alone.
+    """
+    return Path(sys.prefix).resolve() == VENV.resolve() and STAMP.exists()
 
 
 def enter(python: Path, arguments: list[str]) -> None:

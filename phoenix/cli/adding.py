@@ -338,7 +338,9 @@ class Draft:
                 findings = [_at_home(finding, copies) for finding in (*site.warnings, *chain(site))]
             except ConfigError as error:
                 faults = ConfigError([_at_home(finding, copies) for finding in error.findings])
-                raise CommandError(f"nothing was written:\n{faults}") from None
+                raise CommandError(
+                    f"nothing was written:\n{faults}{self._by_hand(faults)}"
+                ) from None
         warnings = [warning for warning in findings if warning not in before]
         if unread := [str(warning) for warning in warnings if warning.unread]:
             raise CommandError("nothing was written:\n" + "\n".join(unread))
@@ -346,6 +348,16 @@ class Draft:
             listing = "\n".join(map(str, warnings))
             raise CommandError(f"nothing was written: the service would lead nowhere\n{listing}")
         return warnings
+
+    def _by_hand(self, faults: ConfigError) -> str:
+        """What to do where a new stack lacks what no option gives, as a variable's value."""
+        new = {self._label(file) for file in self.texts if not file.exists()}
+        folders = {Path(f.file).parent.as_posix() for f in faults.findings if f.file in new}
+        return "".join(
+            f"\nor write docker-compose.yml and phoenix.json in {folder} yourself, and call this "
+            "again without --compose and --service"
+            for folder in sorted(folders)
+        )
 
     def _label(self, file: Path) -> str:
         inside = file.is_relative_to(self.declared.root)

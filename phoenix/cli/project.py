@@ -204,7 +204,14 @@ def load(inventory: Path) -> Project:
             raise CommandError(str(error)) from error
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            raise CommandError(f"the inventory {path} cannot be executed: {reason}") from error
+            fix = (
+                "correct the file: pyinfra executes it at the start of each run"
+                if path.suffix == ".py"
+                else "name the site's folder with --site, or a Python inventory with --inventory"
+            )
+            raise CommandError(
+                f"the inventory {path} cannot be executed: {reason}\n  fix: {fix}"
+            ) from error
     groups = [
         value
         for value in names.values()
@@ -214,7 +221,10 @@ def load(inventory: Path) -> Project:
         # pyinfra takes a host's data from its first mention.
         hosts = {name: data for group in reversed(groups) for name, data in group}
         return Project(root, path, groups[0][0][1], environment, hosts)
-    raise CommandError(f"{path} has no hosts: it must define groups as lists of (name, data)")
+    raise CommandError(
+        f"{path} has no hosts: it must define groups as lists of (name, data)\n"
+        "  fix: copy the file from a folder that `phoenix init` makes"
+    )
 
 
 def _note_site(inventory: Path, root: Path) -> None:

@@ -199,7 +199,7 @@ def parse(text: str) -> dict[str, Any]:
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
         raise ComposeFileError(
-            Problem(place, f"is not valid YAML: {problem}", "correct it")
+            Problem(place, f"is not valid YAML: {problem}", _yaml_fix(problem, text, mark))
         ) from None
     except (ValueError, OverflowError, TypeError, AttributeError) as error:
         if isinstance(error, ComposeFileError):
@@ -208,8 +208,31 @@ def parse(text: str) -> dict[str, Any]:
             Problem("", f"has a value that cannot be read: {error}", "correct it")
         ) from None
     if not isinstance(data, dict):
-        raise ComposeFileError(Problem("", "is not a mapping", "write services: {NAME: {...}}"))
+        message = "is empty" if data is None else "is not a mapping"
+        raise ComposeFileError(Problem("", message, "write services: {NAME: {...}}"))
     return data
+
+
+_YAML_FIXES = (
+    ("found undefined alias", "write &NAME before the value that *NAME stands for, or quote the *"),
+    ("found unexpected end of stream", "close the quotes or the bracket that is open there"),
+    ("did not find expected ',' or", "write the comma or the bracket that is missing there"),
+    ("mapping values are not allowed", "indent the line as its neighbours, or quote the value"),
+    ("found character that cannot start", "quote the value"),
+    ("did not find expected key", "indent the line as its neighbours"),
+    ("block sequence entries are not allowed", "write the - on a line of its own, indented"),
+    ("could not find expected ':'", "write : after the key, and a space"),
+)
+"""The fix for a text that is no YAML, by the beginning of the reason that libyaml gives."""
+
+
+def _yaml_fix(problem: str, text: str, mark: yaml.Mark | None) -> str:
+    lines = text.splitlines()
+    line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "indent by spaces: YAML takes no tabs there"
+    found = (fix for start, fix in _YAML_FIXES if problem.startswith(start))
+    return next(found, "correct it there or just before it")
 
 
 def read(text: str) -> dict[str, Any]:

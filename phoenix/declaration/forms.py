@@ -89,7 +89,11 @@ class Form:
             fix = f"write at most {self.longest} characters"
             raise problem(f"{shown_value(value)} has {len(value)} characters", fix)
         if not self.takes(value):
-            near = get_close_matches(value.lower(), self.words, n=1)
+            lower = value.lower()
+            if self.takes(lower):
+                fix = f'write it in lower case: "{lower}"'
+                raise problem(f"{shown_value(value)} {self.message}", fix)
+            near = get_close_matches(lower, self.words, n=1)
             hint = f"did you mean {near[0]!r}? else " if near else ""
             raise problem(f"{shown_value(value)} {self.message}", f"{hint}{self.fix}")
         return value

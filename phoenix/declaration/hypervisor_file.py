@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -319,6 +319,7 @@ class RawStepCa(Raw):
 class RawHypervisorFile(Raw):
     """What the original system knows of the hypervisor. The file may be left out."""
 
+    place: ClassVar[str] = "the top of phoenix_hypervisor_config.json"
     schema_: Any = schema_key()
     version: Line = Field(default="", description="Of the file, for people.")
     author: Line = Field(default="", description="Who wrote it, for people.")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import json
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from phoenix.declaration import json_syntax
 from phoenix.site.findings import Report
 
 _QUAD = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
@@ -64,17 +67,34 @@ def read_text(file: Path, label: str, fix: str, report: Report) -> str | None:
     try:
         state = file.stat()
         if not stat.S_ISREG(state.st_mode):  # a pipe or a device may never end
-            report.error(label, "", "is no regular file", "put a file there")
+            kind = "a folder" if stat.S_ISDIR(state.st_mode) else "a pipe, a socket or a device"
+            report.error(label, "", f"is {kind}, and no file", "put a file in its place")
         elif state.st_size > MAX_BYTES:
             fix = "remove what does not belong there"
             report.error(label, "", f"is longer than {MAX_BYTES} bytes", fix)
         else:
-            return file.read_text(encoding="utf-8")
+            data = file.read_bytes()
+            return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         report.error(label, "", f"there is no such file: {file}", fix)
-    except (OSError, UnicodeDecodeError) as error:
-        report.error(label, "", f"cannot be read: {error}", "make it a readable UTF-8 file")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        byte = f"byte {data[error.start]:#04x}"
+        report.error(label, f"line {line}", f"is not UTF-8: {byte}", "save it as UTF-8")
+    except OSError as error:
+        why = error.strerror or error
+        report.error(
+            label, "", f"cannot be read: {why}", _READING.get(error.errno or 0, "make it readable")
+        )
     return None
+
+
+_READING = {
+    errno.ELOOP: "replace the link, which leads back to itself, by a file",
+    errno.EACCES: "let the user who runs this read it",
+    errno.ENAMETOOLONG: "shorten its name",
+}
+"""The fix for a file that cannot be read, by the system's error (errno(3))."""
 
 
 def read_object(file: Path, label: str, report: Report) -> dict[str, Any] | None:
@@ -88,23 +108,13 @@ def read_object(file: Path, label: str, report: Report) -> dict[str, Any] | None
     try:
         data = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        marked = text.startswith("\ufeff")
-        report.error(
-            label,
-            f"line {error.lineno}, column {error.colno}",
-            "begins with a byte order mark, which JSON does not have (RFC 8259, section 8.1)"
-            if marked
-            else f"is not valid JSON: {error.msg}",
-            'save it as UTF-8 without one ("without BOM")'
-            if marked
-            else "correct the syntax there or just before it",
-        )
+        report.error(label, *json_syntax.of_error(text, error))
         return None
     except RecursionError:
         report.error(label, "", *TOO_DEEP)
         return None
-    except ValueError as error:  # an integer of more digits than Python reads, or NaN
-        report.error(label, "", f"has a number that cannot be read: {error}", "correct the number")
+    except ValueError:  # an integer of more digits than Python reads, or NaN
+        report.error(label, *json_syntax.of_number(text))
         return None
     if not isinstance(data, dict):
         report.error(label, "", "is not a JSON object", "write one object: { ... }")
@@ -153,7 +163,7 @@ def validate(
         for item in faults:
             if item["type"] == "too_short" and item["loc"] in within:
                 continue  # what it has is faulty, and was not counted
-            fix = str(item.get("ctx", {}).get("fix") or _fix(item))
+            fix = str(item.get("ctx", {}).get("fix") or _fix(item, model))
             report.error(label, join(path, *item["loc"]), in_words(item), fix)
         _report_unknown(model, data, label, path, report)
         return None
@@ -205,6 +215,7 @@ KINDS = {
     "literal_error": "is not one of the allowed values",
     "greater_than_equal": "is too small",
     "less_than_equal": "is too large",
+    "finite_number": "is too large",
     "missing": "is required",
     "too_short": "names nothing",
 }
@@ -230,9 +241,48 @@ def bound_fix(error: ErrorDetails) -> str:
     return _BOUNDS.get(error["type"], "").format(**error.get("ctx", {}))
 
 
-def _fix(error: ErrorDetails) -> str:
+_FORMS = {
+    "tuple_type": "a list, [ ... ]",
+    "model_type": "an object, { ... }",
+    "dict_type": "an object, { ... }",
+    "string_type": "text in quotes",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "finite_number": "a whole number",
+    "bool_type": "true or false, without quotes",
+    "bool_parsing": "true or false, without quotes",
+}
+"""What to write where a value is of another type, by pydantic's type of error."""
+
+
+def _field_at(form: Any, steps: Sequence[str | int]) -> FieldInfo | None:
+    """The field that a place within a model stands for; None for an entry of a list or mapping."""
+    if not steps:
+        return None
+    step, *rest = steps
+    if isinstance(form, type) and issubclass(form, BaseModel):
+        for name, info in form.model_fields.items():
+            if step == (info.alias or name):
+                return _field_at(info.annotation, rest) if rest else info
+        return None
+    if get_origin(form) in (dict, list, tuple):
+        return _field_at(get_args(form)[-1 if get_origin(form) is dict else 0], rest)
+    found = (_field_at(part, steps) for part in get_args(form))  # X | None, Annotated[X, ...]
+    return next((info for info in found if info), None)
+
+
+def _example(model: type[BaseModel], steps: Sequence[str | int]) -> str:
+    """A value that a field takes, as JSON; empty where its model has none, or a long one."""
+    info = _field_at(model, steps)
+    text = json.dumps(info.examples[0], ensure_ascii=False) if info and info.examples else ""
+    return text if len(text) <= 120 else ""
+
+
+def _fix(error: ErrorDetails, model: type[BaseModel]) -> str:
+    example = _example(model, error["loc"])
     if error["type"] == "missing":
-        return "add this key"
+        return f'add it, as "{error["loc"][-1]}": {example}' if example else "add this key"
     value = error["input"]
     if error["type"] == "string_type" and isinstance(value, int | float):
         return f'write it in quotes, as "{json.dumps(value)[:40]}"'
@@ -241,12 +291,18 @@ def _fix(error: ErrorDetails) -> str:
         near = difflib.get_close_matches(value[:100].lower(), words, n=1)
         hint = f"did you mean {near[0]!r}? else " if near else ""
         return f"{hint}{bound_fix(error)}"
-    return bound_fix(error) or (
-        f"correct the value, which is {json.dumps(error['input'], default=str)[:80]}"
-    )
+    if fix := bound_fix(error):
+        return fix
+    shown = json.dumps(value, default=str, ensure_ascii=False)
+    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+    if form := _FORMS.get(error["type"]):
+        return f"write {form}{f', as {example}' if example else ''}, in place of {shown}"
+    return f"correct the value, which is {shown}"
 
 
 _REMOVE = "remove it"
+UNKNOWN = "unknown key: nothing reads it"
+"""What is wrong with a key that its place does not have."""
 
 
 def meant(name: str, known: Iterable[str]) -> str:
@@ -271,7 +327,9 @@ def _unknown(model: type[BaseModel], key: str, known: Iterable[str]) -> tuple[st
     owners, fixes = _of_others(model)
     if key in fixes:
         return f"a key of {owners}, ignored", fixes[key]
-    return "unknown key, ignored", meant(key, known)
+    fix = meant(key, known)
+    elsewhere = getattr(model, "elsewhere", None)
+    return UNKNOWN, (fix == _REMOVE and elsewhere and elsewhere(key)) or fix
 
 
 def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None:

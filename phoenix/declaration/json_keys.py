@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network, ip_interface
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
+from phoenix.declaration import key_places
 from phoenix.declaration.forms import (
     HOST_PORT,
     VALUE_PATTERN,
@@ -103,10 +104,16 @@ def _interface(value: Any) -> Any:
             return IPv4Interface(value)
     except ValueError:
         pass
-    raise problem(
-        f"{shown_value(value)} is not an IPv4 address with prefix length",
-        'write it as "10.0.0.5/24"',
-    )
+    fix = 'write it as "10.0.0.5/24"'
+    try:
+        if isinstance(value, str):
+            address = ip_interface(value).ip
+            fix = f'write it with the prefix length of its network, as "{address}/24"'
+            if address.version == 6:
+                fix = 'write its IPv4 address, as "10.0.0.5/24": Phoenix routes by IPv4 alone'
+    except ValueError:
+        pass
+    raise problem(f"{shown_value(value)} is not an IPv4 address with prefix length", fix)
 
 
 def _mac(value: Any) -> Any:
@@ -213,7 +220,7 @@ class Each:
 def _number(value: Any) -> Any:
     """Refuse true and false, which Python takes for 1 and 0, and text that is not all digits."""
     if isinstance(value, bool) or (isinstance(value, str) and not _DIGITS.match(value)):
-        raise ValueError("is no number")
+        raise problem(f"{shown_value(value)} is no whole number", "write digits alone")
     return value
 
 
@@ -346,6 +353,8 @@ class Raw(BaseModel):
     # A validator is made when it is first asked: most are parts of others, and never are.
     model_config = ConfigDict(defer_build=True, frozen=True, extra="allow")
 
+    place: ClassVar[str] = ""
+    """What a person calls the place where these keys stand; empty where no key is moved there."""
     refuse_unknown: ClassVar[str] = ""
     """Why an unknown key is an error; empty where it is ignored with a warning."""
     unknown_fix: ClassVar[str] = ""
@@ -354,6 +363,11 @@ class Raw(BaseModel):
     """Why a key that is like a known one is an error; empty where it is ignored with a warning."""
     of_others: ClassVar[tuple[str, Mapping[str, str]]] = ("", {})
     """What has these keys instead, and for each key what to do."""
+
+    @staticmethod
+    def elsewhere(key: str) -> str:
+        """The fix for a key that belongs in another place; empty where none is known."""
+        return key_places.of_key(Raw, key)
 
 
 class _TextOrList:
@@ -434,6 +448,7 @@ class RawRule(Raw):
 class RawHostFirewall(Raw):
     """The firewall of the hypervisor itself. What the site's own flows need is added by itself."""
 
+    place: ClassVar[str] = 'a guest\'s "firewall"'
     guard: bool = Field(
         default=True,
         description="Whether the host itself lets in what the flows say, and nothing else "
@@ -587,6 +602,7 @@ class RawService(RawOptions):
     what it asks for may be open to everyone.
     """
 
+    place: ClassVar[str] = '"traefik_service"'
     refuse_unknown: ClassVar[str] = _NOT_CARRIED_OUT
     unknown_fix: ClassVar[str] = _WHO_ENTERS
 
@@ -675,6 +691,7 @@ class RawExternal(RawOptions):
 class RawNetwork(Raw):
     """One network interface of a guest. Its address tells its network."""
 
+    place: ClassVar[str] = '"network_config"'
     name: InterfaceName = Field(
         default="eth0", description="Name of the interface inside the guest."
     )
@@ -1045,6 +1062,7 @@ class RawGuest(Raw):
 class RawLxc(RawGuest):
     """One entry of `lxc_configs`: a container; its id is the key."""
 
+    place: ClassVar[str] = "the container's entry"
     of_others: ClassVar[tuple[str, Mapping[str, str]]] = (
         "VMs",
         {
@@ -1139,6 +1157,7 @@ class RawLxc(RawGuest):
 class RawVm(RawGuest):
     """One entry of `vms`: a virtual machine."""
 
+    place: ClassVar[str] = "the VM's entry"
     of_others: ClassVar[tuple[str, Mapping[str, str]]] = (
         "containers",
         {
@@ -1182,6 +1201,7 @@ class RawVm(RawGuest):
 class RawHypervisor(Raw):
     """The Proxmox VE node. It carries the internal name server."""
 
+    place: ClassVar[str] = '"site.hypervisor" in phoenix_lxc_configs.json'
     refuse_misspelt: ClassVar[str] = (
         "nothing reads this key, and the default would hold for the whole site"
     )
@@ -1318,6 +1338,7 @@ class RawStackBackup(Raw):
 class RawEnvironment(Raw):
     """One environment of a stack."""
 
+    place: ClassVar[str] = "an environment in stacks/NAME/phoenix.json"
     variables: tuple[RawVariable, ...] = Field(
         default=(), description="Values of the compose file's variables."
     )
@@ -1552,6 +1573,7 @@ class RawSite(Raw):
     A misspelt key is an error: its default would hold for the whole site.
     """
 
+    place: ClassVar[str] = '"site" in phoenix_lxc_configs.json'
     refuse_misspelt: ClassVar[str] = (
         "nothing reads this key, and the default would hold for the whole site"
     )
@@ -1642,6 +1664,7 @@ class RawSite(Raw):
 class RawLxcFile(Raw):
     """The site and its containers."""
 
+    place: ClassVar[str] = "the top of phoenix_lxc_configs.json"
     schema_: Any = schema_key()
     site: Annotated[Any, Each(RawSite)] = Field(
         default={}, description="What holds for all guests."
@@ -1677,6 +1700,7 @@ class RawVmDefaults(Raw):
 class RawVmFile(Raw):
     """The site's virtual machines."""
 
+    place: ClassVar[str] = "the top of phoenix_vm_configs.json"
     schema_: Any = schema_key()
     vm_defaults: Annotated[Any, Each(RawVmDefaults)] = Field(
         default={}, description="What a VM has where its entry is silent."

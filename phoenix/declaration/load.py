@@ -369,11 +369,17 @@ def _readdressing(raw: RawSite, subnet: IPv4Network | None, report: Report) -> C
     return lambda data: readdress(data, old, new)
 
 
+def _is_domain(name: str) -> bool:
+    return is_name(name) and "." in name and len(name) <= _LONGEST_DOMAIN
+
+
 def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None:
     config, path = raw.hypervisor, "site.hypervisor"
-    if not is_name(raw.domain) or "." not in raw.domain or len(raw.domain) > _LONGEST_DOMAIN:
+    if not _is_domain(raw.domain):
+        lower = raw.domain.lower()
         report.error(
             LXC_FILE, "site.domain", f"{raw.domain!r} is not a domain name",
+            f'write it in lower case: "{lower}"' if _is_domain(lower) else
             f"write a lower-case DNS name with a dot, as internal.example.com, of at most "
             f"{_LONGEST_DOMAIN} characters",
         )  # fmt: skip

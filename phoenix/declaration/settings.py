@@ -8,7 +8,7 @@ it. Rules that need the site, or more than one setting, are in `phoenix.validati
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cache
 from ipaddress import ip_network
@@ -910,20 +910,33 @@ def _likeness(written: str, declared: str) -> float:
     return 0.3 * whole + 0.7 * sum(words) / len(words)
 
 
-def unknown(names: Iterable[str], others: Iterable[str] = ()) -> list[tuple[str, str]]:
+def unknown(
+    names: Iterable[str],
+    others: Iterable[str] = (),
+    elsewhere: Callable[[str], str] = lambda _: "",
+) -> list[tuple[str, str]]:
     """Names of settings that nothing reads, each with the fix.
 
     Args:
         names: as group_data and inventories give them. Those with a leading underscore are
             pyinfra's global arguments or private.
         others: what pyinfra itself reads.
+        elsewhere: the fix for a name that belongs in another file; empty where it does not.
     """
     all_known = {*data_names(), *others}
     return [
-        (name, _SECRETS if _is_secret(name) else f"{near(name, all_known)}remove it")
+        (name, _fix_unknown(name, all_known, elsewhere))
         for name in names
         if name not in all_known and not name.startswith("_")
     ]
+
+
+def _fix_unknown(name: str, known: Iterable[str], elsewhere: Callable[[str], str]) -> str:
+    """The fix for a setting that nothing reads."""
+    if _is_secret(name):
+        return _SECRETS
+    hint = near(name, known)
+    return (not hint and elsewhere(name)) or f"{hint}remove it"
 
 
 _SECRETS = (

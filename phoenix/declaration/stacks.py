@@ -177,6 +177,28 @@ class StackCatalog:
                 stray_files.beside(place, _shipped(self._manifest(name)), self.report)
         return self._compose_files[name]
 
+    def _report_unknown(self, name: str, at: Source) -> None:
+        """Say that there is no stack of a name that is declared `at`."""
+        folder = self.places.directory / name
+        if folder.is_symlink() and not folder.exists():
+            fix = "put the stack's folder in its place"
+            self.report.error(f"stacks/{name}", "", "is a link that leads to no folder", fix)
+            return
+        have = (
+            f"known are: {listed(self.names[:20])}"
+            if self.names
+            else f"none is in {self.places.directory}"
+        )
+        if len(self.names) > 20:
+            have += f" and {len(self.names) - 20} more"
+        self.report.error(
+            at.file,
+            at.path,
+            f"unknown stack {name!r}; {have}",
+            f"{_other_case(name, self.names)}add stacks/{name}/phoenix.json and "
+            "docker-compose.yml, or correct the name",
+        )
+
     def deploy(
         self,
         ref: RawStackRef,
@@ -196,20 +218,7 @@ class StackCatalog:
         """
         report = self.report
         if ref.name not in self.name_set:
-            have = (
-                f"known are: {listed(self.names[:20])}"
-                if self.names
-                else (f"none is in {self.places.directory}")
-            )
-            if len(self.names) > 20:
-                have += f" and {len(self.names) - 20} more"
-            report.error(
-                at.file,
-                at.path,
-                f"unknown stack {ref.name!r}; {have}",
-                f"{_other_case(ref.name, self.names)}add stacks/{ref.name}/phoenix.json and "
-                "docker-compose.yml, or correct the name",
-            )
+            self._report_unknown(ref.name, at)
             return None
         self.used.add(ref.name)
         place = self.place(ref.name)

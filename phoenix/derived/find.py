@@ -160,8 +160,13 @@ def unknown(site: Site, name: str, of: Sequence[Kind] = KINDS) -> UnknownNameErr
     labels = [short_name for short_name in existing if "." not in short_name]
     tried = f"{prefix}{query.removesuffix(tail)}"
     near = difflib.get_close_matches(tried, labels if "." not in tried else list(existing), n=3)
-    subject = "nothing here" if set(kinds) == ALL_KINDS else f"no {' or '.join(kinds)}"
+    subject = "nothing here" if set(kinds) == ALL_KINDS else f"no {_either(kinds)}"
     return UnknownNameError(name, near, labels, subject)
+
+
+def _either(words: Sequence[str]) -> str:
+    """Words for a sentence: `a, b or c`."""
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def names(site: Site, of: Sequence[Kind] = KINDS) -> tuple[str, ...]:

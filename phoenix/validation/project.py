@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from phoenix.declaration import group_data
+from phoenix.declaration import group_data, key_places
 from phoenix.declaration import settings as model
 from phoenix.declaration.group_data import ALL, SettingsFile
+from phoenix.declaration.json_keys import Raw
 from phoenix.declaration.load import LXC_FILE
 from phoenix.declaration.settings import FOLDER, near
 from phoenix.site.findings import Finding, Report
@@ -100,6 +101,11 @@ def chain(site: Site) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
+def _elsewhere(name: str) -> str:
+    """The fix for a setting that is a key of the JSON files; empty where it is none."""
+    return key_places.of_setting(Raw, name)
+
+
 def unread(
     files: Sequence[SettingsFile],
     data: Mapping[str, Any],
@@ -126,7 +132,7 @@ def unread(
             )  # fmt: skip
     places = [(file.label, file.values) for file in files] + [(label, data)]
     for place, values in places:
-        for name, fix in model.unknown(values, pyinfra_settings):
+        for name, fix in model.unknown(values, pyinfra_settings, _elsewhere):
             if not name.startswith(model.PROXMOX):  # an error, found with the wrong values
                 report.unread(place, name, model.UNREAD, fix)
     for file in files:

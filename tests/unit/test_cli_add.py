@@ -203,7 +203,8 @@ def test_a_route_leads_to_the_service_that_publishes_its_port(
     [
         (TWO, "!override"),
         ("services: [", "is not valid YAML"),
-        ("", "is not a mapping"),
+        ("", "is empty"),
+        ("- web\n", "is not a mapping"),
         ("services: {web: null}", "services.web"),
     ],
 )
@@ -377,7 +378,7 @@ def test_the_entry_is_cut_where_portainer_s_own_stack_stands_before_it(project: 
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [
-        ("never-heard-of", (), "no service or guest or stack is called 'never-heard-of'"),
+        ("never-heard-of", (), "no service, guest or stack is called 'never-heard-of'"),
         ("portainer", (), "service:portainer or guest:portainer"),
         ("phoenix", (), "is the hypervisor"),
         ("step-ca", (), "nothing was written"),
@@ -396,3 +397,15 @@ def test_what_cannot_be_taken_out_writes_nothing(
 def test_a_dry_removal_from_hosts_is_wrong_usage(project: Path) -> None:
     result = phoenix("remove", "who", "--dry", "--site", project)
     assert "--dry is of --undeclare" in str(result.exception)
+
+
+def test_a_stack_that_needs_a_variable_is_told_how_it_is_added(
+    project: Path, tmp_path: Path
+) -> None:
+    """No option gives a variable's value, so the fix in a file that is not there would mislead."""
+    compose = tmp_path / "mine.yml"
+    compose.write_text("services: {web: {image: 'a:1', environment: ['T=${TOKEN:?}']}}\n")
+    told = refused(project, "stack", "mine", "--host", "drphoenix", "--compose", str(compose))
+    assert "required variable TOKEN is missing a value" in told
+    assert "or write docker-compose.yml and phoenix.json in stacks/mine yourself" in told
+    assert not (project / "stacks/mine").exists()

@@ -303,7 +303,12 @@ def test_a_number_where_text_is_meant_is_put_in_quotes(tmp_path: Path) -> None:
         ({"check": "off"}, "check", "not one of the allowed values", "write 'full' or 'none'"),
         ({"port": 0}, "port", "is too small", "write a number from 1 up"),
         ({"port": 70000}, "port", "is too large", "write a number up to 65535"),
-        ({"name": None}, "name", "should be text", "which is null"),
+        (
+            {"name": None},
+            "name",
+            "should be text",
+            'write text in quotes, as "wiki", in place of null',
+        ),
         ({"strip_path": "maybe"}, "strip_path", "should be true or false", "maybe"),
     ],
 )
@@ -354,7 +359,7 @@ def test_a_key_of_the_other_kind_of_guest_is_told_as_such(tmp_path: Path) -> Non
     assert "write volumes" in advice[f"{MACHINE}.mount_points"][1]
     assert "cores" not in advice[f"{MACHINE}.ports"][1]
     assert advice[f"{CONTAINER}.disk_size_gb"] == ("a key of VMs, ignored", "write storage_size_gb")
-    assert advice[f"{MACHINE}.port"][0] == "unknown key, ignored"
+    assert advice[f"{MACHINE}.port"][0] == "unknown key: nothing reads it"
 
 
 def test_a_rule_for_every_address_admits_anyone(tmp_path: Path) -> None:

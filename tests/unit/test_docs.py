@@ -21,7 +21,7 @@ from phoenix.site.model import LeftAlone
 from tests.unit.site_builder import minimal
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("C*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks/README.md"])
 TROUBLE = ROOT / "docs/troubleshooting.md"
 
 
@@ -98,6 +98,40 @@ def examples(command: Any) -> list[str]:
     """The texts of help, of a command and of all below it."""
     below = getattr(command, "commands", {}).values()
     return [command.help or "", *(text for inner in below for text in examples(inner))]
+
+
+CODE = ("benchmarks", "deploys", "docs", "facts", "lab", "operations", "phoenix",
+        "portainer_emulator", "tests")  # fmt: skip
+"""Folders whose files pages name; the others have files of a site, which its owner writes."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_files_of_the_project_that_pages_name_exist(page: Path) -> None:
+    text = page.read_text()
+    named = re.findall(rf"(?<![\w/.~-])((?:{'|'.join(CODE)})/[\w./-]*\w)(?![\w*])", text)
+    for path in named:
+        if re.search(r"[A-Z]{3}|node_exporter", path):  # a placeholder; what a reader writes there
+            continue
+        assert any((folder / path).exists() for folder in (ROOT, ROOT / "tests")), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_variables_and_options_that_pages_name_are_read(page: Path) -> None:
+    text = page.read_text()
+    source = "\n".join(
+        path.read_text(errors="ignore")
+        for folder in CODE
+        if folder != "docs"
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+        and path.suffix in {".py", ".sh", ".j2", ""}
+        and path.name != "test_docs.py"
+    )
+    named = set(re.findall(r"\b(PHOENIX_[A-Z_]*[A-Z])\b", text))
+    named -= {name for name in named if name.startswith("PHOENIX_SECRET_")}  # of the site's own
+    named |= set(re.findall(r"`(--[a-z][a-z-]+)", text)) - {"--durations"}  # pytest's
+    for name in sorted(named):
+        assert name in source, name
 
 
 def test_the_table_of_changes_names_real_settings() -> None:
@@ -177,7 +211,7 @@ LOOKED_FOR = {
     "phoenix/health/checks.py": "def checks(",
     "phoenix/health/advice.py": "phoenix sync",
     "phoenix/declaration/json_keys.py": "class RawGuest",
-    "phoenix/declaration/json_errors.py": '"unknown key, ignored"',
+    "phoenix/declaration/json_errors.py": '"unknown key: nothing reads it"',
     "phoenix/derived/firewall.py": "def flows(",
     "phoenix/derived/dns.py": "def records(",
     "phoenix/components/acme/phoenix_acme_conf.py": "RENEW_FRACTION = ",

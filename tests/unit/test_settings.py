@@ -201,7 +201,7 @@ def test_plan_and_sync_tell_what_is_ignored(
     cli_project.load(project / INVENTORY).print_warnings()
     output = capsys.readouterr().err
     assert "warning: group_data/nginx.py: nginx_max_bdy: no code reads this setting" in output
-    assert f"warning: {VM}: vms[1].memroy_mb: unknown key, ignored" in output
+    assert f"warning: {VM}: vms[1].memroy_mb: unknown key: nothing reads it" in output
     assert output.count("warning: ") == 2
 
 

@@ -159,9 +159,9 @@ def test_unknown_key_asks_did_you_mean(tmp_path: Path) -> None:
     declared.vm["vms"][0]["network_config"]["brigde"] = "vmbr1"
     loaded = declared.load(tmp_path)
     assert loaded.warnings == (
-        Finding(LXC, "lxc_configs.102.dependancies", "unknown key, ignored",
+        Finding(LXC, "lxc_configs.102.dependancies", "unknown key: nothing reads it",
                 "did you mean 'dependencies'?", "warning"),
-        Finding(VM, "vms[0].network_config.brigde", "unknown key, ignored",
+        Finding(VM, "vms[0].network_config.brigde", "unknown key: nothing reads it",
                 "did you mean 'bridge'?", "warning"),
     )  # fmt: skip
 

@@ -235,7 +235,7 @@ REFUSALS = {
     "foreign router": (edit("lxc", "lxc_configs", "102", "network_config", "gw", to="10.1.0.1"),
                        LXC, "lxc_configs.102.network_config.gw", "outside", "10.0.0.1"),
     "no prefix": (address("102", "10.0.0.21"), LXC, "lxc_configs.102.network_config.ip",
-                  "prefix length", "10.0.0.5/24"),
+                  "prefix length", "10.0.0.21/24"),
     "dhcp": (address("102", "dhcp"), LXC, "lxc_configs.102.network_config.ip", "fixed address",
              "10.0.0.5/24"),
     "host label": (guest("102", "name", "my_proxy"), LXC, "lxc_configs.102.name", "RFC 1123",
@@ -383,7 +383,7 @@ def test_all_errors_in_one_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "path", "message"),
     [
-        ('{\n  "a": 1,\n}', "line 3, column 1", "is not valid JSON"),
+        ('{\n  "a": 1,\n}', "line 2, column 9", "a comma before }"),
         ("[]", "", "is not a JSON object"),
         ('{"lxc_configs": {"101": {"name": "a", "name": "b"}}}', "lxc_configs.101.name", "twice"),
     ],
