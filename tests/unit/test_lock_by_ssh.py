@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import threading
@@ -24,6 +25,9 @@ from phoenix.runs.revision import Revision
 from tests.unit.site_builder import minimal
 
 KEY = paramiko.ECDSAKey.generate()
+HUNG_UP = (OSError, EOFError)
+"""What a server meets whose client hangs up at the end of the output: the channel's end follows
+the output's as a message of its own."""
 
 
 class Data(dict[str, Any]):
@@ -59,10 +63,13 @@ def _carry(channel: paramiko.Channel, command: bytes) -> None:
 
     def out() -> None:
         assert process.stdout
-        while piece := process.stdout.read(4096):
-            channel.sendall(piece)
-        channel.send_exit_status(process.wait())
-        channel.close()
+        with contextlib.suppress(*HUNG_UP):
+            while piece := process.stdout.read(4096):
+                channel.sendall(piece)
+        status = process.wait()
+        with contextlib.suppress(*HUNG_UP):
+            channel.send_exit_status(status)
+            channel.close()
 
     threading.Thread(target=out, daemon=True).start()
     while piece := channel.recv(4096):
@@ -76,7 +83,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[]
     monkeypatch.setattr(site_lock, "FILE", str(tmp_path / "lock"))
     monkeypatch.setattr(history, "FILE", str(tmp_path / "lib/history.jsonl"))
     monkeypatch.setattr(register, "FILE", str(tmp_path / "lib/register"))
-    minimal().load(tmp_path / "site/inventories")
+    minimal().write(tmp_path / "site/inventories")
     clients: list[paramiko.Transport] = []
 
     def connect() -> Any:

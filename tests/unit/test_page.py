@@ -325,5 +325,5 @@ def test_long_names_may_break_after_their_dots_and_are_escaped_all_the_same(site
     text = render(checked_page(site))
     assert "proxy.<wbr>host.<wbr>internal.<wbr>thinkheads.<wbr>ai" in text
     page = checked_page(site)
-    odd = [c.model_copy(update={"server_name": "<b>.<i>"}) for c in page.certificates]
+    odd = tuple(c.model_copy(update={"server_name": "<b>.<i>"}) for c in page.certificates)
     assert "&lt;b&gt;.<wbr>&lt;i&gt;" in render(page.model_copy(update={"certificates": odd}))
