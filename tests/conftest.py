@@ -1,5 +1,6 @@
 """What holds for all tests."""
 
+import gc
 import re
 from collections.abc import Iterator
 from unittest.mock import patch
@@ -10,6 +11,10 @@ from xdist.remote import Producer  # type: ignore[import-untyped]
 
 from phoenix.secrets import client_certificate
 from tests import examples, scheduling
+
+# What is imported and collected stays to the end: the garbage collector need not look through it
+# again and again. It begins with the first test (`pytest_runtestloop`).
+gc.disable()
 
 # pyinfra's command line makes greenlets of all threads when it is imported, for the whole process
 # and for good; servers that tests run in threads would stand still. Nothing here needs that.
@@ -39,6 +44,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if unstable:
         raise pytest.UsageError("give these tests `ids`:\n" + "\n".join(unstable))
     items[:] = scheduling.ordered(items, lambda item: item.path)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """From here on garbage is collected, of what tests make alone."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
