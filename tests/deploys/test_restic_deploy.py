@@ -40,7 +40,7 @@ def site(folder: Path, *, backups: bool = True, **more: object) -> Path:
     compose["volumes"] = {"data": {}}
     compose["services"]["web"]["volumes"] = ["data:/data"]
     manifest["environments"]["production"]["backup"] = {}
-    declared.load(folder)
+    declared.write(folder)
     return folder
 
 

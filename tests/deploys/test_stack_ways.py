@@ -52,7 +52,7 @@ def deployed(folder: Path, change: Callable[[Declaration], None], deploy: str) -
     production["variables"] = [{"name": "DB", "secret": "DB_PASS"}]
     declared.stacks["shop"][1]["services"]["web"]["environment"] = {"DB": "${DB}"}
     change(declared)
-    declared.load(folder)
+    declared.write(folder)
     return run(
         deploy, folder / "secrets.json",
         site_inventories=str(folder), site_stacks=str(folder / "stacks"),

@@ -34,7 +34,7 @@ def deployed(
     declared = minimal()
     without_portainer(declared)
     change(declared)
-    declared.load(folder)
+    declared.write(folder)
     return run(
         "stacks", folder / "secrets.json", execute=execute,
         responses={ASKED: lambda _: list(present)},

@@ -18,7 +18,7 @@ def deployed(folder: Path, **data: Any) -> Run:
     declared = swarm(deploy=HERE)
     environment = declared.stacks["shop"][0]["environments"]["production"]
     environment["files"] = [{"secret": "SHOP_KEY", "destination_in_container": "/run/key"}]
-    declared.load(folder)
+    declared.write(folder)
     return run(
         "stacks", folder / "secrets.json",
         site_inventories=str(folder), site_stacks=str(folder / "stacks"), **data,

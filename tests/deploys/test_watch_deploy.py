@@ -29,7 +29,7 @@ def site(
         declared.lxc.setdefault("site", {})["watcher"] = watcher
     if alone:
         declared.vm["vms"][1]["leave_alone"] = ["watch"]
-    declared.load(folder)
+    declared.write(folder)
     return folder
 
 

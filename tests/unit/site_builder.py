@@ -45,6 +45,11 @@ class Declaration:
     hypervisor: dict[str, Any] | None = None
 
     def load(self, folder: Path, **options: Any) -> Site:
+        self.write(folder)
+        return load_site(folder, **options)
+
+    def write(self, folder: Path) -> None:
+        """The files alone, for a test that loads them later or otherwise."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / LXC).write_text(json.dumps(self.lxc))
         (folder / VM).write_text(json.dumps(self.vm))
@@ -56,7 +61,6 @@ class Declaration:
             (folder / "stacks" / name / "phoenix.json").write_text(json.dumps(manifest))
             # JSON is YAML: no second notation is needed
             (folder / "stacks" / name / "docker-compose.yml").write_text(json.dumps(compose))
-        return load_site(folder, **options)
 
     def refused(self, folder: Path, **options: Any) -> tuple[Finding, ...]:
         try:

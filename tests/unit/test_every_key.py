@@ -126,8 +126,7 @@ def files() -> dict[str, Any]:
 
 def put(folder: Path, content: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    declaration = minimal()
-    declaration.load(folder)  # its stack
+    minimal().write(folder)  # its stack
     notes = folder / "data/notes"
     notes.mkdir(parents=True, exist_ok=True)
     compose = {"services": {"web": {"image": "example/notes:1.0", "ports": ["8100:80"]}}}
