@@ -82,19 +82,32 @@ def run(client: Client, plan: Plan, log: Callable[[str], None] = lambda _line: N
     return changed
 
 
-_ENDS: dict[tuple[str, ...], bytes] = {}
-"""Where `run` ended, by the plan and each attribute of the fake that it began with."""
+_ENDS: dict[tuple[str, ...], tuple[bool, bytes]] = {}
+"""What `run` answered and where it ended, by the plan and the state of the fake that it began with.
+
+The requests before it are no part of that state: the fake only keeps them.
+"""
 
 
-def converged(pve: Pve, client: Client, plan: Plan) -> None:
-    """The fake as `run` leaves it: hundreds of requests, sent once for each beginning."""
+def converged(pve: Pve, client: Client, plan: Plan) -> bool:
+    """The fake as `run` leaves it: hundreds of requests, sent once for each beginning.
+
+    Returns:
+        Whether anything was written, as `run` answered it.
+    """
+    before = list(pve.fake.requests)
     held = sorted(pve.state.items())
-    start = (repr(plan), *(f"{name}: {pickle.dumps(value)!r}" for name, value in held))
-    if start in _ENDS:
-        vars(pve.fake).update(pickle.loads(_ENDS[start]))  # noqa: S301 - made here
-        return
-    run(client, plan)
-    _ENDS[start] = pickle.dumps(pve.state)
+    start = (
+        repr(plan),
+        *(f"{name}: {pickle.dumps(value)!r}" for name, value in held if name != "requests"),
+    )
+    if start not in _ENDS:
+        pve.forget()
+        _ENDS[start] = run(client, plan), pickle.dumps(pve.state)
+    changed, end = _ENDS[start]
+    vars(pve.fake).update(pickle.loads(end))  # noqa: S301 - made here
+    pve.fake.requests[:0] = before
+    return changed
 
 
 def shut_down(client: Client, vmid: int) -> None:

@@ -42,7 +42,7 @@ def test_version_9_keeps_them_apart_by_a_rule(
     cluster: Pve, client: Client, planned: Planned
 ) -> None:
     plan = planned(**APART, **PLACED)
-    assert run(client, plan)
+    assert converged(cluster, client, plan)
     assert cluster.fake.ha_rules["dns"] == {
         "rule": "dns", "type": "resource-affinity", "affinity": "negative",
         "resources": "ct:103,vm:1001",
@@ -57,7 +57,7 @@ def test_a_guest_that_joins_is_added_to_the_rule(
     cluster: Pve, client: Client, planned: Planned
 ) -> None:
     cluster.fake.add_node("third")
-    run(client, planned(**APART, **PLACED))
+    converged(cluster, client, planned(**APART, **PLACED))
     cluster.forget()
     three = {"proxmox_apart": {"dns": (103, 1001, 102)}}
     placed = {"proxmox_guests": {1001: {"node": SECOND}, 102: {"node": "third"}}}
@@ -75,7 +75,7 @@ def test_version_8_prefers_a_node_for_each_by_groups(
 ) -> None:
     cluster.fake.version = "8.4.1"
     plan = planned(**APART, **PLACED)
-    assert run(client, plan)
+    assert converged(cluster, client, plan)
     nodes = {name: row["nodes"] for name, row in cluster.fake.ha_groups.items()}
     assert nodes == {
         f"dns-{NODE}": f"{NODE}:2,{SECOND}:1", f"dns-{SECOND}": f"{SECOND}:2,{NODE}:1",
@@ -95,7 +95,7 @@ def test_beside_a_group_of_all_guests(
 ) -> None:
     cluster.fake.version = version
     all_of_them = {"proxmox_ha_group": "main", "proxmox_ha_nodes": (NODE, SECOND)}
-    run(client, planned(**PLACED))
+    converged(cluster, client, planned(**PLACED))
     available(client, planned(**all_of_them, **PLACED))
     available(client, planned(**all_of_them, **APART, **PLACED))
     if version.startswith("9"):
@@ -125,7 +125,7 @@ def test_guests_that_met_while_a_node_was_down_refuse_nothing(
     cluster: Pve, client: Client, planned: Planned
 ) -> None:
     plan = planned(**APART, **PLACED)
-    run(client, plan)
+    converged(cluster, client, plan)
     cluster.guest(1001).node = NODE
     for vmid in (103, 1001):
         cluster.guest(vmid).ha_state = "started"
@@ -134,7 +134,7 @@ def test_guests_that_met_while_a_node_was_down_refuse_nothing(
 
 
 def test_a_rule_of_another_kind_is_refused(cluster: Pve, client: Client, planned: Planned) -> None:
-    run(client, planned(**PLACED))
+    converged(cluster, client, planned(**PLACED))
     cluster.fake.ha_rules["dns"] = {
         "rule": "dns", "type": "node-affinity", "nodes": NODE, "resources": "ct:103",
     }  # fmt: skip

@@ -229,7 +229,7 @@ def test_an_equal_guest_made_by_hand_needs_no_leave(
     pve: Pve, client: Client, planned: Planned
 ) -> None:
     plan = planned()
-    run(client, plan)
+    converged(pve, client, plan)
     for key in ("tags", "description"):
         del pve.guest(103).config[key]
     assert preflight(client, plan.guests, plan.settings) == ()

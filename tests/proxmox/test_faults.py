@@ -94,7 +94,7 @@ def test_a_lock_that_goes_is_no_error(
     client = make_client(
         fakepve_url, Trust(ca_file=fakepve_cafile), sleep=unlocking, lock_seconds=60
     )
-    run(client, planned())
+    converged(pve, client, planned())
     waits.clear()
     pve.fake.snapshot_lock(101, "backup")
     assert run(client, planned(proxmox_guests={101: {"tags": ("edge",)}}))
@@ -231,7 +231,7 @@ def test_a_task_that_does_not_end(
     pve: Pve, fakepve_url: str, fakepve_cafile: str, planned: Planned
 ) -> None:
     client = make_client(fakepve_url, Trust(ca_file=fakepve_cafile), task_seconds=0.2)
-    run(client, planned())
+    converged(pve, client, planned())
     shut_down(client, 103)
     pve.guest(103).start_secs = 3000
     pve.fake.time_scale = 0.001

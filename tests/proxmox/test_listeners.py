@@ -175,7 +175,7 @@ def test_a_macro_of_a_person_keeps_its_place_and_its_effect(
 ) -> None:
     """On the double, whose new rules go to the top as Proxmox VE's do."""
     path = f"nodes/{NODE}/lxc/101/firewall/rules"
-    run(client, planned())
+    converged(pve, client, planned())
     refusal = {"type": "in", "action": "DROP", "macro": "Telnet", "enable": 1, "comment": "mine"}
     client.write("POST", path, refusal)
     more = FirewallRule(
@@ -248,7 +248,7 @@ def test_a_node_that_is_down_keeps_the_firewall_off(
     (fault,) = faults(client, planned(), listening(client))
     assert "node second is down" in fault
     pve.fake.set_node_offline("second", False)
-    run(client, planned())
+    converged(pve, client, planned())
     pve.fake.set_node_offline("second")
     assert faults(client, planned(), listening(client)) == ()
 

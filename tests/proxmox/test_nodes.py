@@ -56,7 +56,7 @@ def test_a_guest_is_made_and_started_on_its_node(
 def test_a_node_that_is_down_is_named_with_its_guests_and_the_rest_goes_on(
     site: Site, cluster: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned(**on(103)))
+    converged(cluster, client, planned(**on(103)))
     cluster.fake.set_node_offline(SECOND)
     cluster.forget()
     more = changed_site(changed_site(site, 103, memory_mb=2048), 102, memory_mb=3072)
@@ -125,7 +125,7 @@ def test_rules_of_a_node_that_is_down_wait_and_those_of_the_others_do_not(
 def test_power_is_asked_of_the_node_that_has_the_guest(
     cluster: Pve, client: Client, planned: Planned
 ) -> None:
-    run(client, planned(**on(103)))
+    converged(cluster, client, planned(**on(103)))
     assert power.runs(client, 103)
     asked = [path for _, path, _ in cluster.fake.requests if path.endswith("103/status/current")]
     assert asked[-1] == f"/api2/json/nodes/{SECOND}/lxc/103/status/current"

@@ -13,7 +13,7 @@ from phoenix.proxmox.errors import RefusedError
 from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.removal import pending, remove, remove_rules, rules_left, unkept
 from phoenix.site.model import Site
-from tests.proxmox.pve import NODE, Pve, converged, run
+from tests.proxmox.pve import NODE, Pve, converged
 
 Planned = Callable[..., Plan]
 
@@ -91,7 +91,7 @@ def test_rules_that_no_sync_keeps_go_behind_the_switch(
     site: Site, pve: Pve, client: Client, planned: Planned
 ) -> None:
     desired = planned()
-    run(client, desired)
+    converged(pve, client, desired)
     path = desired.scopes[0].path.format(node=NODE)
     own = {"type": "in", "action": "ACCEPT", "enable": 1, "comment": "a person's"}
     client.write("POST", f"{path}/rules", own)

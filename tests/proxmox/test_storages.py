@@ -123,7 +123,7 @@ def test_snapshots_where_a_storage_has_none_are_refused_before_the_first_write(
     pve: Pve, client: Client, planned: Planned, kind: str, setting: str
 ) -> None:
     if setting == "snapshot_before_change":
-        run(client, planned())
+        converged(pve, client, planned())
         pve.forget()
     pve.fake.storages["quickOS-lxc-disks"].update(type=kind, **TYPES[kind])
     (fault,) = faults(client, planned(**{f"proxmox_{setting}": True}))
