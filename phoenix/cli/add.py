@@ -10,6 +10,7 @@ import typer
 
 from phoenix.cli import complete, options
 from phoenix.cli.exits import CommandError
+from phoenix.site import meant
 
 if TYPE_CHECKING:
     from phoenix.cli.adding import Draft
@@ -127,7 +128,7 @@ def host(
 
     options.named(name)
     if role is not None and role not in ROLES:
-        raise CommandError(f"{role!r} is no role; there are {', '.join(ROLES)}")
+        raise CommandError(f"{role!r} is no role. {meant.hint(meant.near(role, ROLES), ROLES)}")
     if kind not in (None, "lxc", "vm"):
         raise CommandError(f"--kind {kind}: write lxc or vm")
     draft = _draft(inventory)

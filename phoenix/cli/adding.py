@@ -31,6 +31,7 @@ from phoenix.declaration.json_errors import listed
 from phoenix.declaration.load import LXC_FILE, VM_FILE, load_site
 from phoenix.declaration.stack_places import STACKS_FILE, StackPlaces
 from phoenix.derived.find import Stack, choose
+from phoenix.site import meant
 from phoenix.site.findings import ConfigError, Finding, NameLookupError, Report
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.names import LABEL
@@ -139,11 +140,14 @@ class Draft:
             known = self._places().names()
             if stack in known:
                 raise CommandError(f"{stack} stands in {STACKS_FILE}: write the service there")
-            raise CommandError(f"there is no stack {stack!r}; there are {listed(known) or 'none'}")
+            raise CommandError(
+                f"there is no stack {stack!r}. {meant.hint(meant.near(stack, known), [*known])}"
+            )
         environments = json.loads(self.text(file)).get("environments", {})
         if environment not in environments:
             raise CommandError(
-                f"{stack} has no environment {environment}; it has {', '.join(environments)}"
+                f"{stack} has no environment {environment!r}. "
+                + meant.hint(meant.near(environment, environments), [*environments])
             )
         path = f"environments.{environment}"
         service = service or self._service_at(stack, route.port)

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple, NoReturn
 
 import typer
 from typer._click import Command, Context  # typer brings its own copy of click
-from typer._click.exceptions import UsageError
+from typer._click.exceptions import NoSuchOption, UsageError
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from phoenix.cli import exits, helptext, options
+from phoenix.site import meant
 
 
 class Verb(NamedTuple):
@@ -160,7 +161,9 @@ def _load(name: str, verb: Verb) -> Command:
     group = isinstance(handler, typer.Typer)
     app = handler if group else typer.Typer(rich_markup_mode="rich")
     app.pretty_exceptions_enable = False
-    if not group:
+    if group:
+        _suggesting(app)
+    else:
         app.command(name)(handler)
     helptext.tidy(app)
     command = typer.main.get_group(app) if group else _only(app)
@@ -168,6 +171,14 @@ def _load(name: str, verb: Verb) -> Command:
     _take_site(command)
     _name_values(command)
     return command
+
+
+def _suggesting(app: typer.Typer) -> None:
+    """Have a group of verbs, and the groups in it, say which of them was perhaps meant."""
+    app.info.cls = Group
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            _suggesting(group.typer_instance)
 
 
 def _name_values(command: Command) -> None:
@@ -196,7 +207,43 @@ def _only(app: typer.Typer) -> Command:
     )
 
 
-class LazyGroup(TyperGroup):
+class Group(TyperGroup):
+    """Verbs; for an unknown one it says which was perhaps meant, as `phoenix.site.meant` has it."""
+
+    def __init__(self, **options: Any) -> None:
+        """As typer has it, without its suggestions."""
+        super().__init__(**options | {"suggest_commands": False})
+
+    def resolve_command(
+        self, ctx: Context, args: list[str]
+    ) -> tuple[str | None, Command | None, list[str]]:
+        """The verb that is called.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except UsageError as error:
+            if near := () if args[0] in self.commands else meant.near(args[0], self.commands):
+                error.message = f"{error.message.rstrip('.')}. {meant.sentence(near)}"
+            raise
+
+
+def _suggest(error: NoSuchOption) -> None:
+    """Say which option was perhaps meant, instead of what typer says by a rule of its own."""
+    error.possibilities = None
+    if error.ctx is None or not error.option_name.startswith("--"):
+        return
+    known = [word for parameter in error.ctx.command.get_params(error.ctx)
+             for word in (*parameter.opts, *parameter.secondary_opts)]  # fmt: skip
+    names = (word.removeprefix("--") for word in known if word.startswith("--"))
+    near = [f"--{name}" for name in meant.near(error.option_name.removeprefix("--"), names)]
+    if near:
+        error.message = f"{error.message}. {meant.sentence(near)}"
+
+
+class LazyGroup(Group):
     """The top of the command line.
 
     Wrong usage ends with `exits.USAGE`, so that no script takes it for "there are changes", and
@@ -250,6 +297,8 @@ class LazyGroup(TyperGroup):
             raise exits.StoppedError("interrupted") from None
         except UsageError as error:
             error.exit_code = exits.USAGE
+            if isinstance(error, NoSuchOption):
+                _suggest(error)
             if wants_json(getattr(self, "_words", [])):
                 sys.stdout.write(error_json(error.format_message(), exits.USAGE))
             raise

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from phoenix.cli.targets import host_of
 from phoenix.compose import document
 from phoenix.derived.find import Kind, Stack, choose
+from phoenix.site import meant
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Deployment, Service, Site
 
@@ -84,6 +84,6 @@ def compose_service(stack: Deployment, name: str) -> str:
             f"{_STACK}{stack.name}/{container_service}" for container_service in have
         )
         raise NameLookupError(f"{stack.name} has {len(have)} services: write {ways}")
-    near = difflib.get_close_matches(name, have, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(have)}"
-    raise NameLookupError(f"no service of {stack.name} is called {name!r}. {hint}")
+    raise NameLookupError(
+        f"no service of {stack.name} is called {name!r}. {meant.hint(meant.near(name, have), have)}"
+    )

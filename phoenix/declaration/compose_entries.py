@@ -12,7 +12,8 @@ from typing import Any
 
 from phoenix.declaration.compose import filled
 from phoenix.declaration.compose_values import at
-from phoenix.declaration.json_errors import join, meant
+from phoenix.declaration.json_errors import join
+from phoenix.site import meant
 
 _Problem = tuple[str, str, str]
 """Path, message and fix."""
@@ -103,7 +104,11 @@ def _rights(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
             capability = filled(name, values) or "ALL"
             if capability.upper().removeprefix("CAP_") not in _CAPABILITIES:
                 message = f"{capability[:80]!r} is no capability: Docker refuses it"
-                yield f"{key}[{position}]", message, meant(capability, _CAPABILITIES)
+                yield (
+                    f"{key}[{position}]",
+                    message,
+                    meant.fix(capability, _CAPABILITIES),
+                )
     for position, option in enumerate(service.get("security_opt") or ()):
         text = filled(option, values)
         if text is not None and not _SECURITY.match(text):

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from phoenix.declaration.compose import filled
-from phoenix.declaration.json_errors import join, meant
+from phoenix.declaration.json_errors import join
 from phoenix.derived.certificates import RENEWAL_LABEL
+from phoenix.site import meant
 
 _Problem = tuple[str, str, str]
 """Path, message and fix."""
@@ -76,8 +77,8 @@ def _of_service(
         words = "" if isinstance(mount, Mapping) else filled(mount, values) or ""
         for word in words.split(":")[2].split(",") if words.count(":") == 2 else ():
             if word and word not in _MOUNT_WORDS and not word.startswith("subpath="):
-                known = sorted(_MOUNT_WORDS)
-                fix = "write ro" if word.startswith("read") else meant(word, known)
+                fix = meant.fix(word, _MOUNT_WORDS)
+                fix = "write ro" if word.startswith("read") else fix
                 message = f"{word[:80]!r} is no option of a mount: Compose passes over it"
                 yield f"volumes[{position}]", message, fix
 
@@ -181,7 +182,11 @@ def _labels(service: Mapping[str, Any]) -> Iterator[_Problem]:
     )
     for path, label in named:
         if label.startswith(_OWN_LABELS) and label != RENEWAL_LABEL:
-            yield path, "is no label that Phoenix reads", meant(label, (RENEWAL_LABEL,))
+            yield (
+                path,
+                "is no label that Phoenix reads",
+                meant.fix(label, (RENEWAL_LABEL,)),
+            )
         elif label.startswith(_COMPOSES_LABELS):
             yield path, "is a label that Compose writes itself", "call it otherwise, or remove it"
 

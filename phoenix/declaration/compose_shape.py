@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from phoenix.declaration.compose import filled
-from phoenix.declaration.json_errors import join, meant
+from phoenix.declaration.json_errors import join
+from phoenix.site import meant
 from phoenix.site.findings import Report
 
 _FLAGS = frozenset(("0", "1", "f", "false", "n", "no", "off", "on", "t", "true", "y", "yes"))
@@ -241,9 +242,9 @@ def check_keys(compose: Mapping[str, Any], label: str, report: Report) -> None:
     """
     for misfit in _walk(compose, _object(**TOP), "", {}):
         if misfit.key:
-            known: Collection[str] = misfit.form.keys or ()
+            fix = meant.fix(misfit.key, misfit.form.keys or ())
             message = "unknown key, refused by Compose"
-            report.unread(label, join(misfit.path, misfit.key), message, meant(misfit.key, known))
+            report.unread(label, join(misfit.path, misfit.key), message, fix)
 
 
 def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

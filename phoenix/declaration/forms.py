@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Annotated, Any
@@ -22,6 +21,8 @@ from pydantic import (
     StrictStr,
 )
 from pydantic_core import PydanticCustomError, core_schema
+
+from phoenix.site import meant
 
 _SHOWN = 80
 
@@ -89,13 +90,11 @@ class Form:
             fix = f"write at most {self.longest} characters"
             raise problem(f"{shown_value(value)} has {len(value)} characters", fix)
         if not self.takes(value):
-            lower = value.lower()
-            if self.takes(lower):
+            near, lower = meant.near(value, self.words), value.lower()
+            fix = meant.fix_of(near, self.fix)
+            if not near and self.takes(lower):
                 fix = f'write it in lower case: "{lower}"'
-                raise problem(f"{shown_value(value)} {self.message}", fix)
-            near = get_close_matches(lower, self.words, n=1)
-            hint = f"did you mean {near[0]!r}? else " if near else ""
-            raise problem(f"{shown_value(value)} {self.message}", f"{hint}{self.fix}")
+            raise problem(f"{shown_value(value)} {self.message}", fix)
         return value
 
 

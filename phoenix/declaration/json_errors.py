@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import json
 import re
@@ -18,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from phoenix.declaration import json_syntax
+from phoenix.site import meant
 from phoenix.site.findings import Report
 
 _QUAD = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
@@ -238,7 +238,10 @@ _BOUNDS = {
 
 def bound_fix(error: ErrorDetails) -> str:
     """The fix for a value beyond what a field may hold; empty for every other fault."""
-    return _BOUNDS.get(error["type"], "").format(**error.get("ctx", {}))
+    fix = _BOUNDS.get(error["type"], "").format(**error.get("ctx", {}))
+    if error["type"] == "literal_error" and isinstance(error["input"], str):
+        return meant.fix(error["input"], re.findall(r"'([^']*)'", error["ctx"]["expected"]), fix)
+    return fix
 
 
 _FORMS = {
@@ -286,11 +289,6 @@ def _fix(error: ErrorDetails, model: type[BaseModel]) -> str:
     value = error["input"]
     if error["type"] == "string_type" and isinstance(value, int | float):
         return f'write it in quotes, as "{json.dumps(value)[:40]}"'
-    if error["type"] == "literal_error" and isinstance(value, str):
-        words = re.findall(r"'([^']*)'", error["ctx"]["expected"])
-        near = difflib.get_close_matches(value[:100].lower(), words, n=1)
-        hint = f"did you mean {near[0]!r}? else " if near else ""
-        return f"{hint}{bound_fix(error)}"
     if fix := bound_fix(error):
         return fix
     shown = json.dumps(value, default=str, ensure_ascii=False)
@@ -300,20 +298,8 @@ def _fix(error: ErrorDetails, model: type[BaseModel]) -> str:
     return f"correct the value, which is {shown}"
 
 
-_REMOVE = "remove it"
 UNKNOWN = "unknown key: nothing reads it"
 """What is wrong with a key that its place does not have."""
-
-
-def meant(name: str, known: Iterable[str]) -> str:
-    """The fix for a key that nothing reads: the known one that it is like, else to remove it.
-
-    One that differs in case alone is meant before all others.
-    """
-    names = list(known)
-    close = [other for other in names if other.lower() == name.lower()]
-    close = close or difflib.get_close_matches(name[:100], names, n=1)
-    return f"did you mean {close[0]!r}?" if close else _REMOVE
 
 
 def _of_others(model: type[BaseModel]) -> tuple[str, Mapping[str, str]]:
@@ -327,9 +313,8 @@ def _unknown(model: type[BaseModel], key: str, known: Iterable[str]) -> tuple[st
     owners, fixes = _of_others(model)
     if key in fixes:
         return f"a key of {owners}, ignored", fixes[key]
-    fix = meant(key, known)
-    elsewhere = getattr(model, "elsewhere", None)
-    return UNKNOWN, (fix == _REMOVE and elsewhere and elsewhere(key)) or fix
+    near, elsewhere = meant.near(key, known), getattr(model, "elsewhere", None)
+    return UNKNOWN, (not near and elsewhere and elsewhere(key)) or meant.fix_of(near)
 
 
 def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None:
@@ -340,15 +325,16 @@ def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None
     fields = type(model).model_fields
     keys = [info.alias or name for name, info in fields.items()]
     for key in model.model_extra or {}:
-        fix = meant(key, keys)
+        near = meant.near(key, keys)
+        fix = meant.fix(key, keys)
         if refused := getattr(model, "refuse_unknown", ""):
-            if fix == _REMOVE:
+            if not near:
                 fix += f" (known are {listed(keys)})"
                 more: str = getattr(model, "unknown_fix", "")
                 fix += f"; {more}" if more else ""
             report.error(label, join(path, key), refused, fix)
         elif (
-            fix != _REMOVE
+            near
             and key not in _of_others(type(model))[1]
             and (misspelt := getattr(model, "refuse_misspelt", ""))
         ):

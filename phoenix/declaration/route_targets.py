@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from phoenix.derived import control_plane, dns, firewall
 from phoenix.derived.routes import routes
-from phoenix.site import ports
+from phoenix.site import meant, ports
 from phoenix.site.findings import Report
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.names import in_zone
@@ -96,7 +96,6 @@ class _Names:
 
 
 _PORTS = {"http": ports.HTTP, "https": ports.HTTPS}
-_NAME_IT = "correct it, or declare the service"
 
 
 def _covers(prefix: str, path: str) -> bool:
@@ -107,8 +106,15 @@ def _at(service: Service, key: str) -> tuple[str, str]:
     return service.source.file, f"{service.source.path}.{key}"
 
 
-def _unknown(name: str, site: Site) -> str:
-    return f"no service, host or DNS record is called {name} in {site.domain}"
+def _unknown(name: str, names: _Names) -> tuple[str, str]:
+    """Message and fix for a name of the site's zone that nothing has."""
+    message = f"no service, host or DNS record is called {name} in {names.site.domain}"
+    tail = f".{names.site.domain}"  # which all of them have: it is no likeness
+    near = meant.near(
+        name.removesuffix(tail), (known.removesuffix(tail) for known in names.records)
+    )
+    fix = meant.fix_of([f"{label}{tail}" for label in near], "correct it, or declare the service")
+    return message, fix
 
 
 def _check_redirect(service: Service, names: _Names, report: Report) -> None:
@@ -116,7 +122,7 @@ def _check_redirect(service: Service, names: _Names, report: Report) -> None:
         return
     host = (urlsplit(service.redirect.url).hostname or "").lower()
     if names.is_unknown(host):
-        report.error(*_at(service, "redirect_to"), _unknown(host, names.site), _NAME_IT)
+        report.error(*_at(service, "redirect_to"), *_unknown(host, names))
         return
     way, returns = _led(service, names)
     if returns:
@@ -161,7 +167,7 @@ def _check_forward_auth(service: Service, names: _Names, report: Report) -> None
     host = (parts.hostname or "").lower()
     asked = names.of(auth.url)
     if names.is_unknown(host):
-        report.error(*place, _unknown(host, names.site), _NAME_IT)
+        report.error(*place, *_unknown(host, names))
     elif asked is not None and parts.scheme == "http":
         report.error(
             *place,
@@ -234,7 +240,7 @@ def _check_external(service: Service, names: _Names, report: Report) -> None:
         host = f"{host}.{site.domain}"  # the search domain of every guest
     address = str(names.records.get(host, host))
     if names.is_unknown(host):
-        report.error(*place, _unknown(host, site), elsewhere)
+        report.error(*place, _unknown(host, names)[0], elsewhere)
     elif host == "localhost" or _is_loopback(address):
         report.error(
             *place,

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import SequenceMatcher
-from functools import cache
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
@@ -91,6 +89,7 @@ from phoenix.declaration.setting_forms import (
     registry_name,
     secret_name,
 )
+from phoenix.site import meant
 from phoenix.site.findings import Finding
 
 FOLDER = "group_data"
@@ -878,38 +877,6 @@ UNREAD = "no code reads this setting"
 """What is wrong with a name that no setting has."""
 
 
-def near(name: str, names: Iterable[str]) -> str:
-    """The start of a fix: what was perhaps meant; empty if nothing is close.
-
-    Names are compared word by word as well, so that a word left out makes little difference. Case
-    makes none.
-    """
-    return _near(name, frozenset(names))
-
-
-@cache
-def _near(name: str, names: frozenset[str]) -> str:
-    lower = name.lower()
-    score, closest = max(
-        ((_likeness(lower, candidate.lower()), candidate) for candidate in sorted(names)),
-        default=(0.0, ""),
-    )
-    return f"did you mean {closest!r}? else " if score >= _CLOSE else ""
-
-
-_CLOSE = 0.65
-"""From this likeness on, of 1 for the same, a name is taken for a slip of the pen."""
-
-
-def _likeness(written: str, declared: str) -> float:
-    whole = SequenceMatcher(None, written, declared).ratio()
-    words = [
-        max(SequenceMatcher(None, word, other).ratio() for other in declared.split("_"))
-        for word in written.split("_")
-    ]
-    return 0.3 * whole + 0.7 * sum(words) / len(words)
-
-
 def unknown(
     names: Iterable[str],
     others: Iterable[str] = (),
@@ -935,8 +902,8 @@ def _fix_unknown(name: str, known: Iterable[str], elsewhere: Callable[[str], str
     """The fix for a setting that nothing reads."""
     if _is_secret(name):
         return _SECRETS
-    hint = near(name, known)
-    return (not hint and elsewhere(name)) or f"{hint}remove it"
+    near = meant.near(name, known)
+    return (not near and elsewhere(name)) or meant.fix_of(near)
 
 
 _SECRETS = (
@@ -1011,8 +978,9 @@ def _finding(error: ErrorDetails) -> Finding:
     if error["type"] == "phoenix":
         return Finding(FOLDER, path, error["msg"], str(context["fix"]))
     if error["type"] == "extra_forbidden":
-        hint = near(str(location[-1]), fields()) if len(location) == 1 else ""
-        return Finding(FOLDER, path, UNREAD, f"{hint}remove it")
+        known = fields() if len(location) == 1 else ()
+        fix = meant.fix(str(location[-1]), known)
+        return Finding(FOLDER, path, UNREAD, fix)
     value = shown_value(error["input"])
     fix = _fix(error, name_of(path))
     joined = ", which " if error["type"] in KINDS else ": "

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from phoenix.declaration.json_errors import listed, meant
+from phoenix.declaration.json_errors import listed
+from phoenix.site import meant
 from phoenix.site.findings import Report
 from phoenix.site.secret_names import NEW, PLATFORM, is_secret_name
 
@@ -53,7 +54,7 @@ class StackSecrets:
                         self.file(stack),
                         f"shared_secrets.{name.upper()}",
                         f"there is no stack {other!r} to share it with",
-                        meant(other, self.stacks),
+                        meant.fix(other, self.stacks),
                     )
 
     def check(self, report: Report) -> None:

@@ -45,6 +45,7 @@ from phoenix.derived.certificates import (
     TLS_VARIABLE,
     stack_directory,
 )
+from phoenix.site import meant
 from phoenix.site.findings import Report
 from phoenix.site.model import (
     Deployment,
@@ -195,8 +196,11 @@ class StackCatalog:
             at.file,
             at.path,
             f"unknown stack {name!r}; {have}",
-            f"{_other_case(name, self.names)}add stacks/{name}/phoenix.json and "
-            "docker-compose.yml, or correct the name",
+            meant.fix(
+                name,
+                self.names,
+                f"add stacks/{name}/phoenix.json and docker-compose.yml, or correct the name",
+            ),
         )
 
     def deploy(
@@ -758,12 +762,6 @@ def _check_files(raw: RawEnvironment, place: Place, path: str, report: Report) -
             )
         folders.update(dict.fromkeys(above, at))
         destinations.add(at)
-
-
-def _other_case(name: str, names: Sequence[str]) -> str:
-    """The start of a fix for a name that there is in other letters, large and small."""
-    other = next((known for known in names if known.lower() == name.lower()), None)
-    return f"write {other!r}; else " if other else ""
 
 
 def _source(place: Place, name: str | None) -> str | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from phoenix.declaration.compose import OTHER_NAMES
 from phoenix.declaration.stack_places import COMPOSE, MANIFEST, Place, StackPlaces
+from phoenix.site import meant
 from phoenix.site.findings import Report
-
-_ALIKE = 0.85  # of difflib: one or two letters of a name
 
 
 def check(inventories: Path, known: tuple[str, ...], places: StackPlaces, report: Report) -> None:
@@ -23,9 +21,10 @@ def check(inventories: Path, known: tuple[str, ...], places: StackPlaces, report
         report: takes a warning for each.
     """
     for file in sorted(inventories.glob("*.json")):
-        meant = difflib.get_close_matches(file.name, known, n=1, cutoff=_ALIKE)
-        if file.name not in known and meant and not file.name.endswith(".schema.json"):
-            message, fix = "nothing reads this file", f"call it {meant[0]}, or remove it"
+        if file.name in known or file.name.endswith(".schema.json"):
+            continue
+        if names := meant.slips(file.name, known):
+            message, fix = "nothing reads this file", meant.fix_of(names)
             report.unread(file.name, "", message, fix)
     used = {file.parent for name in places.names() for file in places.place(name).searched}
     folders = places.directory.glob("*") if places.directory.is_dir() else ()
@@ -77,6 +76,6 @@ ENVIRONMENT_FILE = ".env"
 def _of_stack(folder: Path) -> Iterator[str]:
     """The files of a folder that are called as a stack's own, or nearly so."""
     for file in sorted(folder.glob("*.json")):
-        if difflib.get_close_matches(file.name.lower(), [MANIFEST], cutoff=_ALIKE):
+        if file.name == MANIFEST or meant.slips(file.name, [MANIFEST]):
             yield file.name
     yield from (name for name in (COMPOSE, *OTHER_NAMES) if (folder / name).is_file())

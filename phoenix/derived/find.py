@@ -7,7 +7,6 @@ that means several of them can be told apart by its kind: `guest:NAME`, `service
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Literal
 
 from phoenix.derived import dns
 from phoenix.derived.components import COMPONENTS, Component
+from phoenix.site import meant
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Deployment, Host, Service, Site, Template
 from phoenix.site.ways import addresses
@@ -55,9 +55,7 @@ class UnknownNameError(NameLookupError):
     ) -> None:
         """Make the message; `what` is the kind that was looked for."""
         self.near = tuple(near)
-        hint = f"There are: {', '.join(existing)}" if existing else "There is none"
-        hint = f"Did you mean {near[0]}?" if near else hint
-        super().__init__(f"{subject} is called {name!r}. {hint}")
+        super().__init__(f"{subject} is called {name!r}. {meant.hint(near, existing)}")
 
 
 class AmbiguousNameError(NameLookupError):
@@ -154,19 +152,13 @@ def unknown(site: Site, name: str, of: Sequence[Kind] = KINDS) -> UnknownNameErr
     kinds = [candidate for candidate in of if kind in ("", candidate)] or list(of)
     prefix = f"{kind}:" if kind else ""
     tail = f".{site.domain}"
-    existing = dict.fromkeys(
-        f"{prefix}{full_name.removesuffix(tail)}" for full_name in names(site, kinds)
-    )
+    existing = dict.fromkeys(full_name.removesuffix(tail) for full_name in names(site, kinds))
     labels = [short_name for short_name in existing if "." not in short_name]
-    tried = f"{prefix}{query.removesuffix(tail)}"
-    near = difflib.get_close_matches(tried, labels if "." not in tried else list(existing), n=3)
-    subject = "nothing here" if set(kinds) == ALL_KINDS else f"no {_either(kinds)}"
+    tried = query.removesuffix(tail)  # neither the domain nor the kind makes names alike
+    near = [prefix + name for name in meant.near(tried, existing if "." in tried else labels)]
+    labels = [prefix + label for label in labels]
+    subject = "nothing here" if set(kinds) == ALL_KINDS else f"no {meant.either(kinds)}"
     return UnknownNameError(name, near, labels, subject)
-
-
-def _either(words: Sequence[str]) -> str:
-    """Words for a sentence: `a, b or c`."""
-    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def names(site: Site, of: Sequence[Kind] = KINDS) -> tuple[str, ...]:

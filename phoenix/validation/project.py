@@ -11,7 +11,8 @@ from phoenix.declaration import settings as model
 from phoenix.declaration.group_data import ALL, SettingsFile
 from phoenix.declaration.json_keys import Raw
 from phoenix.declaration.load import LXC_FILE
-from phoenix.declaration.settings import FOLDER, near
+from phoenix.declaration.settings import FOLDER
+from phoenix.site import meant
 from phoenix.site.findings import Finding, Report
 from phoenix.site.model import Site
 from phoenix.site.ports import SSH
@@ -125,10 +126,11 @@ def unread(
     groups = [ALL, *groups]
     for file in files:
         if file.group not in groups:
-            hint = near(file.group, groups)
             report.unread(
                 file.label, "", f"no group is called {file.group!r}, so nothing reads this file",
-                f"{hint}name it after one of: {', '.join(sorted(groups))}",
+                meant.fix(
+                    file.group, groups, f"name it after one of: {', '.join(sorted(groups))}"
+                ),
             )  # fmt: skip
     places = [(file.label, file.values) for file in files] + [(label, data)]
     for place, values in places:

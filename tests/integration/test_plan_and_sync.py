@@ -121,7 +121,7 @@ def test_a_stack_with_what_its_services_need(site: SiteLab) -> None:
 def test_what_matches_nothing_is_an_error(site: SiteLab) -> None:
     done = site.project.phoenix("sync", "ngnix")
     assert done.returncode == 1
-    assert "nothing here is called 'ngnix'. Did you mean nginx?" in done.stderr
+    assert "nothing here is called 'ngnix'. Did you mean 'nginx'?" in done.stderr
 
 
 # -- failures --------------------------------------------------------------------------------------

@@ -175,7 +175,7 @@ def test_one_certificate_is_renewed_now(site: SiteLab) -> None:
     assert site.sh("traefik", serial, ok=True).out != before
     refused = site.project.phoenix("certs", "renew", "drphenix")
     assert refused.returncode == 1, refused.stdout
-    assert "Did you mean drphoenix?" in refused.stderr, refused.stderr
+    assert "Did you mean 'drphoenix'?" in refused.stderr, refused.stderr
 
 
 def test_list_is_what_is_served(site: SiteLab) -> None:

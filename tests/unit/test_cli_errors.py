@@ -26,8 +26,8 @@ def run(
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["plan", "ngnix"], exits.ERROR, "Did you mean nginx?"),
-        (["doctor", "ngnix"], exits.ERROR, "Did you mean nginx?"),
+        (["plan", "ngnix"], exits.ERROR, "Did you mean 'nginx'?"),
+        (["doctor", "ngnix"], exits.ERROR, "Did you mean 'nginx'?"),
         (["doctor", "900"], exits.ERROR, "nothing to check"),
         (["plan", "-i", "/nowhere.py"], exits.ERROR, "there is no inventory /nowhere.py"),
         (["secrets", "rotate", "nothing"], exits.ERROR, "nothing"),

@@ -181,7 +181,7 @@ def test_typo_is_an_unknown_name_and_tells_what_happens(project: Path) -> None:
     assert result.exit_code == 1
     assert "NXDOMAIN" in result.stdout
     assert "refuses the TLS handshake" in result.stdout
-    assert "did you mean qdrant?" in result.stdout
+    assert "Did you mean 'qdrant'?" in result.stdout
     unknown = answer(project, "example.org", code=1).unknown
     assert unknown is not None
     assert "outside internal.thinkheads.ai" in unknown.happens[0]

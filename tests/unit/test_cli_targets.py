@@ -211,11 +211,11 @@ def test_a_stack_from_a_registry_of_the_zone_brings_that_registrys_root(tmp_path
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("ngnix", "Did you mean nginx?"),
-        ("drphenix", "Did you mean drphoenix?"),
-        ("stack:qdrant", "Did you mean stack:qdrant_service?"),
+        ("ngnix", "Did you mean 'nginx'?"),
+        ("drphenix", "Did you mean 'drphoenix'?"),
+        ("stack:qdrant", "Did you mean 'stack:qdrant_service'?"),
         ("9999", "There are:"),
-        ("guest:drphenix", "Did you mean guest:drphoenix?"),
+        ("guest:drphenix", "Did you mean 'guest:drphoenix'?"),
         ("", "There are:"),
     ],
 )

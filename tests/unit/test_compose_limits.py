@@ -162,4 +162,4 @@ def test_a_near_name_is_told(tmp_path: Path) -> None:
     declared = with_web(volumes=["dta:/d"])
     declared.stacks["shop"][1]["volumes"] = {"data": {}}
     fault = problem(declared.refused(tmp_path), COMPOSE, f"{WEB}.volumes[0]")
-    assert fault.fix == "did you mean 'data'?; or declare it under volumes, beside services"
+    assert fault.fix == "did you mean 'data'? else declare it under volumes, beside services"

@@ -199,7 +199,7 @@ def test_doctor_of_a_component_walks_the_paths_through_it(
     [("shp", "shop"), ("wroker", "worker"), ("stack:shp", "stack:shop"), ("ngnix", "nginx")],
 )
 def test_a_typing_error_is_told_the_near_name(site: Site, name: str, near: str) -> None:
-    with pytest.raises(UnknownNameError, match=f"Did you mean {near}") as caught:
+    with pytest.raises(UnknownNameError, match=f"Did you mean '{near}'") as caught:
         choose(site, name, first=())
     assert near in caught.value.near
 

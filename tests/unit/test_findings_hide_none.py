@@ -78,7 +78,7 @@ def test_misspelt_key_is_told_beside_the_one_that_is_missing(tmp_path: Path) -> 
         declared.load(tmp_path)
     assert [finding.path for finding in caught.value.findings] == ["lxc_configs.101.name"]
     warning = problem(caught.value.warnings, LXC, "lxc_configs.101.nmae")
-    assert warning.fix == "did you mean 'name'?"
+    assert warning.fix == "did you mean 'name'? else remove it"
 
 
 def test_stack_and_environment_that_nobody_deploys_are_checked(tmp_path: Path) -> None:
@@ -172,9 +172,9 @@ def test_key_that_compose_refuses_is_told(tmp_path: Path) -> None:
     content["volume"] = {}
     fixes = {warning.path: warning.fix for warning in declared.load(tmp_path).warnings}
     assert fixes == {
-        "volume": "did you mean 'volumes'?",
-        "services.web.enviroment": "did you mean 'environment'?",
-        "services.web.healthcheck.tests": "did you mean 'test'?",
+        "volume": "did you mean 'volumes'? else remove it",
+        "services.web.enviroment": "did you mean 'environment'? else remove it",
+        "services.web.healthcheck.tests": "did you mean 'test'? else remove it",
     }
 
 

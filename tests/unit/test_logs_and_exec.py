@@ -117,7 +117,7 @@ def test_of_several_services_one_must_be_named(tmp_path: Path) -> None:
     assert place("service:shop", site).service == "web", "the one that the name leads to"
     with pytest.raises(NameLookupError, match="has 2 services: write stack:shop/web or"):
         place("stack:shop", site)
-    with pytest.raises(NameLookupError, match=r"is called 'wbe'\. Did you mean web\?"):
+    with pytest.raises(NameLookupError, match=r"is called 'wbe'\. Did you mean 'web'\?"):
         place("stack:shop/wbe", site)
     with pytest.raises(NameLookupError, match="There are: web, db"):
         check_service("stack:shop", "nothing", site)

@@ -147,10 +147,10 @@ def test_what_differs_in_case_alone_is_what_was_meant(tmp_path: Path) -> None:
     declaration = minimal()
     declaration.vm["vms"][1]["docker_stacks"] = ["Shop"]
     finding = problem(declaration.refused(tmp_path / "a"), VM, "vms[1].docker_stacks[0]")
-    assert finding.fix.startswith("write 'shop'; else add stacks/Shop")
+    assert finding.fix.startswith("did you mean 'shop'? else add stacks/Shop")
     declaration = minimal()
     declaration.lxc["lxc_configs"]["101"]["network_config"]["IP"] = "10.0.0.99/24"
     finding = problem(
         declaration.load(tmp_path / "b").warnings, LXC, "lxc_configs.101.network_config.IP"
     )
-    assert finding.fix == "did you mean 'ip'?"
+    assert finding.fix == "did you mean 'ip'? else remove it"

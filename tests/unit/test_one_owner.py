@@ -77,6 +77,30 @@ def test_a_regular_expression_is_written_in_one_module() -> None:
     assert {text: modules for text, modules in modules_by_text.items() if len(modules) > 1} == {}
 
 
+def likens(tree: ast.Module) -> bool:
+    """Whether code asks difflib how like texts are; differences of texts are another matter."""
+    nodes = [*ast.walk(tree)]
+    imported = {a.name for n in nodes if isinstance(n, ast.ImportFrom) for a in n.names}
+    named = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return bool({"get_close_matches", "SequenceMatcher"} & (imported | named))
+
+
+def test_what_somebody_meant_is_asked_in_one_module() -> None:
+    """`phoenix/site/meant.py`: by two rules the same slip has a hint in one place alone."""
+    assert likens(ast.parse("import difflib\ndifflib.get_close_matches('a', ['b'])"))
+    assert likens(ast.parse("from difflib import SequenceMatcher as Likeness"))
+    assert not likens(ast.parse("import difflib\ndifflib.unified_diff([], [])"))
+    asking, sentences = set(), set()
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            tree, name = ast.parse(path.read_text()), str(path.relative_to(ROOT))
+            if likens(tree):
+                asking.add(name)
+            if any("did you mean" in text.lower() for text in texts(tree)):
+                sentences.add(name)
+    assert asking == sentences == {"phoenix/site/meant.py"}
+
+
 OWN_PORTS = {str(port) for port in (ports.CA, ports.AGENT, ports.PORTAINER, ports.WATCH)}
 EXAMPLES = {
     # A service that may be found on a Proxmox VE host.

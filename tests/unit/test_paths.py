@@ -109,7 +109,7 @@ def test_every_request_concerns_the_gateway(site: Site) -> None:
 
 
 def test_unknown_name_is_refused_with_near_ones(site: Site) -> None:
-    with pytest.raises(UnknownNameError, match=r"'shp'.*Did you mean shop"):
+    with pytest.raises(UnknownNameError, match=r"'shp'.*Did you mean 'shop'"):
         paths.select(site, "shp")
     with pytest.raises(UnknownNameError, match=r"There are: .*worker"):
         paths.select(site, "zzzzzz")

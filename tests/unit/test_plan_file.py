@@ -432,4 +432,4 @@ def test_a_stack_that_starts_new_is_named_to_every_call(site: Site, phoenix: Any
 def test_a_stack_that_there_is_not_starts_no_run(site: Site, phoenix: Any) -> None:
     code, _, err = phoenix("sync", "--new", "qdrant_servce")
     assert (code, site.synced) == (exits.ERROR, [])
-    assert "no stack is called 'qdrant_servce'. Did you mean qdrant_service?" in err
+    assert "no stack is called 'qdrant_servce'. Did you mean 'qdrant_service'?" in err

@@ -48,7 +48,7 @@ def test_misspelt_key_of_a_route_is_an_error_with_the_right_one(tmp_path: Path) 
     declaration = minimal()
     declaration.vm["vms"][0]["traefik_service"]["schema"] = "https"
     fault = problem(declaration.refused(tmp_path), VM, "vms[0].traefik_service.schema")
-    assert fault.fix == "did you mean 'scheme'?"
+    assert fault.fix == "did you mean 'scheme'? else remove it"
 
 
 def labelled(*labels: str) -> Declaration:

@@ -113,7 +113,11 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"step_ca_lifetime_default": "1 day"}, "step_ca_lifetime_default", "write for example 24h"),
     ({"proxmox_ssh_seconds": "5"}, "proxmox_ssh_seconds", "write a whole number"),
     ({"proxmox_guests": {101: {"vlan": 5000}}}, "proxmox_guests.101.vlan", "a number up to 4094"),
-    ({"proxmox_fierwall": True}, "proxmox_fierwall", "did you mean 'proxmox_firewall'?"),
+    (
+        {"proxmox_fierwall": True},
+        "proxmox_fierwall",
+        "did you mean 'proxmox_firewall'? else remove it",
+    ),
 ]
 
 

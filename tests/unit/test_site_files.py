@@ -160,9 +160,9 @@ def test_unknown_key_asks_did_you_mean(tmp_path: Path) -> None:
     loaded = declared.load(tmp_path)
     assert loaded.warnings == (
         Finding(LXC, "lxc_configs.102.dependancies", "unknown key: nothing reads it",
-                "did you mean 'dependencies'?", "warning"),
+                "did you mean 'dependencies'? else remove it", "warning"),
         Finding(VM, "vms[0].network_config.brigde", "unknown key: nothing reads it",
-                "did you mean 'bridge'?", "warning"),
+                "did you mean 'bridge'? else remove it", "warning"),
     )  # fmt: skip
 
 

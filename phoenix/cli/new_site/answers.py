@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Literal, cast
 
 from phoenix.cli.exits import CommandError
+from phoenix.site import meant
 from phoenix.site.names import LABEL
 from phoenix.site.roles import PROPOSED_ONCE, ROLES, Role
 
@@ -122,7 +123,8 @@ def _split(word: str) -> tuple[str, Role | None, IPv4Address | None]:
         raise CommandError(f"{word!r} is no guest: write NAME, NAME:ROLE or NAME:ROLE@ADDRESS")
     role = match["role"] or role_of(name)
     if role is not None and role not in ROLES:
-        raise CommandError(f"{word!r}: {role!r} is no role; there are {', '.join(ROLES)}")
+        known = meant.hint(meant.near(role, ROLES), ROLES)
+        raise CommandError(f"{word!r}: {role!r} is no role. {known}")
     try:
         address = IPv4Address(match["address"]) if match["address"] else None
     except ValueError:
