@@ -22,7 +22,7 @@ from phoenix.components.ca_rotation import certificates_of
 from phoenix.components.trust import ROOTS
 from phoenix.derived.endpoints import Endpoint
 from phoenix.health import issued, waits
-from phoenix.health.checks import made_on
+from phoenix.health.checks import made_on, told_before
 from phoenix.health.diagnosis import Diagnosis, diagnose
 from phoenix.health.paths import paths
 from phoenix.health.served import Served, asked_by, askers, served
@@ -44,17 +44,26 @@ _unread: dict[str, str] = {}
 
 
 def outcomes(site: Site) -> dict[str, list[Outcome]]:
-    """The outcomes of the hosts whose checks ran in this run, by host name."""
+    """The outcomes of the hosts whose checks ran in this run, by host name.
+
+    What several hosts tell, the first of them tells that answers.
+    """
+    by_host = _outcomes
+    if told := told_before(site, _outcomes):
+        by_host = {
+            name: [outcome for outcome in own_outcomes if outcome.check not in told]
+            for name, own_outcomes in _outcomes.items()
+        }
     ca = guest_with(site, "step_ca").name
     if ca not in _outcomes or ca not in _issued:
-        return dict(_outcomes)
+        return dict(by_host)
     answer = _issued[ca]
     if isinstance(answer, FactError):
         judged = issued.unknown(site, str(answer))
     else:
         known = {name: keys for name, keys in _asked.items() if not isinstance(keys, FactError)}
         judged = issued.outcome(site, answer, known)
-    return _outcomes | {ca: [*_outcomes[ca], judged]}
+    return by_host | {ca: [*by_host[ca], judged]}
 
 
 def served_certificates(site: Site) -> list[Served]:

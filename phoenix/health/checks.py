@@ -7,7 +7,7 @@ is about. Its title is for people, and nothing reads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import product
 
 from phoenix.components.guard import ruleset as guard
@@ -37,7 +37,7 @@ from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import HTTPS, WATCH
 from phoenix.site.roles import guest_with, guests_with
 from phoenix.site.ways import address, name_servers, way
-from phoenix.watch.causes import LAYERS, Check, Layer
+from phoenix.watch.causes import LAYERS, Check, Layer, Outcome
 
 ISSUED = "issued_as_declared"
 """The check that no host makes: it is judged from what several tell (`health.issued`)."""
@@ -81,6 +81,49 @@ def checks_by_host(site: Site) -> Mapping[str, tuple[Check, ...]]:
 def made_on(site: Site, host: Host) -> tuple[Check, ...]:
     """The checks that a host makes itself by `checks.sh`."""
     return tuple(check for check in checks_by_host(site)[host.name] if check.function != ISSUED)
+
+
+def first_answering(hosts: Iterable[str], answering: Collection[str]) -> str:
+    """The host that tells what each of several could tell: the first one that answers.
+
+    Args:
+        hosts: who can tell, by name, the first choice first.
+        answering: the hosts that answer.
+
+    Returns:
+        Its name; empty where none of them answers.
+    """
+    return next((name for name in hosts if name in answering), "")
+
+
+@once_per_site
+def _by_question(site: Site) -> Mapping[str, tuple[Check, ...]]:
+    """The checks that ask several hosts one thing, by their question, the first choice first."""
+    asking: dict[str, list[Check]] = {}
+    for check in checks(site):
+        if check.question:
+            asking.setdefault(check.question, []).append(check)
+    return {question: tuple(of_hosts) for question, of_hosts in asking.items()}
+
+
+def told_before(site: Site, outcomes: Mapping[str, Iterable[Outcome]]) -> frozenset[Check]:
+    """The checks that tell only what the first host that answers tells already.
+
+    Each host makes all of its checks: none knows who else answers.
+
+    Args:
+        site: the site.
+        outcomes: of each host that made its checks, by its name.
+    """
+    by_question = _by_question(site)
+    asked = {check.host for of_hosts in by_question.values() for check in of_hosts}
+    made = {outcome.check for host in asked for outcome in outcomes.get(host, ())}
+    told: set[Check] = set()
+    for of_hosts in by_question.values():
+        answering = {check.host for check in of_hosts if check in made}
+        first = first_answering((check.host for check in of_hosts), answering)
+        told.update(check for check in of_hosts if check in made and check.host != first)
+    return frozenset(told)
 
 
 def _rooms(site: Site) -> Iterator[Check]:
@@ -153,7 +196,11 @@ def _services(site: Site) -> Iterator[Check]:
 
 
 def _swarm(site: Site) -> Iterator[Check]:
-    """Of each node that it is in the swarm; and by the first manager, what all of them are."""
+    """Of each node that it is in the swarm; and by each manager, what all of them are.
+
+    Managers have one state (Raft): one that answers is enough.
+    """
+    managers = [node for node in site.swarm_nodes if node.is_manager]
     for host in site.swarm_nodes:
         if host.swarm is None:
             continue
@@ -162,7 +209,11 @@ def _swarm(site: Site) -> Iterator[Check]:
         labels = sorted(f"{n}={v}" for n, v in cluster.labels_of(host.name, host.swarm).items())
         command = ("node_is", host.name, host.swarm.role, host.swarm.availability, *labels)
         hop = f"{host.name} as the swarm's managers have it"
-        yield Check(site.swarm_nodes[0].name, "service", hop, command, target=host.name)
+        for manager in managers:
+            yield Check(
+                *(manager.name, "service", hop, command), target=host.name,
+                question=f"node {host.name}",
+            )  # fmt: skip
         if any(network.encrypted for network in site.swarm_networks):
             encrypts = "encryption of overlay networks"
             yield Check(host.name, "service", encrypts, ("kernel_encrypts",), target=host.name)
@@ -172,12 +223,18 @@ def _swarm(site: Site) -> Iterator[Check]:
             "attachable" if network.attachable else "closed",
         )
         command = ("overlay_is", network.name, *options, str(network.subnet or "any"))
-        manager = site.swarm_nodes[0].name
-        yield Check(manager, "service", f"network {network.name}", command, target=manager)
+        hop = f"network {network.name}"
+        for manager in managers:
+            yield Check(*(manager.name, "service", hop, command), target=manager.name, question=hop)
 
 
 def _guards(site: Site) -> Iterator[Check]:
-    """Each host's own, and that nobody else gets past it: another host, and its own containers."""
+    """Each host's own, and that nobody else gets past it: another host, and its own containers.
+
+    One other host asks: the first one with ports that are not for it. A second one would not answer
+    the same question, since each has ports of its own that are for it; and each round asks ports
+    that let the asker wait. Where it cannot be asked, the path is unknown, and its name says why.
+    """
     for host in site.hosts:
         if not host.guarded:
             continue

@@ -16,7 +16,7 @@ from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
 from phoenix.derived.endpoints import Endpoint, endpoints
 from phoenix.health import issued, undeclared
-from phoenix.health.checks import checks, made_on
+from phoenix.health.checks import checks, made_on, told_before
 from phoenix.health.served import Served, asked_by
 from phoenix.health.undeclared import Sightings
 from phoenix.health.watched import WATCHED, Watched
@@ -239,7 +239,8 @@ def outcomes(
 ) -> tuple[tuple[Outcome, ...], dict[str, str]]:
     """The outcomes of all checks that were run, in the order of `checks`; and who is silent.
 
-    A host of `hosts` that answers by SSH and yet did not run its checks is silent as well.
+    What several hosts tell, the first of them tells that answers (`told_before`). A host of `hosts`
+    that answers by SSH and yet did not run its checks is silent as well.
     """
     results = observed.values.get(CHECKS, {})
     silent = {
@@ -248,6 +249,7 @@ def outcomes(
         if host in hosts
     }
     by_check: dict[Check, Outcome] = {}
+    by_host: dict[str, list[Outcome]] = {}
     for host in site.hosts:
         if host.name not in hosts or host.name in silent:
             continue
@@ -259,9 +261,10 @@ def outcomes(
                 f": {why}" if why else ""
             )
             continue
-        by_check |= {
-            check: heard(check, answer) for check, answer in zip(own_checks, faults, strict=True)
-        }
+        by_host[host.name] = list(map(heard, own_checks, faults))
+        by_check |= {outcome.check: outcome for outcome in by_host[host.name]}
     if site.ca and site.ca.name in observed.values.get(ISSUED, {}):
         by_check[issued.check(site)] = _issued(site, observed)
+    for check in told_before(site, by_host):
+        by_check.pop(check, None)
     return tuple(by_check[check] for check in checks(site) if check in by_check), silent

@@ -173,7 +173,7 @@ class _Checks:
     """The site's checks, found by what they are about."""
 
     _FIELDS = ("function", "host", "target", "unit", "name", "service", "certificate", "endpoint",
-               "stack")  # fmt: skip
+               "stack", "question")  # fmt: skip
 
     def __init__(self, every: Sequence[Check]) -> None:
         self._by_field: dict[tuple[str, object], list[Check]] = defaultdict(list)
@@ -653,24 +653,25 @@ def _stack(site: Site, host: Host, stack: Deployment, hops: tuple[Hop, ...]) -> 
 
 
 def _swarm(site: Site, find: _Checks) -> Iterator[CheckedPath]:
-    """Each node from Docker on, and how the first manager has it."""
+    """Each node from Docker on, and how the managers have it, of which one that answers will do."""
     for host in site.swarm_nodes:
         docker = find.unit(host, unit_names.DOCKER)
         of_node = find("in_swarm", host=host.name)
         of_managers = find("node_is", target=host.name)
-        manager = site.swarm_nodes[0].name
         hops = (
             Hop(host.name, host.name, "Docker and its swarm", (*docker, *of_node)),
-            Hop(manager, host.name, "the node", of_managers),
+            Hop(of_managers[0].host, host.name, "the node", of_managers),
         )
         about = _lower({"swarm", host.name})
         yield CheckedPath("swarm", f"node {host.name} of the swarm", hops, about)
     kernels = [
         Hop(check.host, check.host, check.hop, (check,)) for check in find("kernel_encrypts")
     ]
-    for check in find("overlay_is"):
-        network = Hop(check.host, check.host, check.hop, (check,))
-        name = f"{check.hop} of the swarm"
+    for hop in dict.fromkeys(check.hop for check in find("overlay_is")):
+        of_managers = find("overlay_is", question=hop)
+        first = of_managers[0].host
+        network = Hop(first, first, hop, of_managers)
+        name = f"{hop} of the swarm"
         yield CheckedPath("swarm", name, (network, *kernels), _lower({"swarm"}))
 
 

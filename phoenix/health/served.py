@@ -7,7 +7,7 @@ from datetime import datetime
 
 from phoenix.components.x509 import CertificateInfo
 from phoenix.derived.endpoints import Endpoint, endpoints
-from phoenix.health.checks import checks
+from phoenix.health.checks import checks, first_answering
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Frozen, Site
 
@@ -93,7 +93,5 @@ def asked_by(site: Site, name: str, answering: Collection[str]) -> tuple[Endpoin
         answering: the hosts that answer us, by name.
     """
     return tuple(
-        end
-        for end, names in askers(site).items()
-        if next((asker for asker in names if asker in answering), "") == name
+        end for end, names in askers(site).items() if first_answering(names, answering) == name
     )

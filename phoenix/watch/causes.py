@@ -49,6 +49,8 @@ class Check:
         certificate: Name of a certificate that a host gets by ACME.
         endpoint: Name of an endpoint of Portainer.
         stack: Name of a deployed stack, as Portainer and Docker know it.
+        question: What several hosts are asked, each by a check of its own, and one answer is enough
+            to. Empty: this host alone can tell.
     """
 
     host: str
@@ -63,6 +65,7 @@ class Check:
     certificate: str = ""
     endpoint: str = ""
     stack: str = ""
+    question: str = ""
 
     @property
     def function(self) -> str:
@@ -199,7 +202,8 @@ def lowest(outcomes: Iterable[Outcome]) -> Outcome | None:
 def walk(paths: Iterable[CheckedPath], findings: Findings) -> tuple[WalkedPath, ...]:
     """Each path as these findings show it, in order."""
     outcomes = findings.by_check()
-    return tuple(_walk(path, outcomes, findings.silent) for path in paths)
+    answered = frozenset(check.question for check in outcomes if check.question)
+    return tuple(_walk(path, outcomes, findings.silent, answered) for path in paths)
 
 
 def causes(
@@ -233,13 +237,14 @@ def warnings(walked: Iterable[WalkedPath], outcomes: Iterable[Outcome]) -> tuple
 
 
 def _walk(
-    path: CheckedPath, outcomes: Mapping[Check, Outcome], silent: Mapping[str, str]
-) -> WalkedPath:
+    path: CheckedPath, outcomes: Mapping[Check, Outcome], silent: Mapping[str, str],
+    answered: frozenset[str],
+) -> WalkedPath:  # fmt: skip
     hops: list[WalkedHop] = []
     cause: Outcome | None = None
     broken = False
     for hop in path.hops:
-        fault, state = _judge(hop, outcomes, silent)
+        fault, state = _judge(hop, outcomes, silent, answered)
         if state == "broken" and broken:
             state = "follows"
         elif state == "broken":
@@ -257,17 +262,22 @@ def _walk(
 
 
 def _judge(
-    hop: Hop, outcomes: Mapping[Check, Outcome], silent: Mapping[str, str]
-) -> tuple[Outcome | None, HopState]:
+    hop: Hop, outcomes: Mapping[Check, Outcome], silent: Mapping[str, str],
+    answered: frozenset[str],
+) -> tuple[Outcome | None, HopState]:  # fmt: skip
     """The hop's lowest fault, and its state by itself.
 
-    A hop whose checks all pass is well, even if a host on it does not let the operator in.
+    A hop whose checks all pass is well, even if a host on it does not let the operator in. What one
+    host does not tell and another one does is not missing.
     """
     observed = [outcomes[check] for check in hop.checks if check in outcomes]
+    spared = [c for c in hop.checks if c not in outcomes and c.question in answered]
     is_broken = any(outcome.fault for outcome in observed)
-    if not is_broken and len(observed) == len(hop.checks):
+    if not is_broken and len(observed) + len(spared) == len(hop.checks):
         return None, "ok"
-    not_asked = [no_answer(host, silent[host]) for host in sorted(hop.hosts & silent.keys())]
+    subjects = {check.target for check in hop.checks if check.target != check.host}
+    needed = hop.hosts - ({check.host for check in spared} - subjects)
+    not_asked = [no_answer(host, silent[host]) for host in sorted(needed & silent.keys())]
     return lowest([*not_asked, *observed]), "broken" if is_broken else "unknown"
 
 

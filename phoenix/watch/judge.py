@@ -259,7 +259,12 @@ def messages_of(plan: Plan, observed: Observed, state: State, now: float) -> lis
         (newest[host].began if host in newest else 0 for host in plan.hosts if host not in silent),
         default=now,
     )
-    well = {_key("fault", outcome.check) for outcome in outcomes if not outcome.fault}
+    well = {
+        key
+        for outcome in outcomes
+        if not outcome.fault  # earlier releases remembered all of them by title
+        for key in (_key("fault", outcome.check), f"fault: {outcome.check.title}")
+    }
     # A warning that became a fault is not over.
     well |= {
         _key("warning", outcome.check)
@@ -362,7 +367,8 @@ def _beside(host: str, subject: str, text: str) -> Outcome:
 
 
 def _key(severity: Severity, check: Check) -> str:
-    return f"{severity}: {check.title}"
+    """What a cause is remembered by: one that several hosts tell is one, whoever tells it."""
+    return f"{severity}: {check.question or check.title}"
 
 
 def _locked(

@@ -13,7 +13,7 @@ from typing import Any
 
 from phoenix.watch.causes import Check, CheckedPath, Hop
 
-VERSION = 2
+VERSION = 3
 _AS_IT_IS = ("environment", "tells", "services", "machines", "page_hosts", "style", "scraper")
 """Fields that JSON has as they are."""
 
@@ -85,7 +85,7 @@ class Plan:
             "lists": dict(self.lists),
             "fingerprints": dict(self.fingerprints),
             "checks": [
-                [check.host, check.layer, check.hop, check.function, check.target]
+                [check.host, check.layer, check.hop, check.function, check.target, check.question]
                 for check in self.checks
             ],
             "paths": [
@@ -117,8 +117,10 @@ def from_json(text: str) -> Plan:
     if data.get("version") != VERSION:
         raise ValueError(f"the plan is of version {data.get('version')}, not {VERSION}")
     checks = tuple(
-        Check(host, layer, hop, (function,) if function else (), target=target)
-        for host, layer, hop, function, target in data["checks"]
+        Check(
+            *(host, layer, hop, (function,) if function else ()), target=target, question=question
+        )
+        for host, layer, hop, function, target, question in data["checks"]
     )
     advice = [Fix(text, tuple(commands)) for text, commands in data["advice"]]
     return Plan(

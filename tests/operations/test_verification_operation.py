@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from phoenix.runs.results import FIRST_CAUSE, PROVEN, Course
 from phoenix.site.model import Site
 from phoenix.watch.causes import Outcome
 from tests.unit.site_builder import minimal
+from tests.unit.swarm_cases import declaration
 
 STEP = "deploys/verify.py | Verify: verdict"
 TRAEFIK, ROUTER = "Traefik (traefik.service)", "the router for shop.internal.thinkheads.ai"
@@ -116,3 +118,18 @@ def test_who_waits_for_the_checks_is_told_what_is_out(monkeypatch: pytest.Monkey
     state.failed_hosts = state.activated_hosts  # it answers, and a step has failed there
     assert not verification._tell_of_silent_hosts()
     assert messages == ["waiting up to 21 s for what rests on ca, worker: no answer by SSH"]
+
+
+def test_what_several_hosts_tell_is_told_of_the_first_that_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = declaration(swarm_role="manager")
+    declared.vm["vms"][2]["swarm_role"] = "manager"
+    swarm = declared.load(tmp_path)
+    hop = "second as the swarm's managers have it"
+    reasons, _ = judged(swarm, monkeypatch, {hop: "its availability is drain, not active"})
+    assert list(reasons) == ["control"], "the others would say the same again"
+    reasons, _ = judged(
+        swarm, monkeypatch, {hop: "its availability is drain, not active"}, failed=("control",)
+    )
+    assert list(reasons) == ["worker"]

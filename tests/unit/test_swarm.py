@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,16 @@ from phoenix.derived import firewall
 from phoenix.derived.swarm import LABEL, NETWORK_LABEL, advertised
 from phoenix.health import observation, removal
 from phoenix.health.advice import likely_fix
-from phoenix.health.checks import checks
+from phoenix.health.checks import checks, made_on, told_before
+from phoenix.health.diagnosis import PathReport, diagnose
 from phoenix.health.observation import Observed
 from phoenix.health.paths import paths
 from phoenix.health.undeclared import Sightings, undeclared
 from phoenix.site.findings import ConfigError, Finding, SettingError
 from phoenix.site.model import Site, SwarmNetwork, SwarmNode
 from phoenix.validation.setting_values import check as check_settings
+from phoenix.watch.causes import CheckedPath, Findings, Hop, Outcome
+from phoenix.watch.plan import Plan, from_json
 from tests.unit.site_builder import VM, lxc, minimal, problem
 from tests.unit.swarm_cases import (
     QUORUM_LOST,
@@ -54,6 +57,7 @@ from tests.unit.swarm_cases import (
 )
 from tests.unit.test_check_script import fault, stand_in
 
+NONE: Mapping[str, str] = {}
 CONTROL, WORKER = "vms[0].swarm_role", "vms[1].swarm_role"
 
 
@@ -527,6 +531,109 @@ def test_each_node_and_what_the_managers_have_is_checked(tmp_path: Path) -> None
         ("control", ("node_is", "worker", "worker", "drain", "gpu=false", "phoenix.node=worker")),
         ("control", ("node_is", "second", "worker", "active", "phoenix.node=second")),
     }  # fmt: skip
+
+
+# -- one manager that answers is enough --------------------------------------------------------
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Site:
+    """A site whose three nodes are managers, and an overlay network."""
+    declared = with_networks(mesh={})
+    for vm in declared.vm["vms"][1:]:
+        vm["swarm_role"] = "manager"
+    return declared.load(tmp_path / "three")
+
+
+def found(loaded: Site, silent: Collection[str], faults: Mapping[str, str] = NONE) -> Observed:
+    """What `phoenix status` is told: `faults` by the host that makes a node's check."""
+    answers = {
+        host.name: [
+            faults.get(check.host, "") if check.function == "node_is" else ""
+            for check in made_on(loaded, host)
+        ]
+        for host in loaded.hosts
+        if host.name not in silent
+    }
+    return Observed({observation.CHECKS: answers}, dict.fromkeys(silent, "no route to it"))
+
+
+def walked(loaded: Site, observed: Observed) -> Mapping[str, PathReport]:
+    outcomes, silent = observation.outcomes(loaded, observed, [host.name for host in loaded.hosts])
+    return diagnose(loaded, paths(loaded), Findings(outcomes, silent)).by_path()
+
+
+def test_each_manager_is_asked_for_the_nodes_and_the_networks(three: Site) -> None:
+    names = ["control", "worker", "second"]
+    for target in names:
+        asked = [c for c in checks(three) if (c.function, c.target) == ("node_is", target)]
+        assert [check.host for check in asked] == names
+        assert len({check.command for check in asked} | {c.question for c in asked}) == 2
+    assert [c.host for c in checks(three) if c.function == "overlay_is"] == names
+    questions = {check.question for check in checks(three) if check.question}
+    assert len(questions) == 4, "a question is about one thing"
+
+
+def test_a_manager_that_is_out_of_reach_hides_nothing_that_another_one_tells(three: Site) -> None:
+    reports = walked(three, found(three, ["control"]))
+    assert reports["node second of the swarm"].state == "ok"
+    assert reports["network mesh of the swarm"].hops[0].state == "ok"
+    assert reports["node control of the swarm"].state == "unknown", "of itself it tells nothing"
+    for silent in (["control", "worker"], ["worker"]):
+        reports = walked(three, found(three, silent))
+        assert reports["network mesh of the swarm"].hops[0].state == "ok"
+        assert reports["node second of the swarm"].state == "ok"
+    reports = walked(three, found(three, ["control", "worker", "second"]))
+    assert reports["network mesh of the swarm"].hops[0].state == "unknown"
+
+
+def test_what_another_manager_tells_of_a_node_is_not_laid_to_the_one_out_of_reach(
+    three: Site,
+) -> None:
+    down = "the swarm's managers do not hear from it: down"
+    reports = walked(three, found(three, ["control"], {"worker": down, "second": down}))
+    report = reports["node second of the swarm"]
+    assert (report.state, [hop.state for hop in report.hops]) == ("broken", ["ok", "broken"])
+    assert report.cause is not None
+    assert (report.cause.host, report.cause.fault) == ("worker", down)
+    of_itself = reports["node control of the swarm"].cause
+    assert of_itself is not None
+    assert of_itself.layer == "reach", "that it does not answer explains what others say of it"
+
+
+@pytest.mark.parametrize(
+    ("silent", "teller"), [([], "control"), (["control"], "worker"), (["worker"], "control")]
+)
+def test_the_first_manager_that_answers_tells_it_alone(
+    three: Site, silent: list[str], teller: str
+) -> None:
+    hosts = [host.name for host in three.hosts]
+    outcomes, _ = observation.outcomes(three, found(three, silent), hosts)
+    told = [o.check for o in outcomes if o.check.question]
+    assert {check.host for check in told} == {teller}
+    assert len(told) == 4
+
+
+def test_who_did_not_make_a_check_tells_nothing(three: Site) -> None:
+    """A run that proves a part of the site makes a part of its checks."""
+    of_worker = [Outcome(check, "") for check in made_on(three, three.host("worker"))]
+    others = [Outcome(c, "") for c in made_on(three, three.host("control")) if not c.question]
+    assert told_before(three, {"control": others, "worker": of_worker}) == frozenset()
+    whole = [Outcome(check, "") for check in made_on(three, three.host("control"))]
+    told = told_before(three, {"control": whole, "worker": of_worker})
+    assert told == {outcome.check for outcome in of_worker if outcome.check.question}
+
+
+def test_the_watcher_reads_which_checks_ask_one_question(three: Site) -> None:
+    own = [check for check in checks(three) if check.question]
+    path = CheckedPath("swarm", "a node", (Hop("control", "second", "the node", tuple(own)),))
+    written = Plan("lab.example", 60, {"control": "a"}, {}, tuple(own), (path,), {})
+    assert [check.question for check in from_json(written.to_json()).checks] == [
+        check.question for check in own
+    ]
+
+
+# -- what is told ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ class Site:
 
     def report(self, host: str) -> None:
         """A host's report arrives, whose checks began now and took a second."""
-        texts = tuple(self.faults.get(check, "") for check in PLAN.made_on(host))
+        texts = tuple(self.faults.get(check, "") for check in self.plan.made_on(host))
         report = Report(
             host, PLAN.lists[host], 1, texts, {"/": self.room}, self.locked and host == "outside"
         )
@@ -184,6 +184,31 @@ def test_a_fault_of_a_host_that_goes_silent_is_not_over(site: Site) -> None:
     assert OVER not in titles(site.round(8))
     site.off.clear()
     assert OVER in titles(site.round(4))
+
+
+def test_what_several_hosts_tell_is_one_message_whoever_tells_it() -> None:
+    """It neither begins anew nor stays where the host that told it goes silent."""
+    asked = [
+        Check(host, "service", "a node", ("node_is",), target="gateway", question="node gateway")
+        for host in ("outside", "other")
+    ]
+    hop = Hop("outside", "gateway", "the node", tuple(asked))
+    plan = replace(
+        PLAN, checks=(*CHECKS, *asked), paths=(*PATHS, CheckedPath("swarm", "x", (hop,)))
+    )
+    site = Site(plan=plan)
+    assert site.round(3) == []
+    site.faults |= dict.fromkeys(asked, "down")
+    assert titles(site.round(2)) == [("failure", "fault: outside: a node")]
+    site.off.add("outside")
+    silent = titles(site.round(5))
+    assert silent == [("failure", "fault: outside: its own checks")], (
+        "and no second one of the node"
+    )
+    site.faults.clear()
+    assert titles(site.round(2)) == [("success", "over: outside: a node")]
+    site.off.clear()
+    assert titles(site.round(3)) == [("success", "over: outside: its own checks")]
 
 
 def test_most_hosts_silent_at_once_are_one_message(site: Site) -> None:
