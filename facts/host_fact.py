@@ -15,6 +15,8 @@ from pyinfra.api import FactBase, StringCommand
 from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
+from phoenix.components.answers import unexpected as in_words
+
 T = TypeVar("T")
 
 BEGIN, END = "phoenix-answer-begins", "phoenix-answer-ends"
@@ -44,7 +46,7 @@ def unexpected(answer: object, *, of: str = "the host") -> FactProcessError:
         answer: the line, or the part of it.
         of: who gave it: a program or a file.
     """
-    return FactProcessError(f"unexpected answer of {of}: {answer!r}")
+    return FactProcessError(in_words(answer, of=of))
 
 
 class HostFact(FactBase[T], Generic[T]):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from phoenix.backup.archive import BackupError
+from phoenix.components.answers import unexpected
 
 Step = Literal["put", "replace", "keep"]
 
@@ -70,5 +71,5 @@ def parse_present_data(lines: list[str]) -> PresentData:
             case [("identity" | "restored") as key, value]:
                 words[key] = value
             case _:
-                raise BackupError(f"unexpected line from the host: {line!r}")
+                raise BackupError(unexpected(line))
     return PresentData(present, words["identity"], words["restored"])

@@ -383,5 +383,5 @@ def test_other_data_are_refused(state: PresentData) -> None:
 def test_state_of_a_host_is_read_and_junk_refused() -> None:
     assert parse_present_data([]) == PresentData()
     assert parse_present_data(["there", "identity a", "restored b"]) == PresentData(True, "a", "b")
-    with pytest.raises(BackupError, match="unexpected line"):
+    with pytest.raises(BackupError, match="unexpected answer of the host"):
         parse_present_data(["there", "surprise"])

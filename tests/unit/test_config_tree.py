@@ -174,7 +174,7 @@ def test_no_content_in_any_repr() -> None:
 
 def test_unexpected_lines_and_a_held_lock_are_errors() -> None:
     for line in ("", "file\t/x", "sudo: a password is required", "unit\tx"):
-        with pytest.raises(TreeError, match="unexpected line from the host"):
+        with pytest.raises(TreeError, match="unexpected answer of the host"):
             parse_state([line])
     with pytest.raises(TreeError, match="another run has held /x/lock for two minutes"):
         parse_state(["busy\t/x/lock"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from phoenix.components.answers import unexpected
 from phoenix.site import ports
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +100,23 @@ def test_what_somebody_meant_is_asked_in_one_module() -> None:
             if any("did you mean" in text.lower() for text in texts(tree)):
                 sentences.add(name)
     assert asking == sentences == {"phoenix/site/meant.py"}
+
+
+def test_an_answer_of_another_form_is_told_in_the_words_of_one_module() -> None:
+    """`phoenix/components/answers.py`: it cuts what came to a length that a person reads."""
+    telling = {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if any(
+            re.search("unexpected (?:answer|line)", t) for t in texts(ast.parse(path.read_text()))
+        )
+    }
+    assert telling == {"phoenix/components/answers.py"}
+    words = unexpected("x" * 100_000, of="docker")
+    assert words.startswith("unexpected answer of docker: 'xxx")
+    assert len(words) < 600
+    assert unexpected("a\nb") == r"unexpected answer of the host: 'a\nb'"
 
 
 OWN_PORTS = {str(port) for port in (ports.CA, ports.AGENT, ports.PORTAINER, ports.WATCH)}

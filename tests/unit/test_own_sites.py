@@ -148,7 +148,7 @@ def test_after_phoenix_has_the_place_only_what_it_reads_is_in_force(gateway: Gat
 
 def test_files_without_any_server_are_nothing_to_keep() -> None:
     assert considered([own(servers=(), top=("map",))], are_kept=True) == ()
-    with pytest.raises(SitesError, match="unexpected line"):
+    with pytest.raises(SitesError, match="unexpected answer of the host"):
         parse(["in\t/etc/nginx/conf.d/a.conf\tserver"])
 
 

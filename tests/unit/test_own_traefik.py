@@ -267,6 +267,6 @@ def test_phoenix_s_traefik_has_their_entry_points_beside_its_own(folder: Path, s
 
 
 def test_junk_is_no_answer() -> None:
-    with pytest.raises(OwnFilesError, match="unexpected line"):
+    with pytest.raises(OwnFilesError, match="unexpected answer of the host"):
         parse(["surprise"])
     assert OwnFile("/a").section("http") == {}

@@ -192,5 +192,5 @@ def test_a_host_tells_how_its_dockerd_starts(tmp_path: Path) -> None:
     daemon_start = asked(tmp_path, pid=77, own_command="/usr/sbin/dockerd -H fd://")
     assert daemon_start.ours == "/usr/sbin/dockerd -H fd://"
     assert "tcp://0.0.0.0:2375" in daemon_start.words, "as its person has it"
-    with pytest.raises(ApiError, match="unexpected line"):
+    with pytest.raises(ApiError, match="unexpected answer of the host"):
         parse(["what"])

@@ -136,7 +136,7 @@ def test_each_fault_is_found_alone(change: dict[str, object], message: str) -> N
 
 
 def test_parse_refuses_other_output() -> None:
-    with pytest.raises(StepCaError, match="unexpected line from the host: 'find: error'"):
+    with pytest.raises(StepCaError, match="unexpected answer of the host: 'find: error'"):
         parse_state(["find: error"])
 
 

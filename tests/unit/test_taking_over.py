@@ -482,7 +482,7 @@ def test_names_that_no_command_may_be_given_are_left_out() -> None:
     (listener,) = parse([line]).listeners
     assert (listener.unit, listener.container) == ("", "")
     for line in ("listener\tresolver\tudp", "listener\tother\tudp\t*:1\t\t\t\t\t", "what"):
-        with pytest.raises(ResidentError, match="unexpected line"):
+        with pytest.raises(ResidentError, match="unexpected answer of the host"):
             parse([line])
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from phoenix import shell
+from phoenix.components.answers import unexpected
 from phoenix.site.findings import SettingError
 
 BASE = "/var/lib/phoenix/trees"
@@ -385,7 +386,7 @@ def parse_state(lines: list[str]) -> TreeState:
             case ["unit", name, active, enabled, stale]:
                 units[name] = _unit(name, active, enabled, stale)
             case _:
-                raise TreeError(f"unexpected line from the host: {line!r}")
+                raise TreeError(unexpected(line))
     return TreeState(
         names.get("current"),
         names.get("loaded"),

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from phoenix.components.answers import unexpected
 from phoenix.compose.project_folders import PHOENIX_PROJECTS, PORTAINER_PROJECTS
 
 Deployer = Literal["portainer", "phoenix", "hand"]
@@ -173,7 +174,7 @@ def read(lines: Iterable[str]) -> list[ComposeProject]:
             kind, project, *values = json.loads(line)
             projects.setdefault(project, _Parts()).add(kind, values)
         except (ValueError, TypeError, KeyError, ValidationError):
-            raise ProjectsError(f"unexpected answer of docker: {line!r}") from None
+            raise ProjectsError(unexpected(line, of="docker")) from None
     return [projects[name].project(name) for name in sorted(projects)]
 
 

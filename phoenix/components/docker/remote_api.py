@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import pairwise
 
+from phoenix.components.answers import unexpected
 from phoenix.components.docker.daemon_json import DAEMON
 from phoenix.site import unit_names
 
@@ -94,7 +95,7 @@ def parse(lines: Iterable[str]) -> DaemonStart:
         elif kind == "socket":
             sockets.append(text)
         else:
-            raise ApiError(f"unexpected line from the host: {line!r}")
+            raise ApiError(unexpected(line))
     return DaemonStart(words, ours, tuple(sockets))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from phoenix.components.answers import unexpected
 from phoenix.components.docker.projects import Anonymous, is_anonymous
 from phoenix.derived.certificates import STACKS
 
@@ -80,7 +81,7 @@ def read(lines: Iterable[str]) -> Contents:
                 volume, driver, options, labels, directory = values
                 volumes.append((volume, driver, options or {}, labels or {}, directory))
         except (ValueError, TypeError, IndexError, AttributeError):
-            raise ContentsError(f"unexpected answer of docker: {line!r}") from None
+            raise ContentsError(unexpected(line, of="docker")) from None
     places, notes = _volumes(volumes, _mounted(containers))
     folders, more = _folders(containers)
     faults = [

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
+from phoenix.components.answers import unexpected
 from phoenix.components.nginx.nginx_conf import CONFIG
 from phoenix.site.findings import visible
 from phoenix.site.ports import HTTP, HTTPS
@@ -97,7 +98,7 @@ def parse(lines: Iterable[str]) -> tuple[OwnSite, ...]:
             case ["in", path, "said", words] if servers.get(path):
                 servers[path][-1].append(words.split(" "))
             case _:
-                raise SitesError(f"unexpected line from the host: {line!r}")
+                raise SitesError(unexpected(line))
     return tuple(
         OwnSite(
             path,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from phoenix.components.answers import unexpected
 from phoenix.components.artifacts import version_tuple
 from phoenix.components.step_ca.issuance import TEMPLATE
 from phoenix.declaration.settings import Settings
@@ -256,7 +257,7 @@ def parse_state(lines: list[str]) -> CaState:
             case [("root" | "intermediate" | "earlier" | "later" | "next") as name, *rest]:
                 pems[name].append(" ".join(rest))
             case _:
-                raise StepCaError(f"unexpected line from the host: {line!r}")
+                raise StepCaError(unexpected(line))
     texts = {name: "\n".join(pem) + "\n" if pem else "" for name, pem in pems.items()}
     texts["following"] = texts.pop("next")
     return CaState(

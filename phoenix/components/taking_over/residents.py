@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from phoenix.components.answers import unexpected
 from phoenix.components.docker.remote_api import RemoteApi
 from phoenix.components.nginx.own_sites import OwnSite
 from phoenix.components.portainer.compose_files import SERVER_UNIT
@@ -237,7 +238,7 @@ def parse(lines: Iterable[str]) -> Residents:
             case [("root" | "signer") as which, folder, text]:
                 pems[folder, which] = f"{pems.get((folder, which), '')}{text}\n"
             case _:
-                raise ResidentError(f"unexpected line from the host: {line!r}")
+                raise ResidentError(unexpected(line))
     return Residents(
         tuple(dict.fromkeys(listeners)),
         tuple(containers),
@@ -285,12 +286,12 @@ def _kind(text: str, line: str) -> Kind:
     for kind in OURS:
         if text == kind:
             return kind
-    raise ResidentError(f"unexpected line from the host: {line!r}")
+    raise ResidentError(unexpected(line))
 
 
 def _number(text: str, line: str) -> int:
     if not text.isdigit():
-        raise ResidentError(f"unexpected line from the host: {line!r}")
+        raise ResidentError(unexpected(line))
     return int(text)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from phoenix.components.answers import unexpected
 from phoenix.components.traefik.traefik_yml import (
     BESIDE,
     DYNAMIC,
@@ -112,7 +113,7 @@ def parse(lines: Iterable[str]) -> OwnTraefik:
             case ["in", path, *text] if path in files:
                 texts.setdefault(path, []).append("\t".join(text))
             case _:
-                raise OwnFilesError(f"unexpected line from the host: {line!r}")
+                raise OwnFilesError(unexpected(line))
     read = {
         path: OwnFile(path, _data(path, "\n".join(texts.get(path, ()))), is_readable)
         for path, is_readable in files.items()
