@@ -232,8 +232,8 @@ def _guards(site: Site) -> Iterator[Check]:
     """Each host's own, and that nobody else gets past it: another host, and its own containers.
 
     One other host asks: the first one with ports that are not for it. A second one would not answer
-    the same question, since each has ports of its own that are for it; and each round asks ports
-    that let the asker wait. Where it cannot be asked, the path is unknown, and its name says why.
+    the same question, since each has ports of its own that are for it; and a port that is shut lets
+    its asker wait. Where that host is out of reach, the path is unknown and says so.
     """
     for host in site.hosts:
         if not host.guarded:
