@@ -103,8 +103,12 @@ class Draft:
         """
         try:
             host = self.site.host(name.lower())
-        except KeyError as error:
-            raise CommandError(f"{error.args[0]}; to add one: phoenix add host {name}") from None
+        except KeyError:
+            names = [host.name for host in self.site.hosts]
+            raise CommandError(
+                f"no host {name!r}. {meant.hint(meant.near(name, names), names)}\n"
+                f"to add one: phoenix add host {name}"
+            ) from None
         if host.kind == "hypervisor":
             raise CommandError(f"{host.name} is the hypervisor: name a guest")
         return host

@@ -326,7 +326,7 @@ def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None
     keys = [info.alias or name for name, info in fields.items()]
     for key in model.model_extra or {}:
         near = meant.near(key, keys)
-        fix = meant.fix(key, keys)
+        fix = meant.fix_of(near)
         if refused := getattr(model, "refuse_unknown", ""):
             if not near:
                 fix += f" (known are {listed(keys)})"

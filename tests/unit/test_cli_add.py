@@ -287,7 +287,10 @@ def test_a_service_that_would_lead_nowhere_is_not_written(project: Path) -> None
 
 def test_a_name_that_is_not_there_is_told_with_those_that_are(project: Path) -> None:
     message = refused(project, "service", "x", "--host", "nobody", "--port", "1")
-    assert "there are phoenix, " in message
+    assert "There are: phoenix, " in message
+    assert "phoenix add host nobody" in message
+    message = refused(project, "service", "x", "--host", "drphenix", "--port", "1")
+    assert "Did you mean 'drphoenix'?" in message
 
 
 def test_a_host_has_an_address_of_any_network(project: Path) -> None:

@@ -95,7 +95,11 @@ def test_each_deploy_that_takes_a_secret_is_run_in_the_order_of_all_py(
     ("names", "message"),
     [
         ([], "secrets_rotate is missing"),
-        (["portainer_password"], "no secret 'portainer_password'; there are backup_passphrase, "),
+        (
+            ["portainer_password"],
+            r"no secret 'portainer_password'\. Did you mean 'portainer_admin_password'\?",
+        ),
+        (["nothing"], r"no secret 'nothing'\. There are: backup_passphrase, "),
         (["proxmox_api_token"], "cannot be changed by Phoenix.*pveum user token add"),
         (["step_ca_password"], "cannot be changed by Phoenix.*openssl pkey"),
         (["backup_passphrase"], "cannot be changed by Phoenix"),
