@@ -36,7 +36,7 @@ HealthOption = Annotated[
 AliasOption = Annotated[
     list[str] | None, typer.Option(help="One more name of it; may be given again.")
 ]
-_HOST = typer.Option("--host", help="A guest, by name or id.", autocompletion=complete.guests)
+_HOST = typer.Option("--host", help="A guest.", autocompletion=complete.guests)
 
 
 @app.command()
@@ -88,8 +88,13 @@ def service(
     if host is not None:
         draft.add_service(draft.host(host), route)
     else:
-        where = environment or draft.site.environment
-        draft.add_stack_service(stack or "", where, compose_service or "", route)
+        folder, named = draft.stack(stack or "")
+        if environment and named and environment != named:
+            raise CommandError(
+                f"--stack {stack} is the environment {named}: leave one of the two out"
+            )
+        where = environment or named or draft.site.environment
+        draft.add_stack_service(folder, where, compose_service or "", route)
     _finish(draft, f"phoenix plan {route.name}", dry=dry, as_json=as_json)
 
 

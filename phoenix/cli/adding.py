@@ -30,7 +30,7 @@ from phoenix.declaration.json_edit import add, cut, insert, value
 from phoenix.declaration.json_errors import listed
 from phoenix.declaration.load import LXC_FILE, VM_FILE, load_site
 from phoenix.declaration.stack_places import STACKS_FILE, StackPlaces
-from phoenix.derived.find import Stack, choose
+from phoenix.derived.find import Stack, UnknownNameError, choose, plain
 from phoenix.site import meant
 from phoenix.site.findings import ConfigError, Finding, NameLookupError, Report
 from phoenix.site.model import Host, Service, Site
@@ -96,22 +96,39 @@ class Draft:
         return self.texts[file]
 
     def host(self, name: str) -> Host:
-        """A guest by name or id.
+        """A guest, by whatever `phoenix.derived.find` takes for one.
 
         Raises:
             CommandError: there is none.
         """
         try:
-            host = self.site.host(name.lower())
-        except KeyError:
-            names = [host.name for host in self.site.hosts]
-            raise CommandError(
-                f"no host {name!r}. {meant.hint(meant.near(name, names), names)}\n"
-                f"to add one: phoenix add host {name}"
-            ) from None
+            host = choose(self.site, name, first=(), of=("guest",))
+        except NameLookupError as error:
+            raise CommandError(f"{error}; to add one: phoenix add host {plain(name)}") from None
+        if not isinstance(host, Host):  # for mypy: no other kind is asked for
+            raise TypeError(host)
         if host.kind == "hypervisor":
             raise CommandError(f"{host.name} is the hypervisor: name a guest")
         return host
+
+    def stack(self, name: str) -> tuple[str, str]:
+        """The folder of a stack, and the environment that the name stands for, empty if for none.
+
+        A stack that no host deploys is known by its folder alone.
+
+        Raises:
+            CommandError: several stacks have the name.
+        """
+        try:
+            stack = choose(self.site, name, first=(), of=("stack",))
+        except UnknownNameError:
+            return plain(name).removeprefix("stack:"), ""
+        except NameLookupError as error:
+            raise CommandError(str(error)) from None
+        if not isinstance(stack, Stack):  # for mypy: no other kind is asked for
+            raise TypeError(stack)
+        first = stack.deployed[0][1]
+        return first.name, "" if stack.name == first.name else first.environment
 
     def into_list(self, host: Host, key: str, item: Any) -> None:
         """Add to a list of a guest's entry."""

@@ -2,18 +2,22 @@
 
 A word is a service (label or full name), a URL, a guest (name, full name, address or id), a
 template, a component, a stack (NAME or NAME-ENVIRONMENT), or another name of internal DNS. A word
-that means several of them can be told apart by its kind: `guest:NAME`, `service:NAME`.
+that means several of them can be told apart by its kind: `guest:NAME`, `service:NAME`. A virtual
+address of the gateways means the component that moves it between them, and an address that nothing
+but a name of internal DNS has means that name.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from phoenix.derived import dns
 from phoenix.derived.components import COMPONENTS, Component
+from phoenix.derived.virtual_addresses import of_the_door
 from phoenix.site import meant
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Deployment, Host, Service, Site, Template
@@ -61,12 +65,16 @@ class UnknownNameError(NameLookupError):
 class AmbiguousNameError(NameLookupError):
     """A name has several meanings, and they are not the same to who asks; says how to tell."""
 
-    def __init__(self, name: str, kinds: Sequence[Kind]) -> None:
-        """Make the message."""
-        self.kinds = tuple(kinds)
-        meanings = " and ".join(f"a {kind}" for kind in kinds)
-        ways = " or ".join(f"{kind}:{name}" for kind in kinds)
-        super().__init__(f"{name} is {meanings}: write {ways}")
+    def __init__(self, name: str, meanings: Sequence[Meaning]) -> None:
+        """Make the message: a kind tells them apart, and of one kind each has its own name."""
+        count = Counter(kind_of(meaning) for meaning in meanings)
+        kinds = " and ".join(f"a {k}" if n == 1 else f"{n} {k}s" for k, n in count.items())
+        ways = " or ".join(
+            f"{kind}:{_word(name).host if count[kind] == 1 else meaning.name}"
+            for meaning in meanings
+            for kind in [kind_of(meaning)]
+        )
+        super().__init__(f"{plain(name)} is {kinds}: write {ways}")
 
 
 def kind_of(meaning: Meaning) -> Kind:
@@ -74,23 +82,46 @@ def kind_of(meaning: Meaning) -> Kind:
     return _KINDS[type(meaning)]
 
 
-def plain(name: str) -> str:
-    """The name that a person means: of a URL its host, lower case, without port and final dot.
+class _Word(NamedTuple):
+    """What an operator wrote, in its parts; what is not there is empty or None."""
 
-    A URL's host stands after `//` and the user, before the path, query or fragment (RFC 3986, 3.2).
+    kind: str
+    host: str
+    port: int | None
+    path: str
+
+
+def _word(name: str) -> _Word:
+    """The parts of a name or URL, with a kind before it or without.
+
+    A URL has `//`, after its scheme or at its begin. Its host stands after that and the user, and
+    before the path, query or fragment (RFC 3986, sections 3.1 and 3.2). What stands behind the
+    host of a name is read as that of a URL.
 
     What no terminal should be sent is replaced.
     """
     printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name.strip())
     kind, colon, remainder = printable.partition(":")
     if colon and kind.lower() in ALL_KINDS:
-        return f"{kind.lower()}:{plain(remainder)}"
-    scheme, slashes, remainder = printable.partition("//")
-    url = slashes and (not scheme or scheme.endswith(":"))
-    authority = re.split("[/?#]" if url else "/", remainder if url else printable, maxsplit=1)[0]
-    authority = (authority.rpartition("@")[2] if url else authority).lower().rstrip(".")
-    host, _, port = authority.rpartition(":")
-    return host if host and port.isdigit() else authority
+        return _word(remainder)._replace(kind=kind.lower())
+    url = re.match("(?:[A-Za-z][A-Za-z0-9+.-]*:)?//", printable)
+    authority, path = re.fullmatch(
+        "([^/?#]*)(/[^?#]*)?.*", printable[url.end() :] if url else printable
+    ).groups("")  # type: ignore[union-attr]  # any text without line ends matches
+    host = authority.rpartition("@")[2] if url else authority
+    before, _, port = host.rpartition(":")
+    has_port = before and re.fullmatch("[0-9]{1,5}", port)
+    host = (before if has_port else host).lower().rstrip(".")
+    return _Word("", host, int(port) if has_port else None, path)
+
+
+def plain(name: str) -> str:
+    """The name that a person means: of a URL its host, lower case, without port and final dot.
+
+    A kind stays before it. What no terminal should be sent is replaced.
+    """
+    word = _word(name)
+    return f"{word.kind}:{word.host}" if word.kind else word.host
 
 
 def find(site: Site, name: str) -> tuple[Meaning, ...]:
@@ -102,22 +133,31 @@ def find(site: Site, name: str) -> tuple[Meaning, ...]:
 
     A record of internal DNS is a meaning only where nothing else has its name.
     """
-    kind, query = _split(name)
+    word = _word(name)
+    kind, query = word.kind, word.host
     if not query:
         return ()
     meanings: list[Meaning] = [
-        *_services(site, query, name),
+        *_services(site, word),
         *_hosts(site, query),
         *(
             template
             for template in site.templates
             if query in (template.name.lower(), str(template.vmid))
         ),
-        *(component for component in COMPONENTS if query == component.name),
+        *(
+            component
+            for component in COMPONENTS
+            if query == component.name or query in _addresses_of(site, component)
+        ),
         *_stacks(site, query),
     ]
     if not meanings or kind == "record":
-        meanings += [record for record in dns.records(site) if _is(site, query, record.name)][:1]
+        meanings += [
+            record
+            for record in dns.records(site)
+            if _is(site, query, record.name) or query in map(str, record.addresses)
+        ][:1]
     return tuple(meaning for meaning in meanings if kind in ("", kind_of(meaning)))
 
 
@@ -143,12 +183,12 @@ def choose(site: Site, name: str, *, first: Sequence[Kind], of: Sequence[Kind] =
         for meaning in meanings:
             if kind_of(meaning) == kind:
                 return meaning
-    raise AmbiguousNameError(plain(name), [kind_of(meaning) for meaning in meanings])
+    raise AmbiguousNameError(name, meanings)
 
 
 def unknown(site: Site, name: str, of: Sequence[Kind] = KINDS) -> UnknownNameError:
     """The error for a name that nothing of these kinds has, with near ones of the same kinds."""
-    kind, query = _split(name)
+    kind, query = _word(name)[:2]
     kinds = [candidate for candidate in of if kind in ("", candidate)] or list(of)
     prefix = f"{kind}:" if kind else ""
     tail = f".{site.domain}"
@@ -163,11 +203,15 @@ def unknown(site: Site, name: str, of: Sequence[Kind] = KINDS) -> UnknownNameErr
 
 def names(site: Site, of: Sequence[Kind] = KINDS) -> tuple[str, ...]:
     """Every name that `find` finds, short ones first: for completion and for near matches."""
+    sharing = Counter(service.fqdn for service in site.services)
     short: dict[Kind, list[str]] = {
         "service": [
-            f"{name.removesuffix(f'.{site.domain}')}{service.path}"
-            for service in site.services
-            for name in service.names
+            *(
+                f"{name.removesuffix(f'.{site.domain}')}{service.path}"
+                for service in site.services
+                for name in service.names
+            ),
+            *(s.name for s in site.services if s.gateway_port and sharing[s.fqdn] > 1),
         ],
         "guest": [host.name for host in site.hosts],
         "template": [template.name for template in site.templates],
@@ -183,7 +227,7 @@ def names(site: Site, of: Sequence[Kind] = KINDS) -> tuple[str, ...]:
             *(str(address) for host in site.hosts for address in addresses(host)),
         ],
         "template": [str(template.vmid) for template in site.templates],
-        "component": [],
+        "component": [a for component in COMPONENTS for a in _addresses_of(site, component)],
         "stack": [stack.project for _, stack in _deployments(site)],
         "record": [record.name for record in dns.records(site)],
     }
@@ -198,13 +242,13 @@ def by_kind(site: Site) -> dict[str, tuple[str, ...]]:
     return {"": names(site), **{kind: names(site, [kind]) for kind in KINDS}}
 
 
-def _split(name: str) -> tuple[str, str]:
-    """The kind that stands before a name, empty if none does, and the name as `plain` gives it."""
-    kind, colon, query = plain(name).partition(":")
-    return (kind, query) if colon and kind in ALL_KINDS else ("", plain(name))
+def _addresses_of(site: Site, component: Component) -> tuple[str, ...]:
+    """The addresses that no host has for good: keepalived moves them."""
+    moves = component.name == "keepalived"
+    return tuple(map(str, of_the_door(site))) if moves else ()
 
 
-def _services(site: Site, query: str, name: str) -> list[Service]:
+def _services(site: Site, word: _Word) -> list[Service]:
     """The services of a name; of several with different paths the one that a path leads to.
 
     Of one that the gateway hands on by a port of its own, that port means it.
@@ -212,40 +256,17 @@ def _services(site: Site, query: str, name: str) -> list[Service]:
     named = [
         service
         for service in site.services
-        if any(_is(site, query, known) for known in service.names)
-        or (service.external is not None and query == service.external.host)
+        if any(_is(site, word.host, known) for known in service.names)
+        or (service.external is not None and word.host == service.external.host)
     ]
-    port = _asked_port(name)
-    by_port = [
-        candidate
-        for candidate in named
-        if candidate.gateway_port and candidate.gateway_port == port
-    ]
+    by_port = [s for s in named if s.gateway_port and s.gateway_port == word.port]
     if by_port:
         return by_port
-    asked = _asked_path(name)
-    leads = [
-        candidate
-        for candidate in named
-        if asked == candidate.path or asked.startswith(f"{candidate.path}/")
-    ]
-    best = max(leads, key=lambda candidate: len(candidate.path), default=None)
-    return named if best is None else [best]
-
-
-def _asked_port(name: str) -> int | None:
-    """The port of a name or URL, where one is written."""
-    address = name.strip().partition("://")[2] or name.strip()
-    text = re.split("[/?#]", address, maxsplit=1)[0].rpartition(":")[2]
-    return int(text) if re.fullmatch("[0-9]{1,5}", text) else None
-
-
-def _asked_path(name: str) -> str:
-    """What stands after the host of a name or URL, without query and fragment."""
-    address = name.partition("://")[2] or name
-    return re.split("[?#]", address.strip().partition("/")[1] + address.strip().partition("/")[2])[
-        0
-    ]
+    leads = [s for s in named if word.path == s.path or word.path.startswith(f"{s.path}/")]
+    longest = max((len(s.path) for s in leads), default=0)
+    best = [s for s in leads if len(s.path) == longest]
+    by_https = [s for s in best if not s.gateway_port]
+    return by_https or best or named
 
 
 def _is(site: Site, query: str, full: str) -> bool:

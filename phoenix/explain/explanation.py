@@ -41,7 +41,8 @@ def explain(site: Site, name: str) -> Explanation | UnknownName:
         return _unknown(site, name)
     explained = _meaning(site, meanings[0])
     others = [f"{kind_of(other)}:{other.name}" for other in meanings[1:]]
-    return explained.model_copy(update={"see_also": (*explained.see_also, *others)})
+    named = tuple(dict.fromkeys([*explained.see_also, *others]))
+    return explained.model_copy(update={"see_also": named})
 
 
 def _meaning(site: Site, meaning: Meaning) -> Explanation:

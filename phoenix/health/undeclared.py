@@ -266,18 +266,20 @@ def _states(
 def select(leftovers: Undeclared, word: str) -> tuple[Item, ...]:
     """The things that a word means: NAME, NAME@HOST, and KIND: before either.
 
-    An id of a guest, and an address of a host, will do for its name.
+    An id of a guest, and an address of a host, will do for its name. Case does not
+    matter, and a final dot neither. A path behind a name is no part of it: it then means nothing.
     """
-    kind, colon, remainder = word.strip().partition(":")
+    asked = word.strip().lower()
+    kind, colon, remainder = asked.partition(":")
     if not colon or kind not in KINDS:
-        kind, remainder = "", word.strip()
+        kind, remainder = "", asked
     name, _, host = remainder.partition("@")
     return tuple(
         item
         for item in leftovers.items
         if kind in ("", item.kind)
-        and name.lower() in _names(item)
-        and host.lower() in ("", item.host.lower())
+        and name.rstrip(".") in _names(item)
+        and host.rstrip(".") in ("", item.host.lower())
     )
 
 

@@ -141,7 +141,7 @@ def test_dry_shows_and_writes_nothing(project: Path) -> None:
     ("words", "message"),
     [
         (("service", "portainer", "--host", "drphoenix", "--port", "1"), "duplicate service name"),
-        (("service", "x", "--host", "nobody", "--port", "1"), "no host 'nobody'"),
+        (("service", "x", "--host", "nobody", "--port", "1"), "no guest is called 'nobody'"),
         (("service", "x", "--host", "phoenix", "--port", "1"), "is the hypervisor"),
         (("service", "x", "--port", "1"), "name its guest by --host"),
         (("service", "x", "--stack", "nothing", "--port", "1"), "no stack 'nothing'. There are: "),
@@ -412,3 +412,32 @@ def test_a_stack_that_needs_a_variable_is_told_how_it_is_added(
     assert "required variable TOKEN is missing a value" in told
     assert "or write docker-compose.yml and phoenix.json in stacks/mine yourself" in told
     assert not (project / "stacks/mine").exists()
+
+
+def test_a_host_is_named_as_for_every_verb(project: Path) -> None:
+    host = site(project).host("drphoenix")
+    ways = (host.name.upper(), str(host.vmid), host.fqdn, str(host.address), f"guest:{host.name}",
+            f"https://{host.fqdn}:8443/")  # fmt: skip
+    reports = [
+        added(project, "service", "wiki", "--host", way, "--port", "8444", "--dry") for way in ways
+    ]
+    assert {report["diff"] for report in reports} == {reports[0]["diff"]}
+    message = refused(project, "service", "wiki", "--host", "drphenix", "--port", "8444")
+    assert "Did you mean 'drphoenix'?" in message
+    assert "phoenix add host drphenix" in message
+    message = refused(project, "service", "wiki", "--host", "traefik", "--port", "8444")
+    assert "no guest is called 'traefik'" in message
+
+
+def test_a_stack_is_named_as_for_every_verb(project: Path) -> None:
+    manifest = project / "stacks/qdrant_service/phoenix.json"
+    data = json.loads(manifest.read_text())
+    del data["environments"]["production"]["services"]
+    data["environments"]["production"]["tls"] = {}
+    manifest.write_text(json.dumps(data))
+    words = ("service", "vectors", "--port", "6333", "--dry", "--stack")
+    ways = ("qdrant_service", "stack:qdrant_service", "QDRANT_SERVICE", "qdrant_service-production")
+    reports = [added(project, *words, way) for way in ways]
+    assert {report["diff"] for report in reports} == {reports[0]["diff"]}
+    message = refused(project, *words, "qdrant_service-production", "--environment", "testing")
+    assert "is the environment production: leave one of the two out" in message

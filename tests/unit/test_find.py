@@ -230,6 +230,10 @@ def test_words_that_are_no_name_mean_nothing(site: Site, name: str) -> None:
         ("//shop.example/", "shop.example"),
         ("https://shop.example./?next=https://other.example/", "shop.example"),
         ("shop.example:443/a//b", "shop.example"),
+        ("https://shop.example.:443/", "shop.example"),
+        ("shop.example/a?next=https://other.example/", "shop.example"),
+        ("shop.example?page=1", "shop.example"),
+        ("shop.example#top", "shop.example"),
     ],
 )
 def test_plain_is_the_name_alone(word: str, name: str) -> None:
@@ -253,6 +257,12 @@ def test_kinds_are_told_to_operators_as_they_are(site: Site) -> None:
         (f"ssh://git@git.{ZONE}:2222/a.git", "git:2222"),
         ("git:2223", "git"),
         ("nas.example.com", "nas"),
+        ("git/api?next=https://nas.example.com/", "git/api"),
+        ("//git/api", "git/api"),
+        (f"//ann@git.{ZONE}:2222/", "git:2222"),
+        (f"https://git.{ZONE}.:443/api/x", "git/api"),
+        ("git?page=1", "git"),
+        ("service:git/api#top", "git/api"),
     ],
 )
 def test_a_port_of_the_gateway_tells_which_service_is_meant(
@@ -283,3 +293,64 @@ def test_each_address_of_a_guest_means_it(tmp_path: Path) -> None:
         assert find(site, address) == (site.host("gateway"),)
         assert address in names(site, ["guest"])
     assert find(site, "172.16.100.1") == (site.hypervisor,)
+
+
+def several_of_a_name(folder: Path) -> Site:
+    """Services that share a name, told apart by a path or by a port of the gateway."""
+    ways = [
+        {"name": "git", "port": 22, "scheme": "tcp", "gateway_port": 2222},
+        {"name": "git", "port": 23, "scheme": "tcp", "gateway_port": 2223},
+        {"name": "two", "path": "/a", "port": 8451, "scheme": "https", "aliases": ["both"]},
+        {"name": "two", "path": "/b", "port": 8452, "scheme": "https"},
+        {"name": "three", "path": "/c", "port": 8453, "scheme": "https", "aliases": ["both"]},
+    ]
+    declaration = minimal()
+    declaration.vm["vms"].append(vm(1003, "extra", None, 30, traefik_services=ways))
+    return declaration.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("two", "two is 2 services: write service:two/a or service:two/b"),
+        ("service:two", "service:two is 2 services: write service:two/a or service:two/b"),
+        ("both", "both is 2 services: write service:three/c or service:two/a"),
+        ("git", "git is 2 services: write service:git:2222 or service:git:2223"),
+    ],
+)
+def test_several_of_one_kind_are_told_apart_by_names_that_work(
+    tmp_path: Path, name: str, told: str
+) -> None:
+    site = several_of_a_name(tmp_path)
+    with pytest.raises(AmbiguousNameError) as caught:
+        choose(site, name, first=())
+    assert str(caught.value) == told
+    for word in told.partition(": write ")[2].split(" or "):
+        (meaning,) = find(site, word)
+        assert f"service:{getattr(meaning, 'name', '')}" == word
+        assert word.removeprefix("service:") in names(site, ["service"])
+
+
+def test_explain_names_each_other_service_of_a_name_once(tmp_path: Path) -> None:
+    explanation = explain(several_of_a_name(tmp_path), "both")
+    assert isinstance(explanation, Explanation)
+    assert explanation.see_also == ("service:two/a",)
+
+
+def test_an_address_that_no_host_has_for_good_means_what_has_it(tmp_path: Path) -> None:
+    declaration = minimal()
+    declaration.lxc["lxc_configs"]["105"] = lxc(
+        "gateway-two", "nginx", 30, boot_order=2,
+        dns_records=[{"hostname": "printer", "ip": "10.0.0.77"}],
+    )  # fmt: skip
+    declaration.lxc["site"] = {"virtual_address": "10.0.0.9"}
+    site = declaration.load(tmp_path)
+    for word in ("10.0.0.9", "https://10.0.0.9/", "component:10.0.0.9"):
+        assert [meaning.name for meaning in find(site, word)] == ["keepalived"]
+    assert "10.0.0.9" in names(site, ["component"])
+    assert [(kind_of(m), m.name) for m in find(site, "10.0.0.77")] == [
+        ("record", f"printer.{ZONE}")
+    ]
+    for verb in (_sync, _doctor, _explain):
+        verb(site, "10.0.0.9")
+        verb(site, "10.0.0.77")

@@ -397,6 +397,8 @@ def test_select_tells_hosts_and_kinds_apart(tmp_path: Path) -> None:
     assert [item.host for item in select(leftovers, "Shop-Production@worker")] == ["worker"]
     assert [item.host for item in select(leftovers, "stack:shop-production@spare")] == ["spare"]
     assert select(leftovers, "volumes:shop-production") == ()
+    for word in ("STACK:Shop-Production@Spare", "stack:shop-production.@spare."):
+        assert [item.host for item in select(leftovers, word)] == ["spare"], word
     assert [item.command for item in leftovers.items] == [
         "phoenix remove blog-production",
         "phoenix remove shop-production@spare",
