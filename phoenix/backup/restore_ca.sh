@@ -27,7 +27,7 @@ chmod 755 "$new"
 chown root:root "$new/secrets/password" # as step_ca_init.sh has it; an older backup has not
 printf '%s\n' "$sha" >"$new/restored"
 chmod 644 "$new/restored"
-openssl verify -CAfile "$new/certs/root_ca.crt" "$new/certs/intermediate_ca.crt" >/dev/null
+openssl verify -no-CApath -no-CAstore -CAfile "$new/certs/root_ca.crt" "$new/certs/intermediate_ca.crt" >/dev/null
 openssl pkey -in "$new/secrets/intermediate_ca_key" -passin "file:$new/secrets/password" -noout
 sync
 if [ -e "$directory" ]; then

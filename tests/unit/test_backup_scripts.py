@@ -21,6 +21,7 @@ from phoenix import files
 from phoenix.backup import PresentData, ca_identity, portainer_identity
 from tests.unit.test_backup import archive
 from tests.unit.test_backup import ca as ca
+from tests.unit.test_ca_init_script import openssl, put_in_store
 
 STUB = '#!/bin/sh\nprintf \'%s %s\\n\' "${0##*/}" "$*" >>"$CALLS"\n'
 UNIT = "demo.service"
@@ -270,6 +271,21 @@ def test_ca_that_arrives_damaged_changes_nothing(guest: Guest, ca: dict[str, byt
     assert unfit.returncode != 0
     assert list(guest.top.glob("step-ca*")) == []
     assert guest.left == []
+
+
+def test_a_ca_of_another_root_is_not_put_back_though_the_system_trusts_that(
+    guest: Guest, ca: dict[str, bytes]
+) -> None:
+    former = guest.top / "former"
+    former.mkdir()
+    (former / "root.crt").write_bytes(ca["certs/root_ca.crt"])
+    guest.environment["SSL_CERT_DIR"] = put_in_store(former / "root.crt", former / "store")
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-keyout", former / "key", "-out", former / "other", "-subj", "/CN=Other")  # fmt: skip
+    unfit = put_ca(guest, archive({**ca, "certs/root_ca.crt": (former / "other").read_bytes()}))
+    assert unfit.returncode != 0
+    assert list(guest.top.glob("step-ca*")) == []
+    assert put_ca(guest, archive(ca)).returncode == 0
 
 
 # -- Portainer ---------------------------------------------------------------------------------

@@ -50,6 +50,14 @@ def openssl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def put_in_store(root: Path, store: Path) -> str:
+    """Make a store that openssl reads by itself (SSL_CERT_DIR), as each host has one."""
+    store.mkdir()
+    name = openssl("x509", "-in", root, "-noout", "-hash").stdout.strip()
+    (store / f"{name}.0").write_bytes(root.read_bytes())
+    return str(store)
+
+
 def test_files_and_modes(ca: Path) -> None:
     modes = {str(path.relative_to(ca)): oct(path.stat().st_mode & 0o777) for path in ca.rglob("*")}
     assert modes == {

@@ -13,7 +13,7 @@ from facts.step_ca import CertificateAuthority
 from operations.step_ca import shipped
 from phoenix.components.step_ca.authority import CaState, faults
 from phoenix.components.x509 import permitted
-from tests.unit.test_ca_init_script import initialise, openssl
+from tests.unit.test_ca_init_script import initialise, openssl, put_in_store
 
 HURRYING_CLOCK = """#!/bin/sh
 [ "$*" = +%s ] || exec /bin/date "$@"
@@ -120,6 +120,20 @@ def test_intermediate_is_replaced_under_the_same_root(ca: Path) -> None:
         "CN = Example Internal Intermediate CA 2",
     ):
         assert expected in text, text
+
+
+def test_an_intermediate_of_another_root_does_not_chain_though_the_system_trusts_that(
+    ca: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where files of two backups are mixed: the former root is still in the store."""
+    store = put_in_store(ca / "certs/root_ca.crt", tmp_path / "store")
+    monkeypatch.setenv("SSL_CERT_DIR", store)
+    assert state(ca).chains
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-keyout", tmp_path / "key", "-out", ca / "certs/root_ca.crt", "-subj", "/CN=Other",
+            "-days", "9")  # fmt: skip
+    assert not state(ca).chains
+    assert any("is not signed by certs/root_ca.crt" in fault for fault in faults(state(ca)))
 
 
 def take_offline(ca: Path) -> str:

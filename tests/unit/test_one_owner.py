@@ -144,3 +144,17 @@ def test_a_port_of_the_platform_is_a_number_in_one_module() -> None:
             if own := (numbers & OWN_PORTS) - EXAMPLES.get(name, set()):
                 stray[name] = own
     assert stray.keys() == {"phoenix/site/ports.py"}, stray
+
+
+def test_who_verifies_by_a_root_takes_no_other_one() -> None:
+    """`openssl verify -CAfile FILE` reads the store of the system beside it (openssl-verify(1))."""
+    lines = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+        for line in path.read_text(errors="replace").replace("\\\n", " ").splitlines()
+        if re.search(r"openssl verify .*-CAfile", line)
+    ]
+    assert len(lines) > 5, lines
+    assert [line for line in lines if "-no-CApath -no-CAstore" not in line] == []

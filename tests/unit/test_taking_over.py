@@ -37,6 +37,7 @@ from phoenix.files import text
 from phoenix.site.model import Site
 from phoenix.site.names import SERVER_VOLUME
 from tests.unit.site_builder import minimal
+from tests.unit.test_ca_init_script import put_in_store
 
 RESOLVER = Place("resolver", "dns", (53,), ("10.0.0.13",))
 PORTAINER = Place("portainer", "portainer", (9443,))
@@ -316,7 +317,12 @@ def test_a_wrong_password_is_refused(tmp_path: Path, foreign_ca: Path) -> None:
     refused(tmp_path, adopt(tmp_path, foreign_ca, ""), f"{key} has a password: give it")
 
 
-def test_a_root_that_does_not_fit_is_refused(tmp_path: Path, foreign_ca: Path) -> None:
+def test_a_root_that_does_not_fit_is_refused(
+    tmp_path: Path, foreign_ca: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The machine of the CA trusts its root already.
+    store = put_in_store(foreign_ca / "certs/root_ca.crt", tmp_path / "store")
+    monkeypatch.setenv("SSL_CERT_DIR", store)
     other = tmp_path / "other.pem"
     openssl(
         "req", "-x509", *NEW_KEY, "-keyout", tmp_path / "other.key",

@@ -20,7 +20,7 @@ for one in "$root" "$signer"; do
 done
 openssl x509 -in "$root" -out certs/root_ca.crt
 cat "$signer" >certs/intermediate_ca.crt
-said=$(openssl verify -CAfile certs/root_ca.crt certs/intermediate_ca.crt 2>&1) ||
+said=$(openssl verify -no-CApath -no-CAstore -CAfile certs/root_ca.crt certs/intermediate_ca.crt 2>&1) ||
     no "$signer is not signed by $root: $(printf %s "$said" | tail -n 2 | tr '\n' ' ')"
 
 given=$password
