@@ -302,6 +302,9 @@ def host_ports(site: Site, report: Report) -> None:
     """Refuse a port that is wanted twice on one guest: by the guest, its services or its stacks."""
     own = _own_services(site)
     needed = _needed_ports(site)
+    for host, service in product(site.gateways, tcp_services(site)):
+        user = f"the gateway, for the service {service.name}"
+        needed[host.name].setdefault((service.gateway_port, "tcp"), user)
     for host in site.guests:
         used = _PortsInUse(needed[host.name])
         for service in own.get(host.name, ()):
@@ -329,7 +332,7 @@ def host_ports(site: Site, report: Report) -> None:
                 for address in at:
                     used.add(service.port, "tcp", address, user)
         if host is site.portainer:
-            _entrances(site, host, used, report)
+            _entrances(site, host, used, needed, report)
         _published_ports(host, used, report)
 
 
@@ -372,7 +375,13 @@ def gateway_ports(site: Site, report: Report) -> None:
                 report.error(service.source.file, where, message, "write another name for one")
 
 
-def _entrances(site: Site, server: Host, used: _PortsInUse, report: Report) -> None:
+def _entrances(
+    site: Site,
+    server: Host,
+    used: _PortsInUse,
+    needed: Mapping[str, Mapping[tuple[int, str], str]],
+    report: Report,
+) -> None:
     """The tunnel's entrance to each agent takes the agent's port on Portainer's guest, too."""
     for service in (candidate for candidate in site.services if candidate.kind == "agent"):
         host = service.owner
@@ -381,7 +390,7 @@ def _entrances(site: Site, server: Host, used: _PortsInUse, report: Report) -> N
         other = used.by(service.port, "tcp", address)
         if other is None:
             used.add(service.port, "tcp", address, user)
-        elif service.port not in _ON_EVERY_GUEST:  # else the agent's own guest has refused it
+        elif (service.port, "tcp") not in needed[host.name]:  # else its own guest has refused it
             report.error(
                 host.source.file,
                 f"{host.source.path}.traefik_service.port",
@@ -470,8 +479,6 @@ class _PortsInUse:
 
 
 _Address = IPv4Address | IPv6Address | None
-_ON_EVERY_GUEST = (ports.SSH, ports.HTTP)
-"""SSH, and the ACME challenge: of Portainer's guest and of each agent's."""
 _ON_LOOPBACK = (
     ports.TRAEFIK_LOCAL,
     ports.NGINX_STATUS,
@@ -489,8 +496,19 @@ def _overlap(address: _Address, other: _Address) -> bool:
 
 
 def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
-    """By guest, the ports that Phoenix itself serves there, and who serves them."""
-    needed = {host.name: _ssh_and_names(host) for host in site.guests}
+    """By host, the ports of SSH and of what Phoenix itself serves there, and who has them."""
+    needed = served_ports(site)
+    for host in site.hosts:
+        needed[host.name].setdefault((host.ssh_port, "tcp"), "SSH")
+    return needed
+
+
+def served_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
+    """By host, the ports that Phoenix itself serves there, and who serves them."""
+    needed: dict[str, dict[tuple[int, str], str]] = {host.name: {} for host in site.hosts}
+    needed[site.hypervisor.name] |= _of_the_hypervisor(site.hypervisor)
+    for host in site.name_servers:
+        needed[host.name] |= {(ports.DNS, proto): "the name server" for proto in ("udp", "tcp")}
     for certificate in certificates(site):
         if certificate.challenge == "standalone":
             user = "the ACME http-01 challenge (RFC 8555, always port 80)"
@@ -516,19 +534,16 @@ def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
         }
     for host in site.agents:
         needed[host.name][ports.AGENT_INTERNAL, "tcp"] = "the Portainer agent"
-    if site.watcher in site.guests:
-        needed[site.watched_by][ports.WATCH, "tcp"] = "the watcher"
+    needed.get(site.watched_by, {})[ports.WATCH, "tcp"] = "the watcher"
     return needed
+
+
+def _of_the_hypervisor(hypervisor: Host) -> dict[tuple[int, str], str]:
+    shared = {(ports.NFS, "tcp"): "the NFS server"} if hypervisor.exports else {}
+    return {(ports.PROXMOX_API, "tcp"): "Proxmox VE", **shared}
 
 
 _WHAT = {"ca": "the CA", "agent": "the Portainer agent"}
-
-
-def _ssh_and_names(host: Host) -> dict[tuple[int, str], str]:
-    needed = {(ports.SSH, "tcp"): "SSH"}
-    if "name_server" in host.roles:
-        needed |= {(ports.DNS, proto): "the name server" for proto in ("udp", "tcp")}
-    return needed
 
 
 def _own_services(site: Site) -> dict[str, list[Service]]:

@@ -229,7 +229,7 @@ def load_site(
     logins.check(
         raw_site,
         [(hypervisor, raw_site.hypervisor.login), *((h, e.raw.login) for h, e, _ in declared)],
-        *(LXC_FILE, report),
+        *(conflicts.served_ports(site), LXC_FILE, report),
     )
     conflicts.proven(site, report)
     conflicts.host_ports(site, report)

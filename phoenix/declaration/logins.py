@@ -10,7 +10,7 @@ from phoenix.declaration.json_keys import RawLoginBy, RawSite
 from phoenix.site.findings import Report
 from phoenix.site.model import Host, Source
 
-_FIELDS = ("name", "user", "sudo_password")
+_FIELDS = ("name", "user", "port", "sudo_password")
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,20 @@ class _DeclaredLogin:
 
 
 def check(
-    raw: RawSite, hosts: Sequence[tuple[Host, RawLoginBy]], file: str, report: Report
+    raw: RawSite,
+    hosts: Sequence[tuple[Host, RawLoginBy]],
+    served: Mapping[str, Mapping[tuple[int, str], str]],
+    file: str,
+    report: Report,
 ) -> None:
-    """Refuse a log-in that makes two hosts one machine; tell of what has no effect.
+    """Refuse a log-in that makes two hosts one machine, or at a port that another program has.
+
+    It also tells of what has no effect.
 
     Args:
         raw: the site's entry, with the log-ins of all hosts and of groups.
         hosts: the hypervisor and the guests, each with its own log-in as written.
+        served: by host, who has each port there, beside SSH.
         file: where `raw` stands.
         report: takes the findings.
     """
@@ -36,6 +43,7 @@ def check(
     _one_machine(logins, report)
     _without_sudo(logins, report)
     _no_password(raw, logins, file, report)
+    _taken_ports(logins, served, report)
     groups = {group for host, _ in hosts for group in host.groups}
     for group in raw.logins:
         if group not in {*groups, "hypervisor"}:
@@ -128,4 +136,22 @@ def _no_password(raw: RawSite, logins: Sequence[_DeclaredLogin], file: str, repo
             report.warn(
                 place.file, place.path, "no command runs by sudo, so nothing asks for it",
                 'write "sudo": true as well, or remove it',
+            )  # fmt: skip
+
+
+def _taken_ports(
+    logins: Sequence[_DeclaredLogin],
+    served: Mapping[str, Mapping[tuple[int, str], str]],
+    report: Report,
+) -> None:
+    """SSH at a port that Phoenix serves something else at."""
+    for entry in logins:
+        host = entry.host
+        user = served[host.name].get((host.ssh_port, "tcp"))
+        if user is not None and "port" in entry.at:
+            place = entry.at["port"]
+            report.error(
+                place.file, place.path,
+                f"SSH at port {host.ssh_port} of {host.name} is not possible: {user} is there",
+                "let sshd listen on another port, and write that one",
             )  # fmt: skip

@@ -21,7 +21,7 @@ from phoenix.derived.login import host_data
 from phoenix.net.ssh_command import ssh_command
 from phoenix.secrets import catalog
 from phoenix.site.model import SshLogin
-from tests.unit.site_builder import LXC, VM, minimal, problem
+from tests.unit.site_builder import LXC, VM, lxc, minimal, problem
 
 ROOT_DATA = {"ssh_user": "root", "ssh_key": "/k", "ssh_strict_host_key_checking": "yes"}
 
@@ -347,3 +347,71 @@ def test_firewall_advice_and_secrets_follow_the_log_in(tmp_path: Path) -> None:
     assert login.shown(site.host("proxy").model_copy(update={"login": SshLogin()})) == (
         f"ssh root@{proxy.address}"
     )
+
+
+@pytest.mark.parametrize(
+    ("vmid", "port", "user"),
+    [
+        ("101", 443, "Nginx"),
+        ("101", 8082, "Nginx"),
+        ("102", 443, "Traefik"),
+        ("102", 80, "the ACME http-01 challenge"),
+        ("102", 8083, "the start page"),
+        ("103", 8470, "the watcher"),
+        ("phoenix", 53, "the name server"),
+        ("phoenix", 8006, "Proxmox VE"),
+        ("phoenix", 2049, "the NFS server"),
+    ],
+)
+def test_ssh_at_a_port_that_phoenix_serves_something_else_at_is_refused(
+    tmp_path: Path, vmid: str, port: int, user: str
+) -> None:
+    declared = minimal()
+    site: dict[str, Any] = {"watcher": "authority"}
+    declared.lxc["site"] = site
+    if vmid == "phoenix":
+        shared = [{"path": "/tank/a", "clients": ["10.0.0.24"], "options": "rw,sync"}]
+        declared.hypervisor = {"nfs": {"exports": shared}}
+        site["hypervisor"] = {"name": vmid, "ip": "10.0.0.13/24", "login": {"port": port}}
+        path = "site.hypervisor.login.port"
+    else:
+        declared.lxc["lxc_configs"][vmid]["login"] = {"port": port}
+        path = f"lxc_configs.{vmid}.login.port"
+    found = problem(declared.refused(tmp_path), LXC, path)
+    assert user in found.message
+    assert found.message.startswith(f"SSH at port {port} of ")
+
+
+def test_ssh_s_own_port_is_the_one_that_is_declared(tmp_path: Path) -> None:
+    """As where sshd has moved, so that a service for git may have port 22."""
+    declared = minimal()
+    git = {"name": "git", "port": 22, "scheme": "tcp"}
+    declared.lxc["lxc_configs"]["104"] = lxc("data", None, 25, traefik_services=[git])
+    at_22 = problem(
+        declared.refused(tmp_path / "22"), LXC, "lxc_configs.104.traefik_services[0].port"
+    )
+    assert "port 22 of the gateway is taken by SSH" in at_22.message
+    declared.lxc["lxc_configs"]["101"]["login"] = {"port": 2222}
+    assert declared.load(tmp_path / "moved").warnings == ()
+    declared.lxc["site"] = {"logins": {"nginx": {"port": 443}}}
+    del declared.lxc["lxc_configs"]["101"]["login"]
+    assert problem(declared.refused(tmp_path / "all"), LXC, "site.logins.nginx.port")
+
+
+@pytest.mark.parametrize(
+    ("guest", "port", "place"),
+    [
+        (("lxc", "103"), 9000, (LXC, "lxc_configs.103.traefik_service.port")),
+        (("vm", 0), 9443, (VM, "vms[0].traefik_service.port")),
+        (("vm", 1), 9001, (VM, "vms[1].traefik_service.port")),
+        (("vm", 0), 9001, (VM, "vms[1].traefik_service.port")),
+        (("vm", 1), 8000, ("stacks/shop/docker-compose.yml", "services.web.ports")),
+    ],
+)
+def test_what_a_host_serves_leaves_ssh_its_port(
+    tmp_path: Path, guest: tuple[str, Any], port: int, place: tuple[str, str]
+) -> None:
+    declared = minimal()
+    entries = {"lxc": declared.lxc["lxc_configs"], "vm": declared.vm["vms"]}[guest[0]]
+    entries[guest[1]]["login"] = {"port": port}
+    assert "is taken by SSH" in problem(declared.refused(tmp_path), *place).message

@@ -282,3 +282,17 @@ def test_the_port_of_the_ca_is_none_that_serves_its_guest_s_own_pair(tmp_path: P
     site_.lxc["lxc_configs"]["103"]["traefik_services"] = [DB]
     asked = [check for check in checks(site_.load(tmp_path)) if check.function == "pair_is_served"]
     assert {question.port for question in asked if question.host == "authority"} == {5432}
+
+
+def test_a_port_that_the_gateway_hands_on_is_nobody_else_s_on_its_guest(tmp_path: Path) -> None:
+    declaration = declared({**GIT, "gateway_port": 8000})
+    gateway_guest = declaration.lxc["lxc_configs"]["101"]
+    gateway_guest["features"] = ["docker"]
+    gateway_guest["docker_stacks"] = [{"name": "shop", "environment": "testing"}]
+    declaration.stacks["shop"][0]["environments"]["testing"] = {}
+    finding = problem(
+        declaration.refused(tmp_path), "stacks/shop/docker-compose.yml", "services.web.ports"
+    )
+    assert finding.message == (
+        "port 8000/tcp of gateway is taken by the gateway, for the service git:8000"
+    )
