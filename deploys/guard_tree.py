@@ -21,7 +21,7 @@ def tree() -> Tree:
     """Rules, program and unit of this host's guard.
 
     Raises:
-        SettingError: `proxmox_operator_networks` names what is no network.
+        SettingError: `proxmox_operator_networks` names what is not a network.
     """
     operators = _operators()
     return Tree(
@@ -59,7 +59,7 @@ def flows() -> Callable[[], Sequence[Flow]]:
     """What gives all that the rules let in, when it is asked.
 
     Raises:
-        SettingError: `proxmox_operator_networks` names what is no network.
+        SettingError: `proxmox_operator_networks` names what is not a network.
     """
     return partial(guard.admitted, site(), site_host(), _operators())
 

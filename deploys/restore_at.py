@@ -24,7 +24,7 @@ with setting_errors():
     try:
         at = datetime.fromisoformat(str(host.data.get("restore_at")))
     except ValueError as error:
-        raise BackupError(f"restore_at is no time: {error}") from None
+        raise BackupError(f"restore_at is not a time: {error}") from None
     replace = backups.flag("restore_replace")
     # All refusals come here, before the first change: with -y no operation is looked at before.
     loaded = {

@@ -1,4 +1,4 @@
-"""The proof at the end of `run`: a verified HTTPS request from a machine that is no host."""
+"""The proof at the end of `run`: a verified HTTPS request from a machine that is not a host."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def request(lab: LabState, settings: Settings) -> int:
         raise LabError(f"Step-CA does not tell its root: {answer.stderr.strip()}")
     visitor = client.containers.get(lab.client)
     visitor.put_archive("/", pack({ROOT_FILE: (answer.stdout.encode(), 0o644)}))
-    say(f"a client that is no host of the site, and trusts {ROOT_FILE} alone:")
+    say(f"a client that is not a host of the site, and trusts {ROOT_FILE} alone:")
     failures = 0
     for url, status in expected.items():
         result = inside.run(visitor, *_CURL, "--cacert", ROOT_FILE, url)

@@ -213,6 +213,6 @@ def _reasons(state: AcmeState) -> list[str]:
 def _check_name(certificate: str) -> None:
     if not _NAME.fullmatch(certificate):
         raise OperationValueError(
-            f"certificate: {certificate!r} is no certificate name: use a-z, 0-9 and -, "
+            f"certificate: {certificate!r} is not a certificate name: use a-z, 0-9 and -, "
             "beginning with a letter or digit"
         )

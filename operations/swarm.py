@@ -344,7 +344,7 @@ def _refusal(here_now: Swarm, manager: _Manager | None) -> str:
 def _own_node(site: Site) -> tuple[DeclaredNode, SiteHost]:
     own = site.host(host.name)
     if own.swarm is None:
-        raise OperationError(f"{own.name} is no node of the swarm")
+        raise OperationError(f"{own.name} is not a node of the swarm")
     return own.swarm, own
 
 

@@ -140,7 +140,7 @@ def unpack(data: bytes) -> Backup:
                     raise BackupError(f"the backup is damaged: unexpected entry {info.name!r}")
                 members[info.name] = content.read()
     except (tarfile.TarError, EOFError) as error:
-        raise BackupError(f"this is no backup of Phoenix: {error}") from None
+        raise BackupError(f"this is not a backup of Phoenix: {error}") from None
     try:
         manifest = Manifest.model_validate_json(members.pop(_MANIFEST, b""))
     except ValidationError as error:

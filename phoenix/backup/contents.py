@@ -147,7 +147,7 @@ def _files(
                     files[str(path)] = content.read() if is_opened else b""
                 elif not (info.isdir() or _is_inner_link(info)):
                     raise BackupError(
-                        f"part {part}: {info.name!r} is no file, directory or link within"
+                        f"part {part}: {info.name!r} is not a file, directory or link within"
                     )
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise BackupError(f"part {part} cannot be read: {error}") from None

@@ -118,7 +118,7 @@ def moment(
     try:
         stated = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise BackupError(f"--at {text!r} is no time: {MOMENT_FIX}") from None
+        raise BackupError(f"--at {text!r} is not a time: {MOMENT_FIX}") from None
     if re.fullmatch(r"\d{4}-?\d{2}-?\d{2}", text.strip()):
         stated = datetime.combine(stated.date(), time.max)
     if stated.tzinfo:

@@ -64,7 +64,8 @@ def service(
     """Declare a service of a guest, or of a stack.
 
     The file keeps its form: one entry is added. It is proven in a copy of the site first, and
-    written only if that is sound. No host is touched. A machine that is no guest of the site, such
+    written only if that is sound. No host is touched. A machine that is not a guest of the site,
+    such
     as a NAS, stands in external_services (docs/routes.md).
 
     Examples:
@@ -133,7 +134,7 @@ def host(
 
     options.named(name)
     if role is not None and role not in ROLES:
-        raise CommandError(f"{role!r} is no role. {meant.hint(meant.near(role, ROLES), ROLES)}")
+        raise CommandError(f"{role!r} is not a role. {meant.hint(meant.near(role, ROLES), ROLES)}")
     if kind not in (None, "lxc", "vm"):
         raise CommandError(f"--kind {kind}: write lxc or vm")
     draft = _draft(inventory)

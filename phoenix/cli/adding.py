@@ -222,7 +222,7 @@ class Draft:
         """
         if not LABEL.match(name.lower()):
             raise CommandError(
-                f"{name!r} is no host name: write letters, digits and inner hyphens (RFC 1123)"
+                f"{name!r} is not a host name: write letters, digits and inner hyphens (RFC 1123)"
             )
         if any(host.name == name.lower() for host in self.site.hosts):
             raise CommandError(f"there is a host {name.lower()} already")
@@ -265,7 +265,7 @@ class Draft:
             CommandError: it has no compose file, or one is given and another is there.
         """
         if not stack_places.NAME.match(name):
-            raise CommandError(f"{name!r} is no name of a stack: {forms.NAME_FIX}")
+            raise CommandError(f"{name!r} is not a name of a stack: {forms.NAME_FIX}")
         folder = self.declared.stacks / name
         manifest, file = folder / "phoenix.json", folder / "docker-compose.yml"
         where = environment or self.site.environment

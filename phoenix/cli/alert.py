@@ -6,12 +6,12 @@ import typer
 
 from phoenix.cli import options
 
-app = typer.Typer(no_args_is_help=True, help="Alarms of the watcher: try whether they arrive.")
+app = typer.Typer(no_args_is_help=True, help="Alarms of the watcher: test that they arrive.")
 
 
 @app.callback()
 def _group() -> None:
-    """Alarms of the watcher: try whether they arrive."""
+    """Alarms of the watcher: test that they arrive."""
 
 
 @app.command("test")

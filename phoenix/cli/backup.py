@@ -76,7 +76,7 @@ def list_(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Show the snapshots that the hosts' timers have made, and the newest that was proven.
+    """List the snapshots that the hosts' timers made, and the newest proven one.
 
     Examples:
       phoenix backup list
@@ -99,7 +99,7 @@ def now(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Make the timers' backups now, on every host that backs something up.
+    """Run the timers' backups now, on every host that has any.
 
     Services pause for the moment of their copy, as at night.
 
@@ -116,9 +116,9 @@ def prove(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Restore the newest snapshots into a scratch folder of their hosts now, and compare.
+    """Prove the newest snapshots now: restore each into a scratch folder of its host, and compare.
 
-    Nothing that is in use changes. A snapshot that was proven already is not restored again.
+    Data in use stays as it is. Snapshots that are proven already are skipped.
 
     Examples:
       phoenix backup prove
@@ -177,15 +177,17 @@ def restore(
     part: PartOption = None,
     replace: Annotated[
         bool,
-        typer.Option("--replace", help="What is there and differs is moved aside, not refused."),
+        typer.Option(
+            "--replace", help="Move existing data that differs aside, in place of refusing."
+        ),
     ] = False,
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Put a backup back, on new guests or over what is there; then run `phoenix sync`.
+    """Restore a backup, on new guests or over existing data; then run `phoenix sync`.
 
-    Before any host is touched, everything is decrypted and checked: it is whole, it is this site's,
-    and the CA's keys and certificates fit together.
+    Before it touches a host, it decrypts the backup and checks that it is complete, that it is this
+    site's, and that the CA's keys and certificates match.
 
     Examples:
       phoenix restore phoenix-internal.example.com-20261124T180000Z.age -k key.txt

@@ -11,11 +11,12 @@ import typer
 from phoenix.cli import complete, exits, options
 
 app = typer.Typer(
-    no_args_is_help=True, help="Certificates: list them, renew one now, replace the CA's keys."
+    no_args_is_help=True,
+    help="Certificates: list them, renew a guest's now, replace the CA's keys.",
 )
 
 
-root_app = typer.Typer(no_args_is_help=True, help="The CA's root: its key off the CA's guest.")
+root_app = typer.Typer(no_args_is_help=True, help="The CA's root: move its key off the CA's guest.")
 app.add_typer(root_app, name="root")
 
 
@@ -31,7 +32,7 @@ def offline(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Take the key of the CA's root off its guest, into an encrypted file of yours.
+    """Move the root's key from the CA's guest into an encrypted file of yours.
 
     The file is proven to open, and the key in it to be the root's, before it is removed there.
     Certificates go on as before; only a new intermediate asks for the file. Without --recipient it
@@ -69,7 +70,7 @@ def list_(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Show every certificate as it is served: for what, by whom issued, until when, renewed when.
+    """List every served certificate: its names, issuer, expiry and next renewal.
 
     Examples:
       phoenix certs list
@@ -109,9 +110,9 @@ def renew(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Renew one guest's certificates now, due or not; the old ones serve until then.
+    """Renew a guest's certificates now, even if they are not due; the old ones serve until then.
 
-    The CA's own certificate is made anew by the CA when it starts.
+    The CA renews its own certificate when it starts.
 
     Examples:
       phoenix certs renew nginx-phoenix
@@ -132,7 +133,9 @@ def renew(
 
 @app.command()
 def rotate(
-    what: Annotated[Rotation, typer.Argument(help="What to replace, or what is being replaced.")],
+    what: Annotated[
+        Rotation, typer.Argument(help="What to replace; or continue or abandon a replacement.")
+    ],
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Stop when every host trusts the next root as well.")
     ] = False,
@@ -141,7 +144,7 @@ def rotate(
         typer.Option(
             "--permit",
             metavar="DOMAIN|NETWORK",
-            help="A domain or network to come: the CA vouches for it as well. Repeatable.",
+            help="A future domain or network, which the CA vouches for as well. Repeatable.",
         ),
     ] = None,
     root_key: Annotated[
@@ -149,7 +152,7 @@ def rotate(
         typer.Option(
             "--root-key",
             metavar="FILE",
-            help="The root's key that is offline: a new intermediate needs it.",
+            help="The root's offline key: a new intermediate needs it.",
             exists=True,
         ),
     ] = None,

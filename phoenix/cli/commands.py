@@ -59,17 +59,17 @@ VERBS: dict[str, Verb] = {
     "remove": Verb(
         "remove",
         "remove",
-        "Remove one thing that Phoenix deployed and that is declared nowhere any more.",
+        "Remove a thing that Phoenix deployed and that is no longer declared.",
     ),
     "status": Verb(
         "status",
         "status",
-        "Show guests, services, certificates, endpoints, stacks, drift, and what is undeclared.",
+        "Show guests, services, certificates, endpoints, stacks, drift and undeclared things.",
     ),
     "doctor": Verb(
         "doctor",
         "doctor",
-        "Check each hop of each path from the guest that makes it; name the first cause.",
+        "Check each hop of a request on the guest that makes it, and name the first cause.",
     ),
     "check": Verb(
         "check",
@@ -88,18 +88,20 @@ VERBS: dict[str, Verb] = {
     "explain": Verb(
         "explain",
         "explain",
-        "Explain a name: DNS, gateway, router, backend, certificates, flows, and who declares it.",
+        "Explain a name: DNS, gateway, router, backend, certificates, flows, and where it is "
+        "declared.",
     ),
     "graph": Verb(
         "graph",
         "graph",
         "Draw the topology: clients, gateway, proxy, guests, services, stacks, DNS and CA.",
     ),
-    "alert": Verb("alert", "app", "Alarms of the watcher: try whether they arrive."),
+    "alert": Verb("alert", "app", "Alarms of the watcher: test that they arrive."),
     "outdated": Verb(
         "outdated",
         "outdated",
-        "Show which pins have a newer release, why to take it, and which image has no digest.",
+        "Show pins that have a newer release, with the reason to update, and images without a "
+        "digest.",
     ),
     "backup": Verb(
         "backup",
@@ -109,13 +111,15 @@ VERBS: dict[str, Verb] = {
     "restore": Verb(
         "backup",
         "restore",
-        "Put a backup back, on new guests or over what is there; then run `phoenix sync`.",
+        "Restore a backup, on new guests or over existing data; then run `phoenix sync`.",
     ),
-    "certs": Verb("certs", "app", "Certificates: list them, renew one now, replace the CA's keys."),
+    "certs": Verb(
+        "certs", "app", "Certificates: list them, renew a guest's now, replace the CA's keys."
+    ),
     "secrets": Verb(
         "secrets",
         "app",
-        "Secrets: their names and origins, never their values; handed to others; new ones.",
+        "Secrets: list them (never their values), share them with other operators, rotate them.",
     ),
     "lab": Verb("lab", "app", "The container lab: the same site without a Proxmox host."),
 }

@@ -24,7 +24,7 @@ def doctor(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Check each hop of each path from the guest that makes it; name the first cause.
+    """Check each hop of a request on the guest that makes it, and name the first cause.
 
     Nothing is changed.
 

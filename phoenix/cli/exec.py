@@ -25,9 +25,9 @@ def exec_(
 ) -> None:
     """Run a command on the host, or in the container, that a name stands for.
 
-    It runs by ssh(1) with your terminal and standard input, each word as you gave it. For a stack,
-    and for a service of one, it runs in the container: of a stack with several services name one,
-    as stack:NAME/SERVICE. A name that stands for several hosts is refused.
+    It runs by ssh(1) with your terminal and standard input, each word as you gave it. For a stack
+    or its service it runs in the container; if the stack has several services, name one of them as
+    stack:NAME/SERVICE. A name that stands for several hosts is refused.
 
     Examples:
       phoenix exec 101 -- nginx -T

@@ -24,7 +24,7 @@ def explain(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Explain a name: DNS, gateway, router, backend, certificates, flows, and who declares it.
+    """Explain a name: DNS, gateway, router, backend, certificates, flows, and where it is declared.
 
     Examples:
       phoenix explain qdrant           a service, from the client to its container

@@ -36,7 +36,7 @@ def graph(
 ) -> None:
     """Draw the topology: clients, gateway, proxy, guests, services, stacks, DNS and CA.
 
-    SVG and page stand alone: no script, no font and nothing else from elsewhere.
+    The picture and the page load nothing from elsewhere, and have no script.
 
     Examples:
       phoenix graph                         Mermaid, for a README or a wiki

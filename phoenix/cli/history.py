@@ -9,7 +9,7 @@ import typer
 from phoenix.cli import options
 
 MostOption = Annotated[
-    int, typer.Option("--lines", "-n", min=1, help="So many runs, the last one at the end.")
+    int, typer.Option("--lines", "-n", min=1, help="Number of runs to show, the latest last.")
 ]
 
 
@@ -20,8 +20,8 @@ def history(
 ) -> None:
     """Show who ran what on this site, from which revision, when, and with what result.
 
-    The hypervisor keeps it, whoever runs from wherever: `phoenix` and plain pyinfra, also a run
-    that failed, was interrupted, lost its connection, or was refused (with the reason).
+    The hypervisor keeps the history of all operators' runs, by `phoenix` and by plain pyinfra. Runs
+    that failed, were interrupted, lost their connection or were refused are in it too.
 
     Examples:
       phoenix history

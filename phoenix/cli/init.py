@@ -28,7 +28,8 @@ def init(
         Path, typer.Argument(metavar="DIR", help="The site's folder: a new or an empty one.")
     ],
     defaults: Annotated[
-        bool, typer.Option("--defaults", help="Ask nothing: what no option says is the default.")
+        bool,
+        typer.Option("--defaults", help="Ask nothing: take the default where no option is given."),
     ] = False,
     source: Annotated[
         str | None,

@@ -15,17 +15,17 @@ def logs(
         typer.Argument(help="A component, stack, service or guest.", autocompletion=complete.names),
     ],
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Follow the log, until Ctrl-C.")
     ] = False,
     lines: Annotated[
-        int, typer.Option("--lines", "-n", min=0, help="So many of the last lines.")
+        int, typer.Option("--lines", "-n", min=0, help="Number of lines to show, from the end.")
     ] = 100,
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
 ) -> None:
     """Show the log of a component, stack, service or guest.
 
-    Of several hosts each line begins with its host. It is read by ssh(1), as you would. Of a stack
-    it is that of all containers, of stack:NAME/SERVICE and of a service that of its own.
+    The log is read by ssh(1). Where several hosts have one, each line begins with its host. For a
+    stack you see all of its containers; for a service or stack:NAME/SERVICE, its own container.
 
     Examples:
       phoenix logs nginx                the journal of its units

@@ -11,9 +11,9 @@ def outdated(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Show which pins have a newer release, why to take it, and which image has no digest.
+    """Show pins that have a newer release, with the reason to update, and images without a digest.
 
-    Compared with a list in this release of Phoenix: nobody is asked, and no host is needed.
+    It compares with a list in this release of Phoenix, so it needs no network and no host.
 
     Examples:
       phoenix outdated            programs, Portainer's images, the stacks' images

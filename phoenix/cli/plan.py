@@ -15,9 +15,7 @@ def plan(
     target: TargetsArgument = None,
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
-    full: Annotated[
-        bool, typer.Option("--full", help="Show differences to their end, however long.")
-    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show long differences in full.")] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Keep the plan in this file, for `phoenix sync FILE`."),

@@ -24,37 +24,37 @@ def remove(
         ),
     ],
     volumes: Annotated[
-        bool, typer.Option("--volumes", help="Its volumes as well: their data is lost.")
+        bool, typer.Option("--volumes", help="Remove its volumes too: their data is lost.")
     ] = False,
     destroy: Annotated[
         bool,
-        typer.Option("--destroy", help="A guest of Proxmox VE as well, with its disks."),
+        typer.Option("--destroy", help="Destroy the guest in Proxmox VE too, with its disks."),
     ] = False,
     undeclare: Annotated[
         bool,
         typer.Option(
             "--undeclare",
-            help="Take the entry of a service, host or stack out of the declaration, and touch no "
+            help="Remove the entry of a service, host or stack from the declaration, and touch no "
             "host.",
         ),
     ] = False,
     dry: Annotated[
         bool,
-        typer.Option("--dry", help="Of --undeclare: show the difference, and write nothing."),
+        typer.Option("--dry", help="With --undeclare: show the difference, and write nothing."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Remove one thing that Phoenix deployed and that is declared nowhere any more.
+    """Remove a thing that Phoenix deployed and that is no longer declared.
 
-    It shows what it will do, and asks in a terminal; elsewhere it needs -y. What is still declared
-    is refused, and what a person started is never touched. Volumes stay unless --volumes. A guest
-    of Proxmox VE is shut down and keeps its disks unless --destroy, and needs the tag `phoenix`.
-    An interrupted removal is finished by the next.
+    It shows its steps, and asks in a terminal; elsewhere it needs -y. It refuses things that are
+    still declared, and never touches what a person started. Volumes stay without --volumes. A guest
+    of Proxmox VE needs the tag `phoenix`; it is shut down, and keeps its disks without --destroy.
+    Call an interrupted removal again to finish it.
 
-    --undeclare is what comes before: the counterpart of `phoenix add`. It writes only what is
-    sound, and the next sync takes routes, names and rules away.
+    --undeclare is the step before, and the counterpart of `phoenix add`: it takes the entry out of
+    the declaration, if the rest is sound. The next sync removes routes, names and rules.
 
     Examples:
       phoenix remove shop-production              a stack; its volumes stay
@@ -64,7 +64,7 @@ def remove(
       phoenix remove wiki --undeclare             its entry in the JSON files
 
     Exit code: 0 removed, or there is nothing to remove; 1 something failed, or was refused; 2 you
-    were asked and did not want it.
+    answered no.
     """
     from phoenix.cli import project
 

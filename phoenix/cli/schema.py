@@ -25,7 +25,7 @@ def schema(
     kind: Annotated[
         Kind | None,
         typer.Argument(
-            help="Which file: a JSON file of the site, a stack's phoenix.json, settings."
+            help="The file: a JSON file of the site, a stack's phoenix.json, or the settings."
         ),
     ] = None,
     out: Annotated[

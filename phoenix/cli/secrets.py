@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Secrets: their names and origins, never their values; handed to others; new ones.",
+    help="Secrets: list them (never their values), share them with other operators, rotate them.",
 )
 
 
@@ -24,7 +24,7 @@ def list_(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Show the name of every secret, what it is for, and where it comes from; no value.
+    """List every secret: its name, purpose and origin, never its value.
 
     Examples:
       phoenix secrets list
@@ -66,7 +66,7 @@ def export(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Write every secret that this machine knows into a file for another operator.
+    """Export all secrets of this machine into an encrypted file for another operator.
 
     It is encrypted by age to the keys given. The other operator's key is shown by `phoenix secrets
     init` or `age-keygen -y`.
@@ -88,12 +88,12 @@ def import_(
         Path | None, typer.Option(help="Your age key. Default: where SOPS looks for it.")
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Also take values that differ from those here.")
+        bool, typer.Option("--replace", help="Also overwrite values that differ here.")
     ] = False,
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Take over the secrets that another operator exported for you.
+    """Import the secrets that another operator exported for you.
 
     They are kept in the site's SOPS file where there is one, else in this machine's store.
 
@@ -116,16 +116,17 @@ def rotate(
         ),
     ],
     lost: Annotated[
-        bool, typer.Option("--lost", help="Also make those that nobody has any more.")
+        bool, typer.Option("--lost", help="Also generate secrets that nobody has any more.")
     ] = False,
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
     """Change secrets everywhere at once.
 
-    Portainer's password, the agents' secret and the gateways' certificate are proven before the old
-    ones are forgotten. The new value is generated, or taken from the secret NAME_new where that is
-    given. A run that died is finished by the next. One that this machine does not have is refused.
+    The new value is generated, or taken from the secret NAME_new where that is given. Portainer's
+    password, the agents' secret and the gateways' certificate must work before the old value is
+    forgotten. The next run finishes an interrupted one. A secret that this machine does not have is
+    refused.
 
     Examples:
       phoenix secrets rotate portainer_admin_password

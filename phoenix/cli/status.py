@@ -10,7 +10,9 @@ from phoenix.cli import exits, options
 
 DriftOption = Annotated[
     bool,
-    typer.Option("--drift/--no-drift", help="Also look for what a sync would change: slower."),
+    typer.Option(
+        "--drift/--no-drift", help="Also look for drift, that is, what a sync would change: slower."
+    ),
 ]
 
 
@@ -19,7 +21,7 @@ def status(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Show guests, services, certificates, endpoints, stacks, drift, and what is undeclared.
+    """Show guests, services, certificates, endpoints, stacks, drift and undeclared things.
 
     Nothing is changed.
 

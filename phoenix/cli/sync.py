@@ -34,17 +34,20 @@ def sync(
     inventory: options.InventoryOption = options.DEFAULT_INVENTORY,
     as_json: options.JsonOption = False,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="In a terminal too: show no plan, do not ask.")
+        bool,
+        typer.Option(
+            "--yes", "-y", help="Do not show the plan and do not ask, even in a terminal."
+        ),
     ] = False,
     older: Annotated[
-        bool, typer.Option("--older", help="Replace what is deployed by an older revision.")
+        bool, typer.Option("--older", help="Deploy although a newer revision is deployed.")
     ] = False,
     move: Annotated[
         bool,
         typer.Option(
             "--move",
-            help="Move stacks to the hosts that declare them, with data; guests that change their "
-            "node in Proxmox VE may be stopped for it.",
+            help="Move stacks with their data to the hosts that declare them. Guests that change "
+            "their node in Proxmox VE may be stopped for it.",
         ),
     ] = False,
     serial: Annotated[
@@ -52,8 +55,9 @@ def sync(
         typer.Option(
             "--serial",
             metavar="N|P%",
-            help="Docker hosts in a batch, whose Docker and agent are done one after the other; a "
-            "failed one stops its batch and not the others. Default: the setting `serial`.",
+            help="Number or share of Docker hosts in a batch. Docker and agents of a batch are "
+            "done host by host; a failed host stops its batch alone. Default: the setting "
+            "`serial`.",
             show_default=False,
         ),
     ] = None,
@@ -62,8 +66,8 @@ def sync(
         typer.Option(
             "--new",
             metavar="STACK",
-            help="Start this stack without the data that it has on another host, as when that host "
-            "is lost; may be given again.",
+            help="Start this stack without its data on another host, for example when that host "
+            "is lost. Repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -71,15 +75,16 @@ def sync(
     """Converge the site, or the targets alone; a second run changes nothing.
 
     In a terminal it shows the plan first and asks. Elsewhere (a script, cron, --json) it does not.
-    A plan that was kept by `phoenix plan --out` is applied only while it is still true. It ends
-    with the checks of what it touched.
+    A plan kept by `phoenix plan --out` is applied only if it is still the same. At the end it
+    checks everything that it touched.
 
-    A stack that is declared on another host than the one it runs on is not started there: it would
-    be empty. --move stops it, copies its volumes, starts and proves it on the new host, and then
-    removes it on the old one, where its volumes stay. If that fails, the old copy runs again.
+    A stack that now belongs to another host is not started there without --move, since its data
+    would be missing. --move stops it, copies its volumes, starts and checks it on the new host, and
+    then removes it on the old host, where its volumes stay. If that fails, the old copy is started
+    again.
 
-    A guest that changes its node in Proxmox VE, and cannot move while it runs, is refused as well;
-    --move stops it for that.
+    A guest that changes its node in Proxmox VE and cannot move while it runs needs --move too,
+    which stops it.
 
     Examples:
       phoenix sync                      the whole platform, in dependency order
@@ -93,8 +98,8 @@ def sync(
       phoenix sync --move               stacks that change their host, with data
       phoenix sync --serial 20%         Docker in five batches, each host by host
 
-    Exit code: 0 converged and verified, 1 something failed (its first cause is named), 2 you were
-    asked and did not want it.
+    Exit code: 0 converged and verified, 1 something failed (its first cause is named), 2 you
+    answered no.
     """
     from phoenix.cli import project, targets
     from phoenix.cli.converge import converge, finish
@@ -133,7 +138,7 @@ def _batch_size(serial: str | None) -> dict[str, object]:
     """The data of a run with `--serial`, which takes the place of the setting.
 
     Raises:
-        CommandError: it is no size of a batch.
+        CommandError: it is not a size of a batch.
     """
     from phoenix.declaration.settings import read
 

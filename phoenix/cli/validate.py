@@ -8,7 +8,7 @@ import typer
 
 from phoenix.cli import options
 
-_STRICT = "What nothing reads is an error; a warning ends with exit code 2."
+_STRICT = "Keys and settings that nothing reads are errors; warnings end with exit code 2."
 StrictOption = Annotated[bool, typer.Option("--strict", help=_STRICT)]
 
 
@@ -19,8 +19,8 @@ def validate(
 ) -> None:
     """Check the whole configuration, offline: no host is asked and no secret is needed.
 
-    The JSON files, stacks and settings: their shape, what clashes, what nothing reads, and all
-    that a run would refuse. Each finding has file, line, path and fix.
+    It checks the JSON files, stacks and settings for form, conflicts, keys that nothing reads, and
+    everything that a run would refuse. Each finding names file, line, path and fix.
 
     Examples:
       phoenix validate                      the site in this folder

@@ -158,7 +158,7 @@ def fingerprint(certificate: x509.Certificate) -> str:
 def public_key_digest(pem: str | bytes) -> str:
     """SHA-256 in hex of the SubjectPublicKeyInfo of a PEM public key (`openssl pkey -pubout`).
 
-    Raises CertificateError when it is no public key.
+    Raises CertificateError when it is not a public key.
     """
     data = pem.encode() if isinstance(pem, str) else pem
     try:

@@ -101,7 +101,7 @@ def of_stack(
             report.error(
                 file, place, f"the compose file has no volume {shown_value(key)}: {have}",
                 "write a key of the compose file's `volumes`; what a service mounts from a folder "
-                "of the host is no volume",
+                "of the host is not a volume",
             )  # fmt: skip
         elif known[key] is None:
             report.error(

@@ -82,15 +82,15 @@ def _missing(
 ) -> Iterator[tuple[str, str, str]]:
     """Path, message and fix of each name of a certificate that the site has not."""
     if raw.cert_type not in ("server", "client"):
-        message = f"{raw.cert_type[:40]!r} is no kind of certificate, and is read as server"
+        message = f"{raw.cert_type[:40]!r} is not a kind of certificate, and is read as server"
         yield f"{path}.cert_type", message, "write server or client"
     if raw.cert_type == "client":
         if raw.guest_id not in {gateway.vmid for gateway in site.gateways}:
             message = (
-                "a client's certificate, and Phoenix makes one for the gateway alone: no service "
-                "of the site asks for another"
+                "is a client certificate: Phoenix makes only the gateway's, since no service of "
+                "the site asks for another"
             )
-            fix = "let what needs it get one of the CA by itself, or remove the entry"
+            fix = "have the client get its certificate from the CA itself, or remove the entry"
             yield f"{path}.cert_type", message, fix
         return
     names = ((f"{path}.common_name", raw.common_name),
@@ -107,7 +107,8 @@ def _missing(
         elif name == "localhost" or _is_address(name):
             yield (
                 where,
-                "certificates are issued for names of the site alone, and this is none",
+                "the CA issues certificates for names of the site only, and this name is not one "
+                "of them",
                 "remove it, and ask the service by its name",
             )
         else:

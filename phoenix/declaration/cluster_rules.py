@@ -76,7 +76,7 @@ def _check_policies(raw: RawClusterFirewall, report: Report) -> None:
     policies = (
         ("enabled", raw.enabled, True, "write proxmox_firewall = False in group_data"),
         ("default_input_policy", raw.default_input_policy, "DROP",
-         "keep DROP, and write a rule for what is to be let in"),
+         "keep DROP, and write a rule for each connection to let in"),
         ("default_output_policy", raw.default_output_policy, "ACCEPT",
          'write proxmox_firewall_out = "DROP" in group_data'),
     )  # fmt: skip

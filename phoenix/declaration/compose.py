@@ -51,7 +51,7 @@ _ONE_FILE = "what another compose file says, and a stack has one file"
 _MERGE_TAGS = {
     "!reset": (
         f"!reset takes away {_ONE_FILE}: Compose leaves this key out",
-        "remove the key; or the tag alone, where its value is meant",
+        "remove the key; or remove only the tag, if you want its value",
     ),
     "!override": (
         f"!override replaces {_ONE_FILE}: its value counts as without it",
@@ -344,7 +344,7 @@ _ELSEWHERE = "other files do not reach the host"
 def _files_of_the_whole(compose: Mapping[str, Any], ship: str) -> Iterator[tuple[str, str, str]]:
     """Path, message and fix of what is beside the services."""
     if "include" in compose:
-        yield "include", _ELSEWHERE, "write what it includes into this file"
+        yield "include", _ELSEWHERE, "copy the included file's content into this file"
     for kind in ("configs", "secrets"):
         for name, item in (compose.get(kind) or {}).items():
             file = item.get("file") if isinstance(item, dict) else None
@@ -366,7 +366,7 @@ def _files_of_service(
         if service.get(key):
             yield f"{place}.{key}", "the files that it names do not reach the host", fix
     if isinstance(service.get("extends"), dict) and "file" in service["extends"]:
-        yield f"{place}.extends.file", _ELSEWHERE, "write what it extends into this file"
+        yield f"{place}.extends.file", _ELSEWHERE, "copy the extended service's keys into this file"
     for position, mount in enumerate(service.get("volumes", ())):
         source = _bind_source(mount, values)
         if source is not None and source[:1] in (".", "~"):

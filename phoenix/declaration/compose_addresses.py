@@ -29,7 +29,7 @@ def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Pr
             ip_network(text)
         except ValueError:
             fix = 'write its first address and its size, as "172.30.0.0/24"'
-            yield path, f"{text[:80]!r} is no network", fix
+            yield path, f"{text[:80]!r} is not a network", fix
         with suppress(ValueError):
             pools.setdefault(name, []).append(ip_network(text, strict=False))
     yield from _gateways(compose, values, pools)
@@ -68,7 +68,7 @@ def _gateways(
     for name, _, path, pool in _pools(compose):
         gateway = filled(pool.get("gateway") or "", values)
         if gateway and not _is_within(gateway, pools.get(name, ())):
-            message = f"{gateway[:80]!r} is no address of the network"
+            message = f"{gateway[:80]!r} is not an address of the network"
             yield f"{path}.gateway", message, "write an address of its subnet, or leave it out"
 
 

@@ -103,7 +103,7 @@ def _rights(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
         for position, name in enumerate(service.get(key) or ()):
             capability = filled(name, values) or "ALL"
             if capability.upper().removeprefix("CAP_") not in _CAPABILITIES:
-                message = f"{capability[:80]!r} is no capability: Docker refuses it"
+                message = f"{capability[:80]!r} is not a capability: Docker refuses it"
                 yield (
                     f"{key}[{position}]",
                     message,
@@ -124,11 +124,11 @@ def _names(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_P
         text = filled(server or "", values)
         if text and not _is_address(text):
             path = f"dns[{position}]" if isinstance(servers, list) else "dns"
-            yield path, f"{text[:80]!r} is no IP address", "write the resolver's address"
+            yield path, f"{text[:80]!r} is not an IP address", "write the resolver's address"
     for path, text in _extra_hosts(service, values):
         if text != "host-gateway" and not _is_address(text.strip("[]")):
             fix = 'write "NAME=ADDRESS", or host-gateway as the address'
-            yield path, f"{text[:80]!r} is no IP address", fix
+            yield path, f"{text[:80]!r} is not an IP address", fix
 
 
 def _extra_hosts(
@@ -163,7 +163,7 @@ def _mounts(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
             kind = filled(mount.get("type") or "", values)
             if kind is not None and kind not in _MOUNTS:
                 fix = "write bind, volume or tmpfs"
-                yield f"{place}.type", f"{kind[:80]!r} is no type of mount", fix
+                yield f"{place}.type", f"{kind[:80]!r} is not a type of mount", fix
             target = filled(mount.get("target") or "", values)
             yield from _source(kind, filled(mount.get("source") or "", values), place)
         else:
@@ -171,13 +171,13 @@ def _mounts(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
             source, _, rest = ("/" if text is None else text).partition(":")
             target = rest.partition(":")[0] or source
         if target is not None and not target.startswith("/"):
-            message = f"{target[:80]!r} is no path in the container that Docker takes"
+            message = f"{target[:80]!r} is not a path in the container that Docker takes"
             yield place, message, "write a target that begins with /"
     for position, port in enumerate(service.get("ports") or ()):
         mode = filled(port.get("mode") or "ingress", values) if isinstance(port, dict) else None
         if mode not in ("host", "ingress", None):
             fix = "write host or ingress, or leave it out"
-            yield f"ports[{position}].mode", f"{mode[:80]!r} is no mode of a port", fix
+            yield f"ports[{position}].mode", f"{mode[:80]!r} is not a mode of a port", fix
 
 
 def _source(kind: str | None, source: str | None, place: str) -> Iterator[_Problem]:

@@ -79,7 +79,7 @@ def _of_service(
             if word and word not in _MOUNT_WORDS and not word.startswith("subpath="):
                 fix = meant.fix(word, _MOUNT_WORDS)
                 fix = "write ro" if word.startswith("read") else fix
-                message = f"{word[:80]!r} is no option of a mount: Compose passes over it"
+                message = f"{word[:80]!r} is not an option of a mount: Compose passes over it"
                 yield f"volumes[{position}]", message, fix
 
 
@@ -116,7 +116,7 @@ def _owners(service: Mapping[str, Any], compose: Mapping[str, Any]) -> Iterator[
                 for key in ("uid", "gid", "mode"):
                     if key in entry:
                         message = "is not read: Compose mounts the file with its own owner and mode"
-                        fix = "remove it, and give the file of the host what it is to have"
+                        fix = "remove it, and set owner and mode of the file on the host"
                         yield f"{kind}[{position}].{key}", message, fix
 
 
@@ -136,7 +136,8 @@ def _ports_of_nobody(service: Mapping[str, Any], values: Mapping[str, str]) -> I
         if chosen == "0":
             yield (
                 f"ports[{position}]",
-                "has no port of the host: Docker chooses one, and the host's guard shuts it",
+                "names no port of the host: Docker picks a random one, which the host's guard "
+                "blocks",
                 'write "HOST:CONTAINER"; for other containers of its stack remove the entry',
             )
 
@@ -155,7 +156,7 @@ def _of_internal_networks(
     ):
         return
     if service.get("ports"):
-        message = f"nobody outside reaches them: {', '.join(named)[:80]} is internal"
+        message = f"nobody outside can reach them: {', '.join(named)[:80]} is internal"
         yield "ports", message, "put the service into another network as well, or remove the ports"
 
 
@@ -184,7 +185,7 @@ def _labels(service: Mapping[str, Any]) -> Iterator[_Problem]:
         if label.startswith(_OWN_LABELS) and label != RENEWAL_LABEL:
             yield (
                 path,
-                "is no label that Phoenix reads",
+                "is not a label that Phoenix reads",
                 meant.fix(label, (RENEWAL_LABEL,)),
             )
         elif label.startswith(_COMPOSES_LABELS):
@@ -215,7 +216,7 @@ def _beside_external(compose: Mapping[str, Any]) -> Iterator[_Problem]:
         for name, body in _bodies(compose, kind):
             others = [key for key in body if key not in ("external", "name") and key[:2] != "x-"]
             if body.get("external") and others:
-                message = "is not read beside `external`, or refused: who made it says what it is"
+                message = "is ignored or refused beside `external`: its maker decides it"
                 yield f"{join(kind, name)}.{others[0]}", message, "remove it, or remove external"
 
 

@@ -71,7 +71,7 @@ def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Pr
     for kind in ("configs", "networks", "secrets", "services", "volumes"):
         for name in compose.get(kind) or ():
             if not _NAME.match(str(name)) and not str(name).startswith("x-"):
-                message = f"{str(name)[:80]!r} is no name that Compose takes"
+                message = f"{str(name)[:80]!r} is not a name that Compose takes"
                 fix = "use letters, digits, dots, underscores and hyphens"
                 yield join(kind, str(name)), message, fix
     for path in _null_characters(compose, ""):
@@ -112,11 +112,11 @@ def _of_service(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterat
         condition = how.get("condition") if isinstance(how, dict) else None
         if condition is not None and filled(condition, values) not in (*_CONDITIONS, None):
             fix = f"write {', '.join(_CONDITIONS[:-1])} or {_CONDITIONS[-1]}"
-            yield f"depends_on.{name}.condition", f"{str(condition)[:80]!r} is no condition", fix
+            yield f"depends_on.{name}.condition", f"{str(condition)[:80]!r} is not a condition", fix
     test = at(service, ["healthcheck", "test"])
     if isinstance(test, list) and (not test or test[0] not in _TESTS):
         fix = f"begin the list with {', '.join(_TESTS[:-1])} or {_TESTS[-1]}, or write one text"
-        yield "healthcheck.test", "Docker does not know what to do with it", fix
+        yield "healthcheck.test", "Docker does not know which kind of command it is", fix
     yield from _lines(service, values)
     first: dict[str, str] = {}
     for path, target in targets(service, values):
@@ -132,7 +132,7 @@ def _lines(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_P
         text = filled(mount, values) if isinstance(mount, str) else None
         if text is not None and not text.startswith("/"):
             path = f"tmpfs[{position}]" if isinstance(held, list) else "tmpfs"
-            message = f"{text[:80]!r} is no path in the container that Docker takes"
+            message = f"{text[:80]!r} is not a path in the container that Docker takes"
             yield path, message, "begin it with /"
     settings = service.get("sysctls")
     for position, line in enumerate(settings if isinstance(settings, list) else ()):

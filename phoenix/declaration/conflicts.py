@@ -54,7 +54,7 @@ def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> No
                     "IP address",
                     card.raw.ip and card.raw.ip.ip,
                     addresses,
-                    "give one a free address",
+                    "give one of them a free address",
                 )
                 for card in cards(entry)
             ),
@@ -178,7 +178,7 @@ def roles(
         report.error(
             host.source.file,
             f"{host.source.path}.role",
-            f"one name server too many: with the hypervisor, a host asks {MOST_NAME_SERVERS} at "
+            f"too many name servers: with the hypervisor, a host asks {MOST_NAME_SERVERS} at "
             "most (resolv.conf(5))",
             f"give the role name_server to {MOST_NAME_SERVERS - 1} guests at most",
         )
@@ -367,12 +367,14 @@ def gateway_ports(site: Site, report: Report) -> None:
                     "machine who has a name"
                 )
                 where = f"{service.source.path}.{'name' if name == service.fqdn else 'aliases'}"
-                fix = "serve both from one guest, or write another name for one"
+                fix = "serve both from one guest, or write another name for one of the two"
                 report.error(service.source.file, where, message, fix)
             if name in routed:
                 message = f"{name} is proven by the gateway, for the service {routed[name].name}"
                 where = f"{service.source.path}.name"
-                report.error(service.source.file, where, message, "write another name for one")
+                report.error(
+                    service.source.file, where, message, "write another name for one of the two"
+                )
 
 
 def _entrances(
@@ -735,8 +737,8 @@ def _refusals(host: Host, needed: Sequence[firewall.Flow], report: Report) -> No
             report.warn(
                 place,
                 path,
-                f"it shuts what the site needs of {host.name}: {listed(shut)}",
-                "write the other end, protocol and port of what is to be shut alone",
+                f"it blocks a connection that the site needs to {host.name}: {listed(shut)}",
+                "name the peer, protocol and port of the connection to block",
             )
         if by := refusals.first_over(rule):
             report.warn(

@@ -107,7 +107,7 @@ def _check_order(raw: RawLxc, source: Source, report: Report) -> None:
         fix = f"declare what is at {above} before it" if later else "write another path"
         report.warn(
             source.file, f"{source.path}.{places[position]}",
-            f"{paths[position]} is hidden by what is mounted at {above} after it", fix,
+            f"{paths[position]} is hidden by the mount at {above} after it", fix,
         )  # fmt: skip
 
 
@@ -159,7 +159,7 @@ def _check_paths(raw: RawLxc, source: Source, report: Report) -> None:
         if hides_own(path):
             report.error(
                 source.file, f"{source.path}.{where}", f"{path} of the guest itself would be "
-                "hidden by what is mounted there", "write another path, as /mnt/media",
+                f"hidden by the mount there", "write another path, as /mnt/media",
             )  # fmt: skip
 
 
@@ -207,7 +207,7 @@ def _idmap(raw: RawLxc, source: Source, report: Report) -> Iterator[str]:
             return
         if (number := max(len(own), len(lines))) > _MOST_LINES:
             message = (
-                f"the map of {kind}s has {number} lines with what lies between, and Linux takes "
+                f"the id map of {kind}s has {number} lines with what lies between, and Linux takes "
                 f"{_MOST_LINES}: the container would not start"
             )
             fix = "map ranges by size, or fewer ids"
@@ -270,7 +270,7 @@ def _is_apart(id_map: RawIdMap, kind: str, raw: RawLxc, source: Source, report: 
             source.file, place,
             f"{kind} {id_map.container_id} of the container is root's on the hypervisor: "
             "whoever has it there owns root's files in each folder that the container has",
-            "write an id that is nobody else's there",
+            "write an id that no other map uses there",
         )  # fmt: skip
     return True
 

@@ -130,7 +130,7 @@ IconText = Annotated[
     str,
     Form(
         _LINE.replace("*", "{1,8}"),
-        "is no icon",
+        "is not an icon",
         "write one emoji, or one or two letters",
         longest=8,
     ),
@@ -197,8 +197,8 @@ ExportOption = Annotated[
     Form(  # exports(5): options stand in parentheses, with commas between
         rf"(?:{'|'.join(_EXPORT_WORDS)})"
         rf"|(?:{'|'.join(_EXPORT_VALUES)})=[A-Za-z0-9_.:/@+-]{{1,100}}",
-        "is no option of exports(5)",
-        "write one, as rw or fsid=0",
+        "is not an option of exports(5)",
+        "write an option, as rw or fsid=0",
         words=_EXPORT_WORDS,
     ),
 ]
@@ -264,7 +264,7 @@ FarHost = Annotated[
         # RFC 1123, section 2.1: what has digits and dots alone is an address.
         rf"{_OCTET}(?:\.{_OCTET}){{3}}|(?![0-9.]+$){_LABEL}(?:\.{_LABEL})*",
         "is not an IPv4 address or host name",
-        "write one as 192.168.1.20 or nas.example.com",
+        "write an address or a name, as 192.168.1.20 or nas.example.com",
         longest=253,
     ),
 ]
@@ -280,7 +280,7 @@ NodeLabel = Annotated[
     str,
     Form(  # what placement constraints name (node.labels.NAME)
         r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,98}[A-Za-z0-9])?=[A-Za-z0-9_.:/@+-]{0,100}",
-        "is no label of a node",
+        "is not a label of a node",
         "write NAME=VALUE, of letters, digits and . _ -, as gpu=false",
     ),
 ]
@@ -288,7 +288,7 @@ DockerNetworkName = Annotated[
     str,
     Form(  # RestrictedNamePattern of Docker Engine, without what is Docker's own
         r"(?!(?:ingress|docker_gwbridge|bridge|host|none|default)\Z)[A-Za-z0-9][A-Za-z0-9_.-]{1,62}",
-        "is no name of a network of yours in Docker",
+        "is not a name of a network of yours in Docker",
         "use two or more letters, digits, dots, underscores and hyphens; ingress, docker_gwbridge, "
         "bridge, host, none and default are Docker's own",
     ),
@@ -305,7 +305,7 @@ Wait = Annotated[
     str,
     Form(
         r"[1-9][0-9]{0,5}[sm]|[1-9][0-9]{0,2}h",
-        "is no time to wait",
+        "is not a time to wait",
         "write for example 30s, 10m or 2h",
     ),
 ]
@@ -313,7 +313,7 @@ BodySize = Annotated[
     str,
     Form(
         r"0|[1-9][0-9]{0,5}[kmgKMG]",
-        "is no size",
+        "is not a size",
         "write for example 10m or 4g, or 0 for no limit",
     ),
 ]
@@ -337,7 +337,7 @@ Addresses = Annotated[
     str,
     Form(
         r"[0-9., ]*",
-        "is no list of IPv4 addresses",
+        "is not a list of IPv4 addresses",
         'write addresses with blanks or commas between, as "10.0.0.13"',
         longest=200,
     ),
@@ -358,7 +358,7 @@ EntryName = Annotated[
     str,
     Form(
         NAME,
-        "is no name",
+        "is not a name",
         NAME_FIX,
         longest=100,
     ),
@@ -465,7 +465,7 @@ def url(*schemes: str, path: str = _URL_PATH, query: bool = True) -> str:
 _URL_FIX = ", with a port from 1 to 65535 or none, and other characters percent-encoded (RFC 3986)"
 FETCH_URL = Form(
     rf"{url('https')}|file://{_URL_PATH}",
-    "is no https:// or file:/// URL",
+    "is not an https:// or file:/// URL",
     f"write one of these{_URL_FIX}",
 )
 FetchUrl = Annotated[StrictLine, FETCH_URL]
@@ -482,8 +482,8 @@ WebUrl = Annotated[
     Form(
         rf"{url('http', 'https', path=_PLAIN_PATH, query=False)}"
         r"(?:\?[A-Za-z0-9._~!&()*+,;=:@%/?-]*)?",
-        "is no http:// or https:// URL",
-        f"write one without user and fragment{_URL_FIX}",
+        "is not an http:// or https:// URL",
+        f"write a URL without user and fragment{_URL_FIX}",
         longest=1000,
     ),
 ]
@@ -495,7 +495,7 @@ def https_url(fix: str) -> Form:
     Args:
         fix: what to write instead of another one.
     """
-    return Form(url("https"), "is no https:// URL", f"{fix}{_URL_FIX}")
+    return Form(url("https"), "is not an https:// URL", f"{fix}{_URL_FIX}")
 
 
 def _read_by(read: Callable[[str], object], message: str, fix: str) -> AfterValidator:
@@ -537,11 +537,11 @@ Peer = Annotated[
     StrictLine,
     _read_by(
         lambda text: ip_network(text, strict=False),
-        "is no address or network",
+        "is not an address or network",
         'write one as "10.0.0.5", "192.168.7.0/24" or "fd00:7::/64"',
     ),
 ]
 Network = Annotated[
     StrictLine,
-    _read_by(ip_network, "is no network", 'write one as "172.30.0.0/16", no address within it'),
+    _read_by(ip_network, "is not a network", 'write one as "172.30.0.0/16", no address within it'),
 ]

@@ -104,7 +104,7 @@ def misplaced(inventories: Path, root: Path, report: Report) -> None:
             report.unread(
                 f"{FOLDER}/{file.name}",
                 "",
-                "settings are read from Python files alone, so nothing reads this file",
+                "nothing reads this file: settings stand in Python files (*.py)",
                 f"write its settings in {FOLDER}/{file.stem}.py, each as name = value",
             )
     if list((inventories / FOLDER).glob("*.py")):

@@ -238,7 +238,7 @@ def template(
     if not is_name(entry.raw.name.lower()):
         report.error(
             *entry.at("name"),
-            f"{entry.raw.name!r} is no host name (RFC 1123)",
+            f"{entry.raw.name!r} is not a host name (RFC 1123)",
             "use letters, digits and inner hyphens",
         )
     shared = _machine(entry, interfaces, defaults, report)
@@ -371,7 +371,7 @@ def _project_fault(deployment: Deployment, others: Sequence[Deployment]) -> tupl
     project = deployment.project
     if project in (SERVER_PROJECT, AGENT_PROJECT):
         return (
-            f"{project} is what Phoenix itself calls Portainer in Docker",
+            f"{project} is Phoenix's own name for Portainer in Docker",
             "give the stack's folder or its environment another name",
         )
     other = next((candidate for candidate in others if candidate.project == project), None)
@@ -461,7 +461,8 @@ def check(entry: Entry, report: Report) -> None:
 def everybodys(name: str) -> tuple[str, str]:
     """Why no host may be called so, and the fix."""
     return (
-        f"{name!r} is what every machine calls itself (RFC 6761, section 6.3; /etc/hosts)",
+        f"{name!r} is the name by which every machine calls itself (RFC 6761, section 6.3; "
+        f"/etc/hosts)",
         "use another name, of letters, digits and inner hyphens",
     )
 
@@ -522,7 +523,7 @@ def _check_features(entry: Entry, report: Report) -> None:
             continue
         if key == "portainer_environment_name" and "portainer" in entry.roles():
             continue  # of its own Docker, where it has stacks
-        report.warn(*entry.at(key), "only a guest with an agent has one", "remove it")
+        report.warn(*entry.at(key), "only a guest with an agent has this key", "remove it")
 
 
 def _dns_records(entry: Entry, domain: str, report: Report) -> tuple[ExtraRecord, ...]:

@@ -88,7 +88,7 @@ def _subnet(value: Any) -> Any:
     if subnet is not None:
         return subnet
     raise problem(
-        f"{shown_value(value)} is no IPv4 network with its prefix length",
+        f"{shown_value(value)} is not an IPv4 network with its prefix length",
         'write the network itself, as "172.16.100.0/24"',
     )
 

@@ -61,7 +61,7 @@ def fault(reference: str) -> tuple[str, str] | None:
         return None
     if "@" not in reference:
         return (
-            f"{reference[:160]!r} is no name of an image: Docker refuses it",
+            f"{reference[:160]!r} is not a name of an image: Docker refuses it",
             "write [REGISTRY/]NAME:VERSION, the name in lower case",
         )
     return (

@@ -26,7 +26,7 @@ def insert(text: str, path: str, value: Any, key: str | None = None) -> str:
         key: under which, in an object; None in a list.
 
     Raises:
-        ValueError: the text is no JSON, what stands at `path` takes no such member, or the object
+        ValueError: the text is not JSON, what stands at `path` takes no such member, or the object
             has the key already.
         KeyError: nothing is at `path`.
     """

@@ -131,7 +131,7 @@ def _mac(value: Any) -> Any:
             )
         return value.upper()
     raise problem(
-        f"{shown_value(value)} is no MAC address", 'write six bytes as "52:54:00:12:34:56"'
+        f"{shown_value(value)} is not a MAC address", 'write six bytes as "52:54:00:12:34:56"'
     )
 
 
@@ -220,7 +220,7 @@ class Each:
 def _number(value: Any) -> Any:
     """Refuse true and false, which Python takes for 1 and 0, and text that is not all digits."""
     if isinstance(value, bool) or (isinstance(value, str) and not _DIGITS.match(value)):
-        raise problem(f"{shown_value(value)} is no whole number", "write digits alone")
+        raise problem(f"{shown_value(value)} is not a whole number", "write digits alone")
     return value
 
 
@@ -300,7 +300,7 @@ SshWord = Annotated[
     str,
     Form(
         r"[A-Za-z0-9_][A-Za-z0-9_.@:,\[\]-]{0,252}",
-        "is no host as ssh(1) takes it",
+        "is not a host as ssh(1) takes it",
         "write [USER@]HOST[:PORT], as me@bastion.example.com:2222",
     ),
 ]
@@ -1481,7 +1481,7 @@ BackupPlace = Annotated[
         rf"{_BACKUP_PATH}"
         rf"|sftp://[a-z_][a-z0-9_-]{{0,31}}@{HOST_PORT}{_BACKUP_PATH}"
         rf"|s3:https://{HOST_PORT}{_BACKUP_PATH}",
-        "is no place for backups",
+        "is not a place for backups",
         "write a folder of every host as /mnt/backups, or sftp://USER@HOST/FOLDER, or "
         "s3:https://HOST/BUCKET, with a port behind the host where it is another one",
         longest=500,
@@ -1491,7 +1491,7 @@ HostKeyText = Annotated[
     str,
     Form(  # sshd(8), SSH_KNOWN_HOSTS FILE FORMAT, without the names in front
         r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]{20,2000}={0,2}",
-        "is no host key of SSH",
+        "is not a host key of SSH",
         "write the first two words of /etc/ssh/ssh_host_ed25519_key.pub of the server, as "
         "ssh-ed25519 AAAA...",
         longest=2100,
@@ -1501,7 +1501,7 @@ DayTime = Annotated[
     str,
     Form(
         r"(?:[01][0-9]|2[0-3]):[0-5][0-9]",
-        "is no time of the day",
+        "is not a time of the day",
         "write hours and minutes, as 02:30",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Why a text is no JSON, in words, with the place and the fix (RFC 8259)."""
+"""Why a text is not JSON, in words, with the place and the fix (RFC 8259)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def of_number(text: str) -> SyntaxFault:
             return SyntaxFault(
                 place, f"has a number of {len(number)} digits", "write a smaller one"
             )
-        return SyntaxFault(place, f"{number} is no JSON number", "write a number in digits")
+        return SyntaxFault(place, f"{number} is not a JSON number", "write a number in digits")
     return SyntaxFault("", "has a number that cannot be read", "correct the number")
 
 

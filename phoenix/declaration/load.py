@@ -282,7 +282,7 @@ def _scraped_from(
         return ""
     if raw.watcher is None:
         report.error(
-            LXC_FILE, "site.scraper", "there are no metrics: no host watches the site",
+            LXC_FILE, "site.scraper", "no host watches the site, so there are no metrics",
             'write "watcher" as well, or remove the key',
         )  # fmt: skip
         return ""
@@ -298,7 +298,7 @@ def _scraped_from(
         if whole:  # else it may be a guest whose entry is faulty
             report.error(
                 LXC_FILE, "site.scraper",
-                f"{shown_value(name)} is no host of the site and no IPv4 address",
+                f"{shown_value(name)} is not a host of the site and no IPv4 address",
                 'write the name or id of a guest, "hypervisor", or an address as 192.168.1.30',
             )  # fmt: skip
         return ""
@@ -387,7 +387,7 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
         report.error(
             LXC_FILE, "site.domain", f"{raw.domain!r} cannot be the site's domain: {why}",
             "write a domain that is yours, as internal.example.com, or one below home.arpa or "
-            "internal, which are nobody's",
+            "internal, which nobody owns",
         )  # fmt: skip
     elif in_zone(raw.domain, "local"):
         report.warn(

@@ -48,7 +48,8 @@ def check(
     for group in raw.logins:
         if group not in {*groups, "hypervisor"}:
             report.unread(
-                file, join("site.logins", group), "no host is in this group, so nobody logs in so",
+                file, join("site.logins", group), "no host is in this group, so the log-in is not "
+                "used",
                 "correct the name, or remove it",
             )  # fmt: skip
 
@@ -93,8 +94,8 @@ def _one_machine(logins: Sequence[_DeclaredLogin], report: Report) -> None:
         name, other = names[place]
         report.error(
             place.file, place.path,
-            f"{listed([other.name, *(host.name for host in hosts)])} would be one machine, as all "
-            f"are logged in to as {name}",
+            f"{listed([other.name, *(host.name for host in hosts)])} would be the same machine: "
+            f"all are logged in to as {name}",
             "write each host's own name, in its own login; a user, port or jump host may be that "
             "of all",
         )  # fmt: skip

@@ -80,7 +80,7 @@ def _options(raw: RawLxc, source: Source, report: Report) -> Iterator[tuple[str,
         owner = next((name for prefix, name in _OWNED.items() if key.startswith(prefix)), None)
         if match is None:
             report.error(
-                source.file, place, f"{text[:80]!r} is no line of lxc.container.conf(5)",
+                source.file, place, f"{text[:80]!r} is not a line of lxc.container.conf(5)",
                 'write KEY=VALUE, as "lxc.mount.auto=sys:rw"',
             )  # fmt: skip
         elif owner is not None:

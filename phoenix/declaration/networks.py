@@ -134,7 +134,7 @@ def _network(declared: NamedNetwork, report: Report) -> Network | None:
                 _error(network, f".{key}", message, 'write "subnet" too', report)
     for key, value in (("gateway", network.gateway), ("address", network.address)):
         if value is not None and network.subnet is not None and not is_host(value, network.subnet):
-            message = f"{value} is no host address of {network.subnet}"
+            message = f"{value} is not a host address of {network.subnet}"
             _error(network, f".{key}", message, f"write a free address of {network.subnet}", report)
     return network if len(report.errors) == before else None
 

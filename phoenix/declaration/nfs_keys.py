@@ -59,7 +59,7 @@ def mounts(
         elif hides_own(raw.mount_point):
             report.error(
                 source.file, f"{path}.mount_point", f"{raw.mount_point} of the guest itself would "
-                "be hidden by what is mounted there", "write another path, as /mnt/media",
+                f"be hidden by the mount there", "write another path, as /mnt/media",
             )  # fmt: skip
         elif server is not None:
             at = Source(file=source.file, path=path)
@@ -70,7 +70,7 @@ def mounts(
         place = mounted[number].source
         report.warn(
             place.file, f"{place.path}.mount_point",
-            f"{mounted[number].mount_point} is hidden by what is mounted at {above} after it",
+            f"{mounted[number].mount_point} is hidden by the mount at {above} after it",
             f"declare what is at {above} before it",
         )  # fmt: skip
     return tuple(mounted)
@@ -95,7 +95,7 @@ def exports(shares: Iterable[RawExport], file: str, report: Report) -> tuple[Nfs
             continue
         if not raw.clients:
             report.error(
-                file, path, "nobody may mount it: no client is named",
+                file, path, "no client is named, so nobody may mount it",
                 "write the addresses or networks of the clients",
             )  # fmt: skip
             continue
@@ -120,9 +120,9 @@ def exports(shares: Iterable[RawExport], file: str, report: Report) -> tuple[Nfs
     if exported:
         report.warn(
             file, "nfs.exports",
-            "NFS knows clients by their address alone and encrypts nothing: who has a client's "
-            "address, or sees its network, has these folders",
-            "share what you may lose, in a network that you trust",
+            "NFS knows clients by address only and encrypts nothing: anyone who takes a client's "
+            "address, or can read its network, has these folders",
+            "share only data that you may lose, in a network that you trust",
         )  # fmt: skip
     return tuple(exported)
 

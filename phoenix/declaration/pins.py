@@ -19,7 +19,7 @@ VERSION = Form(
 MEMBER = Form(
     r"(?!(?:.*/)?\.{1,2}(?:/|$))(?:[A-Za-z0-9_@%+=:.][A-Za-z0-9_@%+=:.-]*"
     r"(?:/[A-Za-z0-9_@%+=:.-]+)*)?",
-    "is no path in an archive",
+    "is not a path in an archive",
     "write what tar -t shows, without . and .. in it",
     longest=255,
 )

@@ -86,7 +86,8 @@ def check(
         report.error(
             file,
             f"{PATH}.connects_from",
-            f"nothing says from which address {elsewhere.url} comes to the agents, so their hosts "
+            f"the site does not say from which address {elsewhere.url} comes to the agents, so "
+            f"their hosts "
             "would let nobody in",
             'write its address, "connects_from": ["192.0.2.10"]',
         )

@@ -29,7 +29,7 @@ def json_offsets(text: str) -> dict[str, int]:
     Of a key given twice the last one counts, as for `json.loads`.
 
     Raises:
-        ValueError: the text is no JSON.
+        ValueError: the text is not JSON.
     """
     offsets: dict[str, int] = {}
     end = _value(text, _space(text, 0), "", offsets)
@@ -42,7 +42,7 @@ def json_text(text: str, path: str) -> str:
     """What stands at `path`, key and value, on one line.
 
     Raises:
-        ValueError: the text is no JSON.
+        ValueError: the text is not JSON.
         KeyError: nothing is at `path`.
     """
     start = json_offsets(text)[path]

@@ -85,7 +85,7 @@ def check(
         report.warn(
             label,
             "",
-            "no service needs host_access, and one that is added later would have it unasked",
+            "no service needs host_access, and a service added later would get it unnoticed",
             'remove "host_access" from the environment of its phoenix.json',
         )
     for way in ways(compose, values, project, host_access=host_access):
@@ -124,8 +124,7 @@ def _of_path(
             return None
         return Reach(
             path,
-            f"{shown(source)} is mounted with leave to write: root on the host trusts what is "
-            "there",
+            f"{shown(source)} is mounted writable, and root on the host trusts its content",
             "mount it read-only (:ro)",
             refused=True,
         )
@@ -172,8 +171,7 @@ def _of_host(path: str, source: str, place: str, *, writable: bool) -> Reach | N
     if writable and obeyed and not any(_within(place, directory) for directory in _HARMLESS):
         return Reach(
             path,
-            f"{shown(source)} is mounted with leave to write, and the host runs or obeys what is "
-            "there",
+            f"{shown(source)} is mounted writable, and the host runs or obeys its content",
             f"mount it read-only (:ro); or {_DECLARE}",
             refused=False,
         )
@@ -296,7 +294,7 @@ def _of_device_rule(entry: object, values: Mapping[str, str]) -> tuple[str, bool
 
 def _of_option(entry: object, values: Mapping[str, str]) -> tuple[str, bool]:
     opens = re.fullmatch(r"systempaths[=:]unconfined", _text(entry, values))
-    message = "by what it opens below /proc whoever is in the container is root on its host"
+    message = "it opens files below /proc by which anyone in the container becomes root on its host"
     return (message if opens else ""), False
 
 
@@ -327,7 +325,7 @@ def _of_volumes(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterat
         kind = _text(options.get("type", ""), values) if isinstance(options, dict) else ""
         if kind in _KERNEL:
             message = f"a volume of type {kind} is the host's own, with leave to write"
-            fix = f"leave it out: each container has one of its own; or {_DECLARE}"
+            fix = f"leave it out: each container then has its own; or {_DECLARE}"
             yield Reach(f"volumes.{name}.driver_opts.type", message, fix, refused=True)
 
 
@@ -342,8 +340,8 @@ def _of_networks(compose: Mapping[str, Any], values: Mapping[str, str]) -> Itera
         driver, place = _text(network.get("driver") or "", values), f"networks.{name}"
         if driver in ("macvlan", "ipvlan"):
             message = (
-                f"by driver {driver} its containers are machines of their own on the segment: no "
-                "host's guard sees what reaches them, or what they send"
+                f"by driver {driver} its containers appear as separate machines on the network "
+                f"segment: no host's guard filters their traffic"
             )
             fix = f"remove the driver, and publish with `ports` what others need; or {_DECLARE}"
             yield Reach(f"{place}.driver", message, fix, refused=True)
@@ -358,7 +356,7 @@ def _of_networks(compose: Mapping[str, Any], values: Mapping[str, str]) -> Itera
         bridge = _text(options.get(_BRIDGE_NAME, ""), values) if isinstance(options, dict) else ""
         if bridge and not bridge.startswith("br-"):
             message = (
-                f"the host's guard knows Docker's bridges by their names, and {bridge[:40]!r} is "
+                f"the host's guard recognises Docker's bridges by name, and {bridge[:40]!r} is "
                 "none: its containers would count as another machine"
             )
             fix = f"remove the option, or begin the name with br-; or {_DECLARE}"

@@ -134,8 +134,8 @@ def _check_redirect(service: Service, names: _Names, report: Report) -> None:
     elif len(way) > _MOST_REDIRECTS:
         report.error(
             *_at(service, "redirect_to"),
-            f"clients give up: after {_MOST_REDIRECTS} redirects they are at {way[-1]}, which is "
-            "one as well",
+            f"a redirect loop: after {_MOST_REDIRECTS} redirects clients are at {way[-1]}, which "
+            f"redirects as well",
             "write the URL of a service that answers",
         )
 
@@ -171,7 +171,7 @@ def _check_forward_auth(service: Service, names: _Names, report: Report) -> None
     elif asked is not None and parts.scheme == "http":
         report.error(
             *place,
-            f"the gateway answers http://{host} with a redirect, so nobody would get in",
+            f"the gateway answers http://{host} with a redirect, so nobody could log in",
             "write https://",
         )
     elif asked is not None:
@@ -193,10 +193,10 @@ def _fault_of_judge(service: Service, judge: Service, names: _Names) -> tuple[st
             f"leave forward_auth out of {judge.name}, or write another URL",
         )
     if judge.redirect is not None:
-        return f"{judge.name} is a redirect, so nobody would get in", "write the URL it leads to"
+        return f"{judge.name} is a redirect, so nobody could log in", "write the URL it leads to"
     if judge.options.basic_auth:
         return (
-            f"{judge.name} asks for a password by basic_auth, so nobody would get in",
+            f"{judge.name} asks for a password by basic_auth, so nobody could log in",
             f"leave basic_auth out of {judge.name}",
         )
     site = names.site
@@ -244,7 +244,7 @@ def _check_external(service: Service, names: _Names, report: Report) -> None:
     elif host == "localhost" or _is_loopback(address):
         report.error(
             *place,
-            f"{far.host} is Traefik's own guest, whose loopback nobody else may reach",
+            f"{far.host} is Traefik's own guest, whose loopback no other service may use",
             "write the address of the machine that serves it",
         )
     elif host in names.handed_on or (
@@ -256,7 +256,7 @@ def _check_external(service: Service, names: _Names, report: Report) -> None:
     elif _is_traefik(address, site) and service.port == ports.HTTPS:
         report.error(*place, f"{far.host} leads to Traefik, and so to its own routes", elsewhere)
     elif _is_nobody(address):
-        report.error(*place, f"{far.host} is the address of no one machine", elsewhere)
+        report.error(*place, f"{far.host} is not the address of a single machine", elsewhere)
 
 
 def _is_loopback(address: str) -> bool:

@@ -54,7 +54,7 @@ def options(
     for key in ("allowed_networks", "basic_auth"):
         if key in raw.model_fields_set and not getattr(raw, key):
             report.error(
-                *(source.file, f"{source.path}.{key}", "an empty list keeps nobody out"),
+                *(source.file, f"{source.path}.{key}", "an empty list would admit everybody"),
                 "name who may enter, or remove the key where everyone may",
             )
     _check_headers(raw, source, report)
@@ -134,7 +134,7 @@ def _check_users(raw: RawOptions, source: Source, report: Report) -> None:
         report.error(
             source.file,
             f"{source.path}.forward_auth",
-            "two log-ins for one service: both would ask for the header Authorization",
+            "two log-ins for one service: both use the header Authorization",
             "keep one of basic_auth and forward_auth",
         )
 

@@ -201,7 +201,7 @@ def _check_fixed(
             report.error(
                 source.file,
                 f"{source.path}.{key}",
-                f"{label} takes no such key: "
+                f"{label} does not take this key: "
                 + (
                     "it needs every path of its name"
                     if label == "Portainer"
@@ -213,7 +213,7 @@ def _check_fixed(
         report.error(
             source.file,
             f"{source.path}.aliases",
-            f"{label} has one name alone: its certificate is not made for others",
+            f"{label} has a single name: its certificate is made for no other",
             "remove the key",
         )
     for key, fixed_value in fixed.items():
@@ -398,7 +398,7 @@ class _Maker:
                 self.report.warn(
                     source.file,
                     f"{source.path}.{key}",
-                    f"{name} looks like a whole name, and leads to {name}.{self.domain}: the site "
+                    f"{name} looks like a full name, but leads to {name}.{self.domain}: the site "
                     f"has names below {self.domain} alone",
                     f"write the part before it, as {name.partition('.')[0]}",
                 )
@@ -469,7 +469,7 @@ class _Maker:
         for key in ("health_path", "health_status") if raw.check == "none" else ():
             if key in raw.model_fields_set:
                 report.unread(
-                    source.file, f"{source.path}.{key}", 'nobody asks, as "check" is "none"',
+                    source.file, f"{source.path}.{key}", 'is not used: "check" is "none"',
                     'remove the key, or "check"',
                 )  # fmt: skip
         for key in _OF_A_REDIRECT:
@@ -483,7 +483,7 @@ class _Maker:
         report = self.report
         if raw.strip_path and raw.path is None:
             report.error(
-                source.file, f"{source.path}.strip_path", "there is no path to take away",
+                source.file, f"{source.path}.strip_path", "there is no path to strip",
                 'add "path", or remove the key',
             )  # fmt: skip
         declared = "health_path" in raw.model_fields_set
@@ -589,7 +589,7 @@ def _below(path: str, prefix: str) -> bool:
     return path.partition("?")[0] == prefix or path.startswith(f"{prefix}/")
 
 
-_PROOF = "hosts and stacks prove themselves by such names"
+_PROOF = "these names identify hosts and stacks"
 _RESERVED = {
     CA: "only the guest with role step_ca has it",
     AGENT: "only a guest with portainer_role agent has it",

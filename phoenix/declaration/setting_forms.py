@@ -45,10 +45,10 @@ GoDuration = Annotated[
 ]
 # The largest is far below what nginx and Docker hold, which count bytes in 63 bits.
 _SIZE = r"[1-9][0-9]{0,14}|[1-9][0-9]{0,5}[kmgKMG]"
-Size = Annotated[StrictLine, Form(_SIZE, "is no size", "write for example 10m or 512m")]
+Size = Annotated[StrictLine, Form(_SIZE, "is not a size", "write for example 10m or 512m")]
 NginxSize = Annotated[
     StrictLine,
-    Form(rf"0|{_SIZE}", "is no size", "write for example 10m or 512m, or 0 for no limit"),
+    Form(rf"0|{_SIZE}", "is not a size", "write for example 10m or 512m, or 0 for no limit"),
 ]
 
 
@@ -57,7 +57,7 @@ def _nginx_time(value: str) -> str:
     seconds = sum(int(number) * _SECONDS[unit] for number, unit in parts)
     if not 0 < seconds <= _LONGEST_WAIT:
         raise problem(
-            f"{shown_value(value)} is no time that nginx can wait",
+            f"{shown_value(value)} is not a time that nginx can wait",
             f"write more than 0, and at most {_LONGEST_WAIT // 86400}d",
         )
     return value
@@ -71,12 +71,12 @@ NginxTime = Annotated[
     Form(
         r"[0-9]{1,9}|(?=[0-9])(?:[0-9]{1,9}w)?(?:[0-9]{1,9}d)?(?:[0-9]{1,9}h)?(?:[0-9]{1,9}m)?"
         r"(?:[0-9]{1,9}s)?(?:[0-9]{1,9}ms)?",
-        "is no time",
+        "is not a time",
         "write for example 300s, or 1h30m",
     ),
     AfterValidator(_nginx_time),
 ]
-HttpsUrl = Annotated[StrictLine, https_url("write one: packages are run as root")]
+HttpsUrl = Annotated[StrictLine, https_url("write a URL by HTTPS: packages run as root")]
 Node = Annotated[
     StrictLine,
     Form(
@@ -90,7 +90,7 @@ Property = Annotated[
     Form(
         r"[A-Za-z0-9_/][A-Za-z0-9_./:;@+-]*",  # pct.conf(5): properties are separated by commas
         "cannot be in a property string of Proxmox VE",
-        "write one value, without blanks, commas and =",
+        "write a value without blanks, commas and =",
     ),
 ]
 NodePriority = Annotated[
@@ -105,7 +105,7 @@ PortSpan = Annotated[
     StrictLine,
     Form(
         rf"{PORT}(?::{PORT})?",
-        "is neither a port nor a range of ports",
+        "is not a port or a range of ports",
         "write 2049, or 6800:7300",
     ),
 ]
@@ -113,7 +113,7 @@ ListeningPort = Annotated[
     StrictLine,
     Form(
         rf"(?:tcp|udp)/{PORT}",
-        "is no port with its protocol",
+        "is not a port with its protocol",
         "write tcp/2049 or udp/111",
     ),
 ]
@@ -121,7 +121,7 @@ CpuType = Annotated[
     StrictLine,
     Form(
         r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
-        "is no CPU type of a VM",
+        "is not a CPU type of a VM",
         "write x86-64-v2-AES, x86-64-v3, host, or another name of qm.conf(5)",
     ),
 ]
@@ -129,12 +129,12 @@ IdRange = Annotated[
     StrictLine,  # lxc.container.conf(5), lxc.idmap
     Form(
         r"[ug] [0-9]{1,10} [0-9]{1,10} [0-9]{1,10}",
-        "is no id map",
+        "is not an id map",
         'write kind, first id inside, first id outside and count, as "u 0 100000 65536"',
     ),
 ]
 FileMode = Annotated[
-    StrictLine, Form(r"0[0-7]{3}", "is no file mode", "write four octal digits, as 0660")
+    StrictLine, Form(r"0[0-7]{3}", "is not a file mode", "write four octal digits, as 0660")
 ]
 ImageReference = Annotated[
     StrictLine,
@@ -168,7 +168,7 @@ OtherApi = Annotated[
     StrictLine,
     Form(
         url("https", path="/", query=False),
-        "is no URL of the API of Proxmox VE",
+        "is not a URL of the API of Proxmox VE",
         'write it as "https://pve2.example:8006"',
     ),
 ]
@@ -176,20 +176,20 @@ Fingerprint = Annotated[
     StrictLine,
     Form(
         r"(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}",
-        "is no SHA-256 fingerprint",
+        "is not a SHA-256 fingerprint",
         "write the 32 bytes that Proxmox VE shows for its certificate, as AB:CD:...",
     ),
 ]
 LoginName = Annotated[
     StrictLine,  # RFC 7617, section 2: a colon ends the user's name
-    Form(r"[^:\s]+", "is no login name", "write it without blanks and colons", longest=255),
+    Form(r"[^:\s]+", "is not a login name", "write it without blanks and colons", longest=255),
 ]
 PortainerUrl = Annotated[StrictLine, https_url("write the URL of Portainer itself")]
 MirrorUrl = Annotated[
     StrictLine,
     Form(  # dockerd: registry/config.go, ValidateMirror
         url("http", "https", query=False),
-        "is no URL of a mirror",
+        "is not a URL of a mirror",
         'write it as "https://mirror.example:5000"',
     ),
 ]
@@ -197,7 +197,7 @@ RegistryHost = Annotated[
     StrictLine,
     Form(
         rf"{HOST_PORT}|[0-9A-Fa-f.:]{{2,45}}/[0-9]{{1,3}}",
-        "is no registry",
+        "is not a registry",
         'write it as "registry.example:5000", or a network as "10.0.0.0/24"',
     ),
 ]
@@ -205,23 +205,23 @@ MountPath = Annotated[
     StrictLine,  # pct.conf(5): properties are separated by commas
     Form(
         r"(?!.*/\.{1,2}(?:/|$))(?:/[A-Za-z0-9_@%+:.-]+)+",
-        "is no path for a volume",
+        "is not a path for a volume",
         "write it from / on and without / at its end, of letters, digits and _ @ % + : . -",
         longest=255,
     ),
 ]
 ImageUrl = Annotated[
     StrictLine,
-    Form(url("http", "https"), "is no URL of an image", "write it with http:// or https://"),
+    Form(url("http", "https"), "is not a URL of an image", "write it with http:// or https://"),
 ]
 LocalPath = Annotated[
-    StrictLine, Form(r"\S(?:.*\S)?", "is no path of a file", "write the file's path")
+    StrictLine, Form(r"\S(?:.*\S)?", "is not a path of a file", "write the file's path")
 ]
 HostPath = Annotated[
     StrictLine,
     Form(
         r"(?!.*/\.{1,2}(?:/|$))(?:/[A-Za-z0-9_@%+=:.-]+)+",
-        "is no absolute path",
+        "is not an absolute path",
         "write the whole path, from / on and without one at its end, of letters, digits and "
         "_ @ % + = : . -",
     ),
@@ -230,7 +230,7 @@ TimeZone = Annotated[
     StrictLine,
     Form(  # tz database, theory.html, "Timezone identifiers"
         r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*",
-        "is no time zone",
+        "is not a time zone",
         "write a name as in /usr/share/zoneinfo, such as Europe/Berlin",
         longest=100,
     ),
@@ -239,7 +239,7 @@ Organisation = Annotated[
     StrictLine,
     Form(  # RFC 5280, appendix A.1: 64 characters of CN, which ends in " Internal Intermediate CA"
         r"\S(?:.*\S)?",
-        "is no name of an organisation",
+        "is not a name of an organisation",
         "write its name, without blanks around it",
         longest=39,
     ),
@@ -248,7 +248,7 @@ Identifier = Annotated[
     StrictLine,
     Form(
         NAME,
-        "is no name",
+        "is not a name",
         NAME_FIX,
     ),
 ]
@@ -265,7 +265,7 @@ Architecture = Annotated[
     StrictStr,
     Form(
         "amd64|arm64|any",
-        "is no architecture",
+        "is not an architecture",
         "write amd64, arm64 or any",
         words=("amd64", "arm64", "any"),
     ),
@@ -274,7 +274,7 @@ Tag = Annotated[
     StrictLine,
     Form(  # Proxmox VE: pve-tag
         r"[a-z0-9_][a-z0-9_+.-]{0,123}",
-        "is no tag in Proxmox VE",
+        "is not a tag in Proxmox VE",
         "use lower-case letters, digits, underscores, hyphens, + and dots, with no dot in front",
     ),
 ]
@@ -282,7 +282,7 @@ CalendarEvent = Annotated[
     StrictLine,
     Form(  # pve-docs, "Calendar Events"
         r"[A-Za-z0-9*][A-Za-z0-9*/.,: -]*",
-        "is no calendar event of Proxmox VE",
+        "is not a calendar event of Proxmox VE",
         'write it as "*/15", "mon..fri 22:30" or "hourly"',
         longest=128,
     ),
@@ -292,7 +292,7 @@ PublicKey = Annotated[
     Form(  # sshd(8), "AUTHORIZED_KEYS FILE FORMAT", without options
         r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)|sk-ssh-ed25519@openssh\.com"
         r"|sk-ecdsa-sha2-nistp256@openssh\.com) +[A-Za-z0-9+/]+={0,2}(?: .*)?",
-        "is no public key of SSH",
+        "is not a public key of SSH",
         "write the one line of your .pub file",
         longest=1000,
     ),
@@ -301,7 +301,7 @@ Recipient = Annotated[
     StrictLine,
     Form(
         r"age1[a-z0-9]+|ssh-ed25519 +[A-Za-z0-9+/]+={0,2}(?: .*)?",
-        "is no recipient of age",
+        "is not a recipient of age",
         "write the public half that age-keygen shows, age1..., or a line ssh-ed25519 ...",
         longest=4096,
     ),
@@ -310,7 +310,7 @@ StackProject = Annotated[
     StrictLine,
     Form(
         r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}",
-        "is no name of a stack in Docker",
+        "is not a name of a stack in Docker",
         "write NAME-ENVIRONMENT, as old_app-production",
     ),
 ]
@@ -320,7 +320,7 @@ BatchSize = Annotated[
     StrictLine,
     Form(
         r"[1-9][0-9]{0,3}|(?:[1-9][0-9]?|100)%",
-        "is no size of a batch",
+        "is not a size of a batch",
         'write a number of hosts, as "5", or a part of them, as "20%"',
     ),
 ]
@@ -328,7 +328,7 @@ LogDriver = Annotated[
     StrictLine,
     Form(
         r"[a-z0-9][a-z0-9._/:-]{0,254}",
-        "is no log driver",
+        "is not a log driver",
         "write its name, as local, json-file or journald",
     ),
 ]
@@ -355,7 +355,7 @@ def registry_name(value: str) -> str:
         raise problem(f'{value!r} is Docker Hub, which images name "docker.io"', "write that")
     if not _REGISTRY.fullmatch(value):
         raise problem(
-            f"{shown_value(value)} is no registry",
+            f"{shown_value(value)} is not a registry",
             'write it as image references do: "registry.example.com:5000", or "docker.io"',
         )
     return value

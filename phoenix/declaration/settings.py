@@ -193,7 +193,9 @@ class NodeFlow(_Strict):
     def _ascends(self) -> NodeFlow:
         first, _, last = self.port.partition(":")
         if last and int(first) >= int(last):
-            raise problem(f"port {self.port} is no range", "write its lowest port first, 6800:7300")
+            raise problem(
+                f"port {self.port} is not a range", "write its lowest port first, 6800:7300"
+            )
         return self
 
 
@@ -210,7 +212,7 @@ class AddressPool(_Strict):
         base = ip_network(self.base)
         if not base.prefixlen <= self.size <= base.max_prefixlen:
             raise problem(
-                f"size {self.size} is no part of {base}",
+                f"size {self.size} is not a part of {base}",
                 f"write a prefix length from {base.prefixlen} to {base.max_prefixlen}",
             )
         return self

@@ -45,8 +45,8 @@ def _names(host: Host, catalog: StackCatalog, report: Report) -> None:
                 report.warn(
                     stack.compose_label,
                     path,
-                    f"{message}: whoever moves or removes one of the two takes it from the other",
-                    "put the services that share it into one stack, or give it another name",
+                    f"{message}: moving or removing one of the stacks takes it from the other",
+                    "put the services that share it into one stack, or rename one of the two",
                 )
 
 
@@ -67,7 +67,7 @@ def _subnets(site: Site, host: Host, catalog: StackCatalog, report: Report) -> N
                 apart.add(subnet, place, of_site=False)
                 continue
             harm = (
-                f"{host.name} would send to its own containers what is for the site's machines"
+                f"{host.name} would send traffic for the site's machines to its own containers"
                 if other.of_site
                 else "Docker refuses the second of two networks that overlap"
             )

@@ -792,8 +792,8 @@ def _check_variables(raw: RawEnvironment, label: str, path: str, report: Report)
                 label,
                 place,
                 f"variable {variable.name} steers Compose itself, and not what it deploys",
-                "give the variable another name; which services run is what the compose file says: "
-                "remove profiles from those that are to run",
+                "give the variable another name; the compose file decides which services run: "
+                "remove `profiles` from those that should run",
             )
         names.add(variable.name)
         if (variable.value is None) == (variable.secret is None):

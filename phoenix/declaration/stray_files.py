@@ -34,7 +34,7 @@ def check(inventories: Path, known: tuple[str, ...], places: StackPlaces, report
             report.unread(
                 f"stacks/{folder.name}",
                 "",
-                f"has {stray} and no {MANIFEST}, so it is no stack and nothing deploys it",
+                f"has {stray} and no {MANIFEST}, so it is not a stack and nothing deploys it",
                 f'{rename} there, with {{"environments": {{"production": {{}}}}}}, or remove it',
             )
 
@@ -62,7 +62,7 @@ def beside(place: Place, shipped: Collection[str], report: Report) -> None:
         if name == ENVIRONMENT_FILE and place.path and file.parent in place.roots[:2]:
             continue  # in the folder of the whole site it may be somebody else's
         message = f"nothing reads this file beside {file.name}"
-        fix = f"write what it says into {file.name}, or keep it elsewhere"
+        fix = f"copy its content into {file.name}, or keep it elsewhere"
         if name == ENVIRONMENT_FILE:
             message = "nothing reads this file: a stack has the variables of its declaration"
             fix = f"write them under variables in {place.file}, or keep it elsewhere"

@@ -30,14 +30,14 @@ def node(entry: Entry, roles: Set[str], report: Report) -> SwarmNode | None:
             if getattr(raw, key):
                 report.warn(
                     *entry.at(key),
-                    "not used: the guest is no node of the swarm",
+                    "not used: the guest is not a node of the swarm",
                     'write "swarm_role": "worker", or remove it',
                 )
         return None
     if entry.kind == "lxc":
         report.error(
             *entry.at("swarm_role"),
-            "a container is no node of a swarm: overlay networks and IPsec need rights in the "
+            "a container is not a node of a swarm: overlay networks and IPsec need rights in the "
             "kernel that it does not have",
             "make it a VM, or remove swarm_role",
         )

@@ -95,7 +95,7 @@ def _refusal(key: str) -> tuple[str, str]:
     if key == "depends_on":
         return (
             "Swarm starts services in any order, and docker stack deploy refuses conditions",
-            "have the program wait for what it needs, and remove it",
+            "remove it, and have the program wait for its dependencies",
         )
     return _REFUSED.get(
         key, ("Swarm cannot carry it out", "remove it, or deploy the stack as type compose")
@@ -158,7 +158,7 @@ def _volumes(
             f"volumes[{position}]",
             (
                 f"{source or 'the volume'} is on one node's disk: a task that moves to another "
-                "one starts there without its data"
+                f"node starts there without its data"
             ),
             (
                 f'write deploy.placement.constraints: ["{_NODE} == HOST"], or a volume by NFS '
@@ -180,7 +180,7 @@ def _placed(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
         if not _TAKEN.match(constraint):
             yield (
                 "deploy.placement.constraints",
-                f"{constraint[:80]!r} is no constraint: Swarm refuses it",
+                f"{constraint[:80]!r} is not a constraint: Swarm refuses it",
                 'write KEY == VALUE or KEY != VALUE, as "node.role == manager"',
             )
 
@@ -273,7 +273,7 @@ def _place_faults(
 ) -> Iterator[tuple[str, str]]:
     if not host.is_manager:
         yield (
-            f"{stack.project} is a Swarm stack, and {host.name} is no manager of the swarm",
+            f"{stack.project} is a Swarm stack, and {host.name} is not a manager of the swarm",
             'name it at a guest with "swarm_role": "manager", or remove "type" from its manifest',
         )
     if way(site, host) == "compose":
@@ -287,7 +287,7 @@ def _place_faults(
     if other is not host:
         yield (
             f"{stack.project} is deployed through {other.name} already, in the same swarm",
-            "name it at one manager",
+            "name it in docker_stacks of one manager",
         )
 
 
@@ -299,7 +299,7 @@ def _check_network(
     if name not in declared and stack.type == "swarm":
         report.warn(
             *place, f"{name} is external, and site.swarm_networks declares no such network: "
-            "the stack is refused unless a person has made it",
+            "the stack is refused unless somebody made it by hand",
             "declare it in site.swarm_networks",
         )  # fmt: skip
         return
@@ -370,11 +370,11 @@ def _route_faults(service: Service) -> Iterator[tuple[str, str]]:
     fix = f'keep the service on {service.owner.name}: deploy.placement.constraints: ["{_NODE} == '
     fix += f'{service.owner.name}"]'
     if service.exposure == "direct" or service.kind == "tcp":
-        yield "several nodes may run it, and clients are led to one alone", fix
+        yield "several nodes may run it, but clients are led to only one", fix
     if service.has_tls:
-        yield "several nodes may run it, and the certificate is on one host alone", fix
+        yield "several nodes may run it, but the certificate is on only one host", fix
     if not service.checked:
         yield (
-            "several nodes may run it, and nothing tells which one does",
+            "several nodes may run it, and nothing tells Traefik which of them does",
             f"write health_path and remove what turns its check off, or {fix}",
         )

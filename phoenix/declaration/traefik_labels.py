@@ -33,7 +33,7 @@ _MIDDLEWARE = re.compile(r"traefik\.http\.middlewares\.([^.]+)\.")
 # Each route has these by itself: TLS at the gateway, one backend, its certificate verified.
 _GIVEN = ("tls", "tls.certresolver", "service")
 _GIVEN_OF_SERVICE = ("passhostheader", "serverstransport")
-_OPENS = "leaving it out would open what it guards"
+_OPENS = "without it the service would be open to everyone"
 _NETWORKS = ("ipallowlist.sourcerange", "ipwhitelist.sourcerange")
 _PREFIXES = "stripprefix.prefixes"
 _MEANT = {
@@ -136,7 +136,7 @@ def read(labels: Iterable[str], *, plain: bool = False) -> Labels:
         if name.startswith(PREFIX):
             _take(labels_read, position, key, name, value.strip(), plain=plain)
         else:
-            message = f"{key.strip()[:80]!r} is no label of Traefik's, and nothing else reads it"
+            message = f"{key.strip()[:80]!r} is not a label of Traefik's, and nothing else reads it"
             fix = "write it under labels in the compose file, or remove it"
             labels_read.ignored.append(Refused(position, key, message, fix))
     path = _path(labels_read.values.get("rule", ""))
@@ -211,7 +211,7 @@ def _meaning(name: str, value: str, *, plain: bool) -> tuple[str, str, str]:
     if name == "traefik.enable":
         if value.lower() in ("true", "1"):
             return "", "", ""
-        message = "turns the route off, but this service is declared to have one"
+        message = "turns off a route that this service declares"
         return "", message, "remove the service from `services`"
     if name == "traefik.docker.network":
         return "", "", ""  # the published port is used
@@ -222,7 +222,7 @@ def _meaning(name: str, value: str, *, plain: bool) -> tuple[str, str, str]:
     if setting == "rule":
         if (_ONE_HOST if plain else _RULE).match(value):
             return "rule", "", ""
-        message = f"the rule {value!r} is more than one Host(`NAME`): Phoenix routes whole names"
+        message = f"the rule {value!r} is more than one Host(`NAME`): Phoenix routes full names"
         if not plain:
             message += " and beginnings of paths"
         fix = (
@@ -236,7 +236,7 @@ def _meaning(name: str, value: str, *, plain: bool) -> tuple[str, str, str]:
     if setting == "middlewares" or ".middlewares." in name:
         return "", f"middlewares are not carried out: {_OPENS}", _instead(name)
     message = f"this label is not carried out: {_OPENS} or changes the route"
-    return "", message, "remove it, and do what it does in the service itself"
+    return "", message, "remove it, and do the same in the service itself"
 
 
 def _of_backend(name: str, value: str, *, plain: bool) -> str | None:
@@ -287,7 +287,7 @@ def _middlewares(labels_read: _Read, path: str | None) -> tuple[tuple[str, ...],
                     )  # fmt: skip
                 networks = [part.strip() for part in text.split(",") if part.strip()]
                 if not networks:
-                    message = f"{word[:60]} names no network, and Traefik then admits nobody"
+                    message = f"{word[:60]} names no network, so Traefik would admit nobody"
                     labels_read.refused.append(
                         Refused(position, key, message, "name networks, or remove the middleware")
                     )

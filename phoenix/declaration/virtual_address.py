@@ -33,7 +33,7 @@ def read(
             listed.append(IPv4Address(move(word)))
         except ValueError:
             report.error(
-                file, PATH, f"{word} is no IPv4 address", 'write an address, as "10.0.0.9"'
+                file, PATH, f"{word} is not an IPv4 address", 'write an address, as "10.0.0.9"'
             )
     return tuple(dict.fromkeys(listed))
 
@@ -52,7 +52,7 @@ def check(site: Site, file: str, report: Report, *, whole: bool) -> None:
         report.error(
             host.source.file,
             f"{host.source.path}.role",
-            f"one gateway too many: a site has {MOST_GATEWAYS} at most",
+            f"too many gateways: a site has {MOST_GATEWAYS} at most",
             f"give the role nginx to {MOST_GATEWAYS} guests at most",
         )
     if not whole or any(finding.path == PATH for finding in report.errors):
@@ -84,9 +84,9 @@ def _by_network(site: Site, file: str, report: Report) -> dict[str, list[IPv4Add
         by_network.setdefault(network.name, []).append(address)
         fix = f"write a free address of {network.subnet}"
         if not is_host(address, network.subnet):
-            report.error(file, PATH, f"{address} is no host address of {network.subnet}", fix)
+            report.error(file, PATH, f"{address} is not a host address of {network.subnet}", fix)
         elif address in in_use:
-            message = f"{address} is {in_use[address]}, and a virtual address is nobody's own"
+            message = f"{address} is {in_use[address]}: a virtual address must belong to no host"
             report.error(file, PATH, message, fix)
         for host in site.gateways:
             if network.name not in _static(host):

@@ -42,7 +42,7 @@ def _of_entry(entry: Entry) -> Iterator[_Problem]:
     if raw.boot_delay and not raw.start_at_boot:
         yield (
             "boot_delay",
-            "Proxmox VE waits after guests alone that it starts with the hypervisor",
+            "Proxmox VE waits only after guests that it starts with the hypervisor",
             'write "start_at_boot": true as well, or remove it',
         )
     if isinstance(raw, RawVm) and raw.network_bridge and raw.network_config.bridge:

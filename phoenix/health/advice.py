@@ -97,8 +97,8 @@ ADVICE: Mapping[str, _Template] = {
         "the hypervisor is down, or its SSH is, or you are in another network", ("$ssh",)
     ),
     "has_room": _Template(
-        "free some of it: logs, packages and images that nobody needs; read-only means that the "
-        "disk or its file system is at fault",
+        "free space: logs, and packages and images that are not in use; a read-only file system "
+        "means that the disk or file system is damaged",
         (
             "$ssh df -h",
             "$ssh df -i",
@@ -118,21 +118,21 @@ ADVICE: Mapping[str, _Template] = {
         ),
     ),
     "is_called": _Template(
-        "its name in the machine itself is another one than is declared: set it back, or declare "
-        "the new one; Proxmox VE looks for its own files by the name of its node",
+        "the machine's own host name differs from the declared one: set it back, or declare the "
+        "new one; Proxmox VE looks for its own files by the name of its node",
         ("$ssh hostnamectl status",),
     ),
     "updates_are_done": _Template(
-        "security updates wait for a reboot, or do not install: see why they failed, and reboot "
-        "the host when nobody needs it",
+        "security updates need a reboot, or failed to install: read the log, and reboot the host "
+        "when it is idle",
         (
             "$ssh cat /run/reboot-required.pkgs",
             f"$ssh journalctl -u {unit_names.APT_DOWNLOADS} -u {unit_names.APT_UPGRADES} -n 30",
         ),
     ),
     "backup_is_good": _Template(
-        "the target does not answer or is full, or the part cannot be copied or restored: see what "
-        "restic says, then try again",
+        "the backup target does not answer or is full, or the part cannot be copied or restored: "
+        "read restic's log, then try again",
         (
             f"$ssh journalctl -u {unit_names.BACKUPS} -u {unit_names.PROOFS_OF_BACKUPS} -n 30",
             "phoenix backup now",
@@ -140,13 +140,13 @@ ADVICE: Mapping[str, _Template] = {
         ),
     ),
     "backups_are_kept": _Template(
-        "new snapshots are made and old ones are not forgotten, so the target fills up: see what "
-        "restic says",
+        "new snapshots are made, but old ones are not removed, so the target fills up: read "
+        "restic's log",
         (f"$ssh journalctl -u {unit_names.BACKUPS} -n 30", "phoenix backup now"),
     ),
     "acme_answers": _Template(
-        "the CA serves TLS and gives no certificates: its disk is full, or its database is at "
-        "fault",
+        "the CA serves TLS but issues no certificates: its disk is full, or its database is "
+        "damaged",
         (
             "$ssh df -h /etc/step-ca",
             f"$ssh journalctl -u {unit_names.STEP_CA} -n 30",
@@ -154,7 +154,7 @@ ADVICE: Mapping[str, _Template] = {
         ),
     ),
     "unit_runs": _Template(
-        "see why it ended or hangs; a sync starts it again",
+        "the log says why it ended or hangs; a sync starts it again",
         ("$ssh journalctl -u $unit -n 30", "phoenix sync $component"),
     ),
     "names_resolve": _Template(
@@ -167,13 +167,13 @@ ADVICE: Mapping[str, _Template] = {
         ),
     ),
     "name_is_unknown": _Template(
-        "the resolver of $host is not ours, or answers for everything",
+        "the resolver of $host is not the site's, or it answers for every name",
         ("$ssh cat /etc/resolv.conf", "phoenix sync dns base"),
     ),
     "address_is_held": _Template(
-        "two gateways agree by VRRP (IP protocol 112) who has the address: see what keepalived "
-        "says on both, and whether a firewall lets them speak; a machine that is neither may have "
-        "taken the address",
+        "the gateways agree by VRRP (IP protocol 112) which of them holds the address: read "
+        "keepalived's log on both, and check that no firewall blocks VRRP between them; a third "
+        "machine may have taken the address",
         (
             "$ssh ip address show",
             f"$ssh journalctl -u {unit_names.KEEPALIVED} -n 30",
@@ -194,17 +194,16 @@ ADVICE: Mapping[str, _Template] = {
         ("$ssh_target ss -ltn", "phoenix plan", "phoenix sync"),
     ),
     "served_is_fresh": _Template(
-        "renew the certificate that $target serves; a service that does not load a new one needs "
-        "a sync",
+        "renew the certificate that $target serves; if the service still serves the old one, sync",
         ("phoenix certs list", "phoenix certs renew $target", "phoenix sync"),
     ),
     "tls_verifies": _Template(
-        "$target serves a certificate that is not of this site's CA, or not for this name; or "
-        "$host does not have the root",
+        "the certificate that $target serves is from another CA or for another name; or $host "
+        "lacks the root",
         ("phoenix certs list", "phoenix sync trust", "phoenix sync"),
     ),
     "roots_are_there": _Template(
-        "the certificates that $host sees are proven by this file: a sync writes it again",
+        "$host verifies certificates by this file: a sync writes it again",
         ("phoenix sync trust",),
     ),
     "pair_fits": _Template(
@@ -216,8 +215,8 @@ ADVICE: Mapping[str, _Template] = {
         ("phoenix sync $guest",),
     ),
     "keys_are_private": _Template(
-        "whoever could read the key may have it: close it, then replace it unless you know who "
-        "could log in",
+        "anyone with a log-in on this host could have read the key: restrict the file, then "
+        "replace the key unless you know who logged in",
         (
             f"$ssh chmod -R go= {DIRECTORY}/secrets",
             "phoenix sync step_ca",
@@ -225,7 +224,7 @@ ADVICE: Mapping[str, _Template] = {
         ),
     ),
     ISSUED: _Template(
-        "a certificate went to somebody else: a new root takes it out of every host's trust",
+        "somebody else got a certificate: after the root is replaced, no host trusts it any more",
         (f"$ssh journalctl -u {unit_names.STEP_CA} -n 100", "phoenix certs rotate root"),
     ),
     "router_is_enabled": _Template(
@@ -233,51 +232,53 @@ ADVICE: Mapping[str, _Template] = {
         ("phoenix plan traefik", "phoenix sync traefik"),
     ),
     "request_gives": _Template(
-        "every hop is well, so it is the service itself that answers so: read its log",
+        "every hop is well, so the service itself gives this answer: read its log",
         ("$ssh_target tail -n 5 /var/log/nginx/error.log", "phoenix explain $name"),
     ),
     "grpc_gives": _Template(
-        "every hop is well, so it is the service itself that answers so, or speaks no HTTP/2: read "
-        "its log",
+        "every hop is well, so the service itself gives this answer, or does not speak HTTP/2: "
+        "read its log",
         ("$ssh_target tail -n 5 /var/log/nginx/error.log", "phoenix explain $name"),
     ),
     "login_is_asked": _Template(
-        "the server that is asked lets in who has no log-in, or the route does not ask it: look at "
-        "what it answers",
+        "the log-in server admits clients without a log-in, or the route does not ask it: check "
+        "its answer",
         ("phoenix explain $name", "phoenix plan traefik", "phoenix sync traefik"),
     ),
     "external_proves": _Template(
-        "another server answers there, or it has another certificate since: compare it with what "
-        "is declared",
+        "another server answers there, or its certificate has changed: compare it with the "
+        "declared one",
         ("phoenix explain $service", "phoenix sync traefik"),
     ),
     "tcp_passes": _Template(
-        "what is behind the gateway does not listen, or a firewall is between: see whether it runs",
+        "the service behind the gateway does not listen, or a firewall blocks it: check that it "
+        "runs",
         ("$ssh_target tail -n 5 /var/log/nginx/error.log", "phoenix explain $service"),
     ),
     "name_is_rejected": _Template(
-        "the gateway answers for names that nobody declared: put its configuration back",
+        "the gateway answers for undeclared names: a sync puts its configuration back",
         ("phoenix plan nginx", "phoenix sync nginx"),
     ),
     "serves_no_stranger": _Template(
-        "$target answers to who shows no certificate: a sync puts its configuration back",
+        "$target answers clients that show no certificate: a sync puts its configuration back",
         ("phoenix plan admission portainer", "phoenix sync admission portainer"),
     ),
     "ports_are_shut": _Template(
-        "$target lets in what no flow opens: see whether its guard holds, and put it back",
+        "$target accepts connections that no flow allows: check its guard; a sync puts it back",
         ("$ssh_target nft list table inet phoenix", "phoenix plan guard", "phoenix sync guard"),
     ),
     "ports_are_shut_to_containers": _Template(
-        "a container on $target reaches what no flow opens: see whether the guard holds, and put "
+        "a container on $target reaches ports that no flow allows: check its guard; a sync puts "
         "it back",
         ("$ssh_target nft list table inet phoenix", "phoenix plan guard", "phoenix sync guard"),
     ),
     "docker_has_no_port": _Template(
-        "whoever reaches that port owns the host: take it out of Docker's configuration",
+        "anyone who reaches that port controls the host as root: a sync takes it out of Docker's "
+        "configuration",
         ("phoenix plan docker", "phoenix sync docker"),
     ),
     "in_swarm": _Template(
-        "see what Docker says; a sync lets a host join that is in no swarm",
+        "the host is not in the swarm: a sync lets it join; where that fails, read Docker's answer",
         ("$ssh docker info --format '{{json .Swarm}}'", "phoenix plan swarm", "phoenix sync swarm"),
     ),
     "node_is": _Template(
@@ -293,7 +294,8 @@ ADVICE: Mapping[str, _Template] = {
         ),
     ),
     "tasks_are_well": _Template(
-        "a task of the swarm does not run: see where, and why; a sync deploys the stack again",
+        "a task of the swarm does not run: Docker says on which node and why; a sync deploys the "
+        "stack again",
         (
             "$ssh docker stack ps --no-trunc $stack",
             "phoenix plan stacks",
@@ -301,8 +303,8 @@ ADVICE: Mapping[str, _Template] = {
         ),
     ),
     "overlay_is": _Template(
-        "a person changed or removed the network: a sync makes it as declared, where nothing is in "
-        "it",
+        "the network was changed or removed by hand: a sync makes it as declared, once no "
+        "container uses it",
         ("phoenix plan swarm", "phoenix sync swarm"),
     ),
     "kernel_encrypts": _Template(
@@ -315,11 +317,11 @@ ADVICE: Mapping[str, _Template] = {
         (f"$ssh_target journalctl -u {AGENT_UNIT} -n 30", "phoenix sync portainer"),
     ),
     "portainer_knows_us": _Template(
-        "Portainer does not take our key, or does not answer: a sync makes a new key",
+        "Portainer refuses Phoenix's API key, or does not answer: a sync makes a new key",
         (f"$ssh journalctl -u {SERVER_UNIT} -n 30", "phoenix sync portainer"),
     ),
     "endpoint_is_up": _Template(
-        "Portainer lost the agent, or their secrets differ: a sync introduces them again",
+        "Portainer cannot reach the agent, or their secrets differ: a sync connects them again",
         ("phoenix sync portainer",),
     ),
     "stack_is_active": _Template(
@@ -327,8 +329,8 @@ ADVICE: Mapping[str, _Template] = {
         ("phoenix plan stack:$stack", "phoenix sync stack:$stack"),
     ),
     "containers_are_well": _Template(
-        "containers were stopped or removed, or end again and again: their log says why, a sync "
-        "puts them back",
+        "containers were stopped or removed, or keep ending: their log says why, and a sync "
+        "starts them again",
         (
             "$ssh docker compose -p $stack logs --tail 20",
             "phoenix plan stack:$stack",
@@ -342,8 +344,8 @@ DATABASE = "cannot open its database"
 PRINTS = "the log-in prints text"
 """What is said of a host whose shell says more than it was asked (facts.host_fact)."""
 _PRINTS = _Template(
-    "the host is up: its shell's start files print text, which hides every answer; remove what "
-    "prints, or have it print to terminals only",
+    "the host is up, but its shell's start files print text, which hides every answer: remove "
+    "these lines, or let them print to terminals only",
     ("$ssh true", "$ssh grep -n echo /root/.bashrc /root/.profile /etc/bash.bashrc"),
 )
 _FORWARD = _Template(
@@ -358,9 +360,9 @@ _FORWARD = _Template(
 QUORUM = "the swarm has lost the majority of its managers"
 """What the check of a manager says that has too few others."""
 _ALONE = _Template(
-    "start the managers that are down: the swarm goes on by itself as soon as more than half of "
-    "them answer. Only where they are gone for good, make the swarm anew from one that is left; "
-    "its services stay (docs/swarm.md)",
+    "start the managers that are down: the swarm recovers by itself once more than half of them "
+    "answer. Only if they are lost for good, rebuild the swarm from a remaining manager; its "
+    "services stay (docs/swarm.md)",
     (
         "$ssh docker info --format '{{json .Swarm.RemoteManagers}}'",
         "$ssh docker swarm init --force-new-cluster --advertise-addr $swarm_address",
@@ -368,9 +370,9 @@ _ALONE = _Template(
     ),
 )
 _TORN = _Template(
-    "its files are torn, by a power cut or a full disk: a sync keeps them aside and puts the same "
-    "without its torn end in their place, or the latest copy, or an empty database; clients "
-    "register anew by themselves",
+    "its files are damaged, by a power cut or a full disk. A sync sets them aside and tries in "
+    "this order: the same files without the damaged end, the latest copy, an empty database; "
+    "clients register again by themselves",
     ("$ssh df -h /etc/step-ca", "phoenix sync step_ca"),
 )
 

@@ -478,7 +478,7 @@ x509() { # openssl's, which would read all roots of the system first, for nothin
     SSL_CERT_FILE=/dev/null openssl x509 "$@"
 }
 
-seconds_of() { # MONTH DAY TIME YEAR, as openssl writes them: sets `seconds` since 1970; 0 where it is no time
+seconds_of() { # MONTH DAY TIME YEAR, as openssl writes them: sets `seconds` since 1970; 0 where it is not a time
     seconds=0 month=
     case "$1" in Jan) month=1 ;; Feb) month=2 ;; Mar) month=3 ;; Apr) month=4 ;; May) month=5 ;; Jun) month=6 ;;
     Jul) month=7 ;; Aug) month=8 ;; Sep) month=9 ;; Oct) month=10 ;; Nov) month=11 ;; Dec) month=12 ;; esac

@@ -24,12 +24,12 @@ def _value(answer: bytes) -> Any:
     """An answer of the Engine's as a value.
 
     Raises:
-        errors.AnswerError: it is no JSON.
+        errors.AnswerError: it is not JSON.
     """
     try:
         return json.loads(answer)
     except ValueError:
-        raise errors.AnswerError("Docker's is no JSON") from None
+        raise errors.AnswerError("Docker's is not JSON") from None
 
 
 def _rows(answer: bytes) -> list[Any]:

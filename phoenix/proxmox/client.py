@@ -150,7 +150,7 @@ class Client:
         """
         parts = _UPID.match(upid)
         if not parts:
-            raise ProxmoxError(f"{upid!r} is no task id")
+            raise ProxmoxError(f"{upid!r} is not a task id")
         path = f"nodes/{parts['node']}/tasks/{upid}"
         task = f"task {parts['type']} {parts['id']}".strip()
         began = self._clock()
@@ -276,7 +276,7 @@ class Client:
                 "next run reads the state and continues from it"
             ) from None
         if isinstance(answer, dict) and isinstance(answer.get("errors"), bytes):
-            raise ProxmoxError(f"{request}: the answer is no JSON: is this Proxmox VE's API?")
+            raise ProxmoxError(f"{request}: the answer is not JSON: is this Proxmox VE's API?")
         return answer
 
 

@@ -343,7 +343,7 @@ def _clone(client: Client, desired: DesiredGuest, origin: Clone) -> Step:
         data["snapname"] = origin.snapshot
     elif not source.template and source.running:
         raise RefusedError(
-            f"{desired.label} is cloned from {origin.source}, which runs, is no template and "
+            f"{desired.label} is cloned from {origin.source}, which runs, is not a template and "
             f"has no snapshot {origin.snapshot!r}. fix: stop it, or take that snapshot"
         )
     return Step(

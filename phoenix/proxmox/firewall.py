@@ -549,14 +549,14 @@ def operator_networks(texts: Iterable[str], client_address: str | None) -> list[
         client_address: of our SSH connection; None where it is unknown.
 
     Raises:
-        ValueError: one is no network, or we come from an address that no rule can name.
+        ValueError: one is not a network, or we come from an address that no rule can name.
     """
     networks: list[Network] = []
     for text in texts:
         try:
             networks.append(ip_network(text, strict=False))
         except ValueError:
-            raise ValueError(f"{text} is no network") from None
+            raise ValueError(f"{text} is not a network") from None
     if client_address:
         own = ip_address(client_address)
         if isinstance(own, IPv6Address) and own.ipv4_mapped:

@@ -90,7 +90,7 @@ def connect(endpoint: Endpoint) -> ProxmoxAPI:
         port = where.port or 8006
     except ValueError as error:
         raise ProxmoxError(
-            f"proxmox_api: {endpoint.url!r} is no URL ({error}): write https://NAME:8006"
+            f"proxmox_api: {endpoint.url!r} is not a URL ({error}): write https://NAME:8006"
         ) from None
     api = ProxmoxAPI(
         where.hostname, port=port, user=parts["user"], token_name=parts["id"],

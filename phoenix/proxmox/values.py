@@ -78,7 +78,7 @@ def size_bytes(text: str) -> int:
     """
     match = _SIZE.match(str(text))
     if not match:
-        raise ValueError(f"{text!r} is no size: Proxmox VE writes 32G or 512M")
+        raise ValueError(f"{text!r} is not a size: Proxmox VE writes 32G or 512M")
     return int(float(match[1]) * _UNITS[match[2]])
 
 
@@ -96,11 +96,11 @@ def join_tags(names: Iterable[str]) -> str:
     """Tags as Proxmox VE stores them: sorted, with semicolons.
 
     Raises:
-        ValueError: one is no tag.
+        ValueError: one is not a tag.
     """
     for tag in names:
         if not _TAG.match(tag):
-            raise ValueError(f"{tag!r} is no tag: use a-z, 0-9, _ - + . and no dot in front")
+            raise ValueError(f"{tag!r} is not a tag: use a-z, 0-9, _ - + . and no dot in front")
     return ";".join(sorted(names))
 
 

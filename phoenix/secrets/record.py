@@ -109,7 +109,8 @@ def parse(text: str) -> Record:
         return Record.model_validate_json(text)
     except ValidationError:
         raise SecretError(
-            f"{FILE} on the hypervisor is no record of secrets: remove it, and the next sync makes "
+            f"{FILE} on the hypervisor is not a record of secrets: remove it, and the next sync "
+            f"makes "
             "a new one. Until then no older value is noticed"
         ) from None
 

@@ -83,13 +83,14 @@ def check_backup_ssh_key(key: str) -> None:
     """Refuse what ssh would not read as a private key, or would ask a passphrase for.
 
     Raises:
-        SecretError: it is no private key without a passphrase; the message holds nothing of it.
+        SecretError: it is not a private key without a passphrase; the message holds nothing of it.
     """
     try:
         load_ssh_private_key(key.strip().encode() + b"\n", None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise SecretError(
-            "secret backup_ssh_key is no private key of OpenSSH without a passphrase: make one by "
+            "secret backup_ssh_key is not a private key of OpenSSH without a passphrase: make one "
+            "by "
             "`ssh-keygen -t ed25519 -N '' -f FILE`, and give the file"
         ) from None
 
@@ -119,13 +120,13 @@ def check_alarm_urls(urls: str) -> None:
     """Refuse what names no place that Apprise could send an alarm to.
 
     Raises:
-        SecretError: a line is no URL; the message holds its number, and nothing of it.
+        SecretError: a line is not a URL; the message holds its number, and nothing of it.
     """
     lines = [line.strip() for line in urls.splitlines()]
     for number, line in enumerate(lines, 1):
         if line and not re.match(r"[a-z][a-z0-9+.-]*://\S", line):
             raise SecretError(
-                f"secret alarm_urls: line {number} is no URL of Apprise, such as "
+                f"secret alarm_urls: line {number} is not a URL of Apprise, such as "
                 "mailtos://USER:PASSWORD@example.com or ntfys://HOST/TOPIC"
             )
     if not any(lines):

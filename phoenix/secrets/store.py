@@ -323,7 +323,7 @@ def _text(file: Path) -> str:
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:
-        reason = "it is no UTF-8 text" if isinstance(error, ValueError) else str(error)
+        reason = "it is not UTF-8 text" if isinstance(error, ValueError) else str(error)
         raise SecretError(f"{file} cannot be read: {reason}") from None
 
 

@@ -206,4 +206,4 @@ def test_the_site_s_own_value_and_one_that_it_never_had_are_deployed(
 def test_a_record_that_cannot_be_read_is_no_proof(tmp_path: Path) -> None:
     responses: dict[Any, Any] = {RECORD: "not JSON"}
     message = refusal(lambda: run("traefik", machine(tmp_path, "mine"), responses=responses))
-    assert "is no record of secrets" in message
+    assert "is not a record of secrets" in message

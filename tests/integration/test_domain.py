@@ -27,7 +27,7 @@ def permitted(site: SiteLab) -> set[str]:
 
 
 def given_to_the_client(site: SiteLab) -> None:
-    """All roots that the hosts trust, as an operator gives them to a client that is no host."""
+    """All roots that the hosts trust, as an operator gives them to a client that is not a host."""
     roots = site.sh("ca", "cat /etc/phoenix/roots.pem", ok=True).out
     site.put("client", f"{ROOT_FILE}.new", roots)
     site.sh("client", f"mv {ROOT_FILE}.new {ROOT_FILE}", ok=True)

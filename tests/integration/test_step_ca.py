@@ -135,7 +135,7 @@ def test_a_torn_database_is_told_and_repaired_by_a_sync(site: SiteLab, how: str)
     print_figure("doctor said", doctor.stdout[:1500])
     assert doctor.returncode == 1, doctor
     assert "cannot open its database: " in output, doctor.stdout
-    assert "a sync keeps them aside" in output, doctor.stdout
+    assert "A sync sets them aside" in output, doctor.stdout
     assert "phoenix sync step_ca" in output, doctor.stdout
     assert "it is kept below /var/backups/phoenix/step-ca" in " ".join(plan.stdout.split()), plan
     sync = site.project.phoenix("sync", "-y", "step_ca")

@@ -151,9 +151,9 @@ def test_every_unit_has_its_component(site: Site) -> None:
 def test_a_torn_database_is_told_and_a_sync_is_what_helps(site: Site) -> None:
     (check,) = [check for check in checks(site) if check.unit == "step-ca.service"]
     torn = likely_fix(site, check, "cannot open its database: Value log truncate required")
-    assert "keeps them aside" in torn.advice
+    assert "sets them aside" in torn.advice
     assert torn.commands[-1] == "phoenix sync step_ca"
-    assert "keeps them aside" not in likely_fix(site, check, "is failed: no key").advice
+    assert "sets them aside" not in likely_fix(site, check, "is failed: no key").advice
 
 
 def test_a_host_whose_log_in_prints_text_is_not_told_to_be_down(site: Site) -> None:

@@ -160,7 +160,7 @@ def test_the_ca_and_an_agent_have_one_name(tmp_path: Path) -> None:
     findings = result.refused(tmp_path)
     assert any(
         finding.path.endswith("traefik_service.aliases")
-        and "the CA has one name alone" in finding.message
+        and "the CA has a single name" in finding.message
         for finding in findings
     ), findings
 

@@ -115,8 +115,8 @@ def test_what_is_packed_is_unpacked_with_what_it_says_of_itself(
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda data: b"junk" * 400, "no backup of Phoenix"),
-        (lambda data: b"", "no backup of Phoenix"),
+        (lambda data: b"junk" * 400, "not a backup of Phoenix"),
+        (lambda data: b"", "not a backup of Phoenix"),
         (lambda data: data.replace(b'"format": 1', b'"format": 2'), "not of this format"),
         (lambda data: data.replace(b"manifest.json", b"manifest.jsom"), "manifest cannot be used"),
         (lambda data: data.replace(b'"one": "value"', b'"one": "other"'), "another sha256"),
@@ -189,7 +189,7 @@ def test_devices_and_links_out_of_the_data_are_refused(site: Site) -> None:
     device.type = tarfile.CHRTYPE
     for info in (link, device):
         data = archive({"portainer.key": b"key"}, info)
-        with pytest.raises(BackupError, match="no file, directory or link within"):
+        with pytest.raises(BackupError, match="not a file, directory or link within"):
             backup.check(backup_of(site, portainer=data), site)
     link.linkname = "inner"
     backup.check(backup_of(site, portainer=archive({"portainer.key": b"key"}, link)), site)

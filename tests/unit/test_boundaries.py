@@ -132,7 +132,7 @@ def test_a_port_is_no_truth(tmp_path: Path, port: bool) -> None:
     manifest, _ = declared.stacks["shop"]
     manifest["environments"]["production"]["services"]["web"]["traefik_service"]["port"] = port
     finding = problem(declared.refused(tmp_path), MANIFEST, f"{SERVICE}.traefik_service.port")
-    assert "is no whole number" in finding.message
+    assert "is not a whole number" in finding.message
 
 
 @pytest.mark.parametrize("of", ["stack", "portainer"])

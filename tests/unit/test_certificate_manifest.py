@@ -39,8 +39,8 @@ def test_what_the_site_has_is_told_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("san", "message"),
-    [(f"*.{DOMAIN}", "no wildcard"), ("localhost", "names of the site alone"),
-     ("127.0.0.1", "names of the site alone"), ("10.0.0.23", "names of the site alone"),
+    [(f"*.{DOMAIN}", "no wildcard"), ("localhost", "names of the site only"),
+     ("127.0.0.1", "names of the site only"), ("10.0.0.23", "names of the site only"),
      (f"nobody.{DOMAIN}", "no service or host")],
 )  # fmt: skip
 def test_each_name_that_no_certificate_has_is_told(tmp_path: Path, san: str, message: str) -> None:

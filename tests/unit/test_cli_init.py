@@ -141,10 +141,10 @@ def test_every_answer_has_an_option(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--guest", "a:cook"), "'cook' is no role"),
+        (("--guest", "a:cook"), "'cook' is not a role"),
         (("--guest", "a@10.0.0.5"), "10.0.0.5 is not in the site's network"),
-        (("--guest", "a@b"), "'b' is no IPv4 address"),
-        (("--guest", "Not A Name"), "is no guest"),
+        (("--guest", "a@b"), "'b' is not an IPv4 address"),
+        (("--guest", "Not A Name"), "is not a guest"),
         (("--domain", "nodot"), "site.domain"),
         (("--timezone", "Mars/Base"), "timezone"),
         (("--network", "10.0.0.0/30"), "too small"),
@@ -251,7 +251,7 @@ def test_each_answer_is_looked_at_before_the_next_question(
         "192.168.7": "a network, as 192.168.1.0/24", "192.168.7.5/24": "write 192.168.7.0/24",
         "192.168.7.0/29": "/28 or larger", "192.168.7.0/24": "",
         "192.168.8.1": "192.168.8.1 is not in the site's network 192.168.7.0/24", "192.168.7.1": "",
-        "my pve": "is no host name", "pve1": "",
+        "my pve": "is not a host name", "pve1": "",
         "192.168.8.2": "192.168.8.2 is not in", "192.168.7.2": "",
         "web@192.168.9.1": "web: 192.168.9.1 is not in", "web one": "a site has one of these",
         "web@192.168.7.10": "",
@@ -413,9 +413,9 @@ def test_a_host_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"Permission denied[\s\S]*ssh root@h true"):
         hypervisor.ask("root@h")
     program.write_text("#!/bin/sh\necho '@@ none'\n")
-    with pytest.raises(CommandError, match="no Proxmox VE host"):
+    with pytest.raises(CommandError, match="is not a Proxmox VE host"):
         hypervisor.ask("me@h")
-    with pytest.raises(CommandError, match="is no host"):
+    with pytest.raises(CommandError, match="is not a host"):
         hypervisor.ask("-oProxyCommand=x")
 
 

@@ -64,7 +64,7 @@ def test_faulty_declaration_is_told_though_the_inventory_itself_ends(project: Pa
     lines = (project / "inventories" / VM).read_text().splitlines()
     assert error.line is not None
     assert lines[error.line - 1].strip().startswith('"ip": "10.0.0.111/24"')
-    assert error.fix == "give one a free address"
+    assert error.fix == "give one of them a free address"
     assert warning.path == "vms[1].memroy_mb"
     assert warning.fix == "did you mean 'memory_mb'? else remove it"
     output = phoenix("validate", "-i", project / INVENTORY).stdout
@@ -98,8 +98,8 @@ FAULTS = [
     ('step_ca_lifetime_default = "48h"', "step_ca_lifetime_default", "do not hold"),
     ('step_ca_years = "ten"', "step_ca_years", "'ten'"),
     ("ssh_confirm_seconds = 0", "ssh_confirm_seconds", "is 0"),
-    ('nginx_max_body = "512 MB"', "nginx_max_body", "no size"),
-    ('nginx_read_timeout = "soon"', "nginx_read_timeout", "no time"),
+    ('nginx_max_body = "512 MB"', "nginx_max_body", "not a size"),
+    ('nginx_read_timeout = "soon"', "nginx_read_timeout", "not a time"),
     ('docker_packages = "snap"', "docker_packages", "'snap'"),
     ('docker_apt_key_sha256 = "12"', "docker_apt_key_sha256", "64 hexadecimal"),
     ('artifacts = {"traefik": {"any": {"version": "3.7.15"}}}', "artifacts.step-ca.any", "missing"),

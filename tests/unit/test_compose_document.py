@@ -171,7 +171,7 @@ def test_environment_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
     [
         ('{"a": ' * 100_000, "nested too deeply"),
         ('{"a": ' + "9" * 5000 + "}", "has a number of 5000 digits"),
-        ('{"a": NaN}', "NaN is no JSON number"),
+        ('{"a": NaN}', "NaN is not a JSON number"),
         ('{"lxc_configs": {"101": {"name": "a", "vmid": 1e400}}}', ""),
     ],
     ids=["deep", "digits", "NaN", "1e400"],

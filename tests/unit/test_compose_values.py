@@ -198,7 +198,7 @@ def test_a_network_by_a_variable_is_named(tmp_path: Path) -> None:
 def test_port_of_which_docker_chooses_the_hosts_side_is_told(tmp_path: Path) -> None:
     declared = with_web(ports=["8000:8000", "127.0.0.1::9000"])
     finding = problem(declared.load(tmp_path).warnings, COMPOSE, "services.web.ports[1]")
-    assert "Docker chooses one" in finding.message
+    assert "Docker picks a random one" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -314,8 +314,8 @@ def pools(*subnets: str) -> dict[str, Any]:
     [
         (["10.0.0.128/25"], "the site's network 10.0.0.0/24"),
         (["${NET:-10.0.0.0/16}"], "the site's network 10.0.0.0/24"),
-        (["172.30.0.0/33"], "is no network"),
-        (["172.30.0.5/24"], "is no network"),
+        (["172.30.0.0/33"], "is not a network"),
+        (["172.30.0.5/24"], "is not a network"),
         (["172.30.0.0/24", "172.30.0.0/16"], "n0.ipam.config[0].subnet"),
     ],
 )

@@ -130,15 +130,15 @@ def test_two_lists_of_name_servers_are_refused(tmp_path: Path) -> None:
     [
         ({"features": ["nesting=1", "nesting=0"]}, "features[1]", "contradicts nesting=1"),
         ({"mount_points": [{"host_path": "/a", "container_path": "/etc"}]},
-         "mount_points[0].container_path", "hidden by what is mounted"),
+         "mount_points[0].container_path", "hidden by the mount"),
         ({"zfs_volumes": [{"pool": "tank", "size_gb": 1, "mount_point": "/usr"}]},
-         "zfs_volumes[0].mount_point", "hidden by what is mounted"),
+         "zfs_volumes[0].mount_point", "hidden by the mount"),
         ({"id_maps": [{"type": "uid", "host_id": 1000, "container_id": 10},
                       {"type": "uid", "host_id": 1000, "container_id": 20}]},
          "id_maps[0]", "are other ids of it"),
         ({"id_maps": [{"type": "gid", "host_id": 99_999, "container_id": 10, "size": 2}]},
          "id_maps[0]", "are other ids of it"),
-        ({"login": {"jump": "-oProxyCommand=x"}}, "login.jump", "no host as ssh(1) takes it"),
+        ({"login": {"jump": "-oProxyCommand=x"}}, "login.jump", "not a host as ssh(1) takes it"),
     ],
 )  # fmt: skip
 def test_what_a_container_cannot_have_is_refused(
@@ -248,7 +248,7 @@ def test_a_rule_that_shuts_what_the_site_needs_is_told(
     messages = [
         warning.message
         for warning in site.warnings
-        if "shuts what the site needs" in warning.message
+        if "blocks a connection that the site needs" in warning.message
     ]
     assert len(messages) == bool(shut)
     assert all(shut in message for message in messages)

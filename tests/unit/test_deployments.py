@@ -46,7 +46,7 @@ def without_portainer(declared: Declaration) -> None:
 
 
 def elsewhere(declared: Declaration) -> None:
-    """Portainer is no guest of the site, and comes to the agent from 192.0.2.10."""
+    """Portainer is not a guest of the site, and comes to the agent from 192.0.2.10."""
     declared.vm["vms"].pop(0)
     declared.vm["vms"][0]["dependencies"] = []
     declared.lxc["site"] = {"portainer": {"url": "https://192.0.2.10:9443"}}
@@ -357,8 +357,8 @@ def test_a_stack_has_one_name_everywhere_the_one_that_docker_has(tmp_path: Path)
     ("name", "environment", "message"),
     [
         ("Shop", "production", "Shop in production and shop in production are both"),
-        ("phoenix", "portainer", "what Phoenix itself calls Portainer"),
-        ("Phoenix-Portainer", "agent", "what Phoenix itself calls Portainer"),
+        ("phoenix", "portainer", "Phoenix's own name for Portainer"),
+        ("Phoenix-Portainer", "agent", "Phoenix's own name for Portainer"),
     ],
 )
 def test_two_things_of_one_name_in_docker_are_refused(

@@ -208,7 +208,7 @@ def test_secrets_that_are_no_text_are_refused_and_not_shown(tmp_path: Path) -> N
     file = tmp_path / "secrets.json"
     file.write_bytes(b'{"a": "hush\xff"}')
     file.chmod(0o600)
-    with pytest.raises(SecretError, match="no UTF-8 text") as caught:
+    with pytest.raises(SecretError, match="not UTF-8 text") as caught:
         SecretStore(file, environment={}).find("a")
     assert "hush" not in str(caught.value)
 

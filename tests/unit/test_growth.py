@@ -112,7 +112,7 @@ def test_what_is_derived_once_does_not_outlive_a_change(folders: dict[int, Path]
 def test_a_pure_function_is_asked_once_of_each_site(folders: dict[int, Path]) -> None:
     first, second = load_site(folders[SMALL]), load_site(folders[SMALL])
     assert checks(first) is checks(first)
-    assert first == second, "what is kept with a site is no part of it"
+    assert first == second, "what is kept with a site is not a part of it"
     assert checks(second) is not checks(first), "a site keeps its own alone"
     (guest, *others) = first.guests
     renamed = guest.model_copy(update={"name": "edge", "fqdn": f"edge.{first.domain}"})

@@ -57,10 +57,12 @@ def test_two_hosts_of_one_name_are_refused(tmp_path: Path) -> None:
     data = minimal()
     data.lxc["site"] = {"login": {"name": "nas"}}
     finding = problem(data.refused(tmp_path / "all"), LXC, "site.login.name")
-    assert "phoenix, authority, gateway, proxy, control, worker would be one" in finding.message
+    assert (
+        "phoenix, authority, gateway, proxy, control, worker would be the same" in finding.message
+    )
     data.lxc["site"] = {"logins": {"vm": {"name": "nas", "port": 2222}}}
     finding = problem(data.refused(tmp_path / "group"), LXC, "site.logins.vm.name")
-    assert "control, worker would be one machine" in finding.message
+    assert "control, worker would be the same machine" in finding.message
     data.vm["vms"][0]["login"] = {"port": 2223}
     assert not data.load(tmp_path / "ports").warnings, "one address, with a port for each"
     data.lxc["site"] = {}

@@ -18,7 +18,7 @@ def test_a_guest_is_not_called_what_every_machine_calls_itself(name: str, tmp_pa
     declaration = minimal()
     declaration.vm["vms"][1]["name"] = name
     finding = problem(declaration.refused(tmp_path), VM, "vms[1].name")
-    assert "is what every machine calls itself (RFC 6761" in finding.message
+    assert "is the name by which every machine calls itself (RFC 6761" in finding.message
     assert "use another name" in finding.fix
 
 

@@ -352,7 +352,7 @@ FIRST, SECOND = "lxc_configs.101.network_config", "lxc_configs.101.secondary_net
          "networks.more.bridge", "cannot be the router"),
         ({"host.networks": {"more": {"subnet": "10.7.0.0/24", "bridge": "vmbr7",
                                      "gateway": "10.8.0.1"}}}, HYPERVISOR,
-         "networks.more.gateway", "no host address of 10.7.0.0/24"),
+         "networks.more.gateway", "not a host address of 10.7.0.0/24"),
         ({"host.networks": {"more": {"subnet": "10.7.0.0/24", "bridge": "vmbr7.5", "vlan": 6}}},
          HYPERVISOR, "networks.more.vlan", "differs from the tag"),
         ({"host.networks": {"home": {"subnet": "10.0.0.0/24", "gateway": "10.0.0.9"}}},

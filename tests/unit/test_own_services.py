@@ -329,8 +329,8 @@ REFUSED: dict[tuple[str, str], tuple[Any, str, str]] = {
     ("ca", "scheme"): ("http", "the CA always has 'https'", "remove the key"),
     ("ca", "server_name"): (OTHER, f"the CA always has 'ca.{ZONE}'", "remove the key"),
     ("ca", "health_path"): ("/live", "the CA always has '/health'", "remove the key"),
-    ("ca", "aliases"): (["pki"], "the CA has one name alone", "remove the key"),
-    ("agent", "aliases"): (["docks"], "agent has one name alone", "remove the key"),
+    ("ca", "aliases"): (["pki"], "the CA has a single name", "remove the key"),
+    ("agent", "aliases"): (["docks"], "agent has a single name", "remove the key"),
     ("ca", "port"): (443, "has no privilege to listen below 1024", "such as 9000"),
     ("agent", "scheme"): ("http", "agent always has 'https'", "remove the key"),
     ("agent", "server_name"): (OTHER, f"'portainer-agent.{ZONE}'", "remove the key"),
@@ -361,13 +361,13 @@ OF_A_PROXY: dict[str, Any] = {
 }
 OF_THE_PAGE = {"description": "What we know", "icon": "W"}
 REFUSED |= {
-    (service, key): (value, "takes no such key: it is reached directly", "remove the key")
+    (service, key): (value, "does not take this key: it is reached directly", "remove the key")
     for service in ("ca", "agent")
     for key, value in {**OF_A_PROXY, **OF_THE_PAGE}.items()
 } | {
     ("portainer", "path"): ("/x", "it needs every path of its name", "remove the key"),
     ("portainer", "redirect_to"): ("https://a.b", "it needs every path", "remove the key"),
-    ("portainer", "strip_path"): (True, "there is no path to take away", "remove the key"),
+    ("portainer", "strip_path"): (True, "there is no path to strip", "remove the key"),
     ("portainer", "redirect_permanent"): (True, "there is no redirect_to", "remove the key"),
     ("portainer", "gateway_port"): (2222, "it is asked by HTTPS", "remove the key"),
     ("portainer", "redirect_keep_path"): (True, "there is no redirect_to", "remove the key"),

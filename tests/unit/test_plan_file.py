@@ -289,7 +289,7 @@ def test_a_size_of_batches_is_a_setting_of_this_run(site: Site, phoenix: Any) ->
     assert [request.data.get("serial") for request in site.synced] == ["20%", None]
     code, _, err = phoenix("sync", "nginx", "--serial", "0")
     assert code == exits.ERROR
-    assert "--serial '0' is no size of a batch: write a number of hosts" in err
+    assert "--serial '0' is not a size of a batch: write a number of hosts" in err
     assert len(site.synced) == 2
 
 

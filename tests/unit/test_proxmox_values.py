@@ -49,9 +49,9 @@ def test_sizes(text: str, expected: int) -> None:
 
 
 def test_a_wrong_size_and_a_wrong_tag() -> None:
-    with pytest.raises(ValueError, match="'32 apples' is no size"):
+    with pytest.raises(ValueError, match="'32 apples' is not a size"):
         values.size_bytes("32 apples")
-    with pytest.raises(ValueError, match="is no tag"):
+    with pytest.raises(ValueError, match="is not a tag"):
         values.join_tags(["Größe"])
 
 

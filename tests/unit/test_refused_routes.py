@@ -96,7 +96,7 @@ def test_labels_that_say_what_phoenix_does_are_read(tmp_path: Path) -> None:
         ("traefik.http.routers.shop.priority=7", "not carried out"),
         ("traefik.tcp.routers.shop.rule=HostSNI(`*`)", "not carried out"),
         ("Traefik.HTTP.Routers.shop.Middlewares=auth", "middlewares are not carried out"),
-        ("traefik.enable=false", "turns the route off"),
+        ("traefik.enable=false", "turns off a route"),
     ],
 )
 def test_label_that_is_not_carried_out_is_refused(tmp_path: Path, label: str, message: str) -> None:

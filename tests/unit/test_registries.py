@@ -45,12 +45,12 @@ def test_registry_of_an_image(image: str, registry: str) -> None:
 @pytest.mark.parametrize(
     ("registries_", "word"),
     [
-        ({"https://registry.example.com": DECLARED[PRIVATE]}, "is no registry"),
-        ({"registry.example.com/team": DECLARED[PRIVATE]}, "is no registry"),
+        ({"https://registry.example.com": DECLARED[PRIVATE]}, "is not a registry"),
+        ({"registry.example.com/team": DECLARED[PRIVATE]}, "is not a registry"),
         ({PRIVATE: {"username": "ci", "secret": "My Password!"}}, "is not the name of a secret"),
         ({PRIVATE: {"username": "ci"}}, "secret"),
-        ({PRIVATE: {"username": "c:i", "secret": "a"}}, "is no login name"),
-        ({PRIVATE: {"username": "", "secret": "a"}}, "is no login name"),
+        ({PRIVATE: {"username": "c:i", "secret": "a"}}, "is not a login name"),
+        ({PRIVATE: {"username": "", "secret": "a"}}, "is not a login name"),
         ({"index.docker.io": DECLARED["docker.io"]}, 'images name "docker.io"'),
         ({PRIVATE: {"username": "ci", "secret": "a", "password": "b"}}, "password"),
     ],

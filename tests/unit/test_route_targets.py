@@ -148,8 +148,8 @@ def test_who_can_decide_is_taken_and_plain_text_is_told(tmp_path: Path) -> None:
         ("10.0.0.21", {}, "leads to Traefik"),
         ("127.0.0.1", {"port": 8081, "scheme": "http"}, "Traefik's own guest"),
         ("localhost", {}, "Traefik's own guest"),
-        ("0.0.0.0", {}, "no one machine"),  # noqa: S104
-        ("255.255.255.255", {}, "no one machine"),
+        ("0.0.0.0", {}, "not the address of a single machine"),  # noqa: S104
+        ("255.255.255.255", {}, "not the address of a single machine"),
         ("999.1.2.3", {}, "not an IPv4 address"),
         ("10.0.0", {}, "not an IPv4 address"),
         ("10.0.0.024", {}, "not an IPv4 address"),
@@ -204,7 +204,7 @@ def test_an_empty_list_of_who_may_enter_is_refused(tmp_path: Path) -> None:
         tmp_path
     )
     for key in ("allowed_networks", "basic_auth"):
-        assert "keeps nobody out" in problem(findings, VM, f"{AT}[0].{key}").message
+        assert "would admit everybody" in problem(findings, VM, f"{AT}[0].{key}").message
 
 
 def test_an_address_is_no_whole_network(tmp_path: Path) -> None:

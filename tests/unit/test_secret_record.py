@@ -84,7 +84,7 @@ def test_so_many_values_are_remembered() -> None:
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"values": 3}', '{"values": {"a": [{}]}}'])
 def test_another_file_is_refused_with_the_fix(text: str) -> None:
-    with pytest.raises(SecretError, match=f"{record.FILE} on the hypervisor is no record"):
+    with pytest.raises(SecretError, match=f"{record.FILE} on the hypervisor is not a record"):
         parse(text)
 
 

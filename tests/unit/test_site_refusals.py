@@ -275,7 +275,7 @@ REFUSALS = {
     "bad id": (lambda d: d.lxc["lxc_configs"].update({"web": lxc("web", None, 30)}), LXC,
                "lxc_configs.web", "is not a guest id", "number"),
     "bad mac": (guest("102", "mac_address", "52-54-00-00-00-14"), LXC,
-                "lxc_configs.102.mac_address", "no MAC", "52:54:00"),
+                "lxc_configs.102.mac_address", "not a MAC", "52:54:00"),
     "missing key": (lambda d: d.lxc["lxc_configs"]["102"].pop("name"), LXC, "lxc_configs.102.name",
                     "required", "add"),
     "bad rule source": (guest("102", "firewall", {"rules": [

@@ -84,8 +84,8 @@ def test_nodes_are_managers_first_with_their_labels(tmp_path: Path) -> None:
     ("key", "value", "words"),
     [
         ("swarm_role", "leader", "manager"),
-        ("node_labels", ["gpu"], "is no label of a node"),
-        ("node_labels", ["a b=c"], "is no label of a node"),
+        ("node_labels", ["gpu"], "is not a label of a node"),
+        ("node_labels", ["a b=c"], "is not a label of a node"),
         ("node_labels", ["phoenix.node=x"], "a label of Phoenix' own"),
         ("node_labels", ["gpu=true", "gpu=false"], "gpu has another value above"),
         ("node_availability", "off", "drain"),
@@ -241,7 +241,7 @@ def test_the_default_range_is_no_network_of_the_site(tmp_path: Path) -> None:
     [
         (["10.0.0.0/16"], "overlaps 10.0.0.0/24: the network lan"),
         (["10.77.0.0/16", "172.20.0.0/16"], "where Docker takes its bridges from"),
-        (["fd00::/48"], "is no IPv4 network"),
+        (["fd00::/48"], "is not an IPv4 network"),
         (["10.77.0.0/25"], "no room"),
     ],
 )
@@ -420,8 +420,8 @@ def test_networks_are_encrypted_unless_they_say_otherwise(tmp_path: Path) -> Non
         ({"a1": {"subnet": "10.201.0.0/16"}, "b1": {"subnet": "10.201.3.0/24"}},
          "overlaps 10.201.0.0/16: the network a1 of the swarm"),
         ({"mesh": {"subnet": "10.201.0.0/30"}}, "has no room"),
-        ({"ingress": {}}, "no name of a network of yours"),
-        ({"x y": {}}, "no name of a network of yours"),
+        ({"ingress": {}}, "not a name of a network of yours"),
+        ({"x y": {}}, "not a name of a network of yours"),
         ({"mesh": {"encryptd": True}}, "did you mean"),
     ],
 )  # fmt: skip

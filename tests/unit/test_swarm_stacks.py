@@ -76,9 +76,9 @@ def test_a_swarm_stack_is_declared_by_its_manifest(tmp_path: Path) -> None:
         ({"volumes": ["/srv/data:/data"]}, "volumes[0]", "/srv/data is on one node's disk"),
         ({"deploy": {"mode": "global-job"}}, "deploy.mode", "a job of Swarm"),
         ({"deploy": {"placement": {"constraints": ["node.role = manager"]}}},
-         "deploy.placement.constraints", "'node.role = manager' is no constraint"),
+         "deploy.placement.constraints", "'node.role = manager' is not a constraint"),
         ({"deploy": {"placement": {"constraints": ["worker"]}}},
-         "deploy.placement.constraints", "'worker' is no constraint"),
+         "deploy.placement.constraints", "'worker' is not a constraint"),
         ({"deploy": {"placement": {"constraints": ["node.labels.gpu == yes"]}}},
          "deploy.placement.constraints", "no node of the swarm meets node.labels.gpu == yes"),
     ],
@@ -122,7 +122,7 @@ def test_a_host_that_is_no_manager_or_has_no_portainer_is_refused(tmp_path: Path
     declared = swarm()
     declared.vm["vms"][0]["swarm_role"], declared.vm["vms"][1]["swarm_role"] = "manager", "worker"
     finding = problem(declared.refused(tmp_path / "a"), VM, "vms[1].docker_stacks[0]")
-    assert "worker is no manager of the swarm" in finding.message
+    assert "worker is not a manager of the swarm" in finding.message
     declared = swarm()
     declared.vm["vms"][1]["portainer_role"] = "none"
     finding = problem(declared.refused(tmp_path / "b"), VM, "vms[1].docker_stacks[0]")
@@ -250,7 +250,7 @@ def test_a_route_by_tls_needs_one_node(tmp_path: Path) -> None:
     route = declared.stacks["shop"][0]["environments"]["production"]["services"]["web"]
     route["traefik_service"]["scheme"] = "https"
     findings = declared.refused(tmp_path)
-    assert any("the certificate is on one host alone" in finding.message for finding in findings)
+    assert any("the certificate is on only one host" in finding.message for finding in findings)
 
 
 # -- what is deployed ------------------------------------------------------------------------------

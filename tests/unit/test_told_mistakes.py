@@ -35,7 +35,7 @@ SYNTAX = [
     ('{"a": [1', "line 1, column 9", "it ends too early", "close what is open"),
     ('{"a": 1}}', "line 1, column 9", "something follows the end", "remove it"),
     ('{"a": ', "line 1, column 6", "it ends too early", "close what is open"),
-    ('{"a": NaN}', "line 1, column 7", "NaN is no JSON number", "write a number in digits"),
+    ('{"a": NaN}', "line 1, column 7", "NaN is not a JSON number", "write a number in digits"),
     ('{"NaN": "NaN",\n "b": -Infinity}', "line 2, column 7", "-Infinity is no", "in digits"),
     ('{"a": ' + "9" * 5000 + "}", "line 1, column 7", "a number of 5000 digits", "a smaller one"),
     ("", "", "is empty", "write one object: { ... }"),

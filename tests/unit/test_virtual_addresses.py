@@ -98,9 +98,9 @@ def test_it_moves_with_a_site_that_is_re_addressed(tmp_path: Path) -> None:
     ("virtual", "message", "fix"),
     [
         (None, "have no address in the network lan (10.0.0.0/24)", '"virtual_address": "10.0.0.2"'),
-        ("10.0.0.999", "10.0.0.999 is no IPv4 address", 'write an address, as "10.0.0.9"'),
+        ("10.0.0.999", "10.0.0.999 is not an IPv4 address", 'write an address, as "10.0.0.9"'),
         ("10.0.1.9, 10.0.0.9", "10.0.1.9 is in no network of the site", "of 10.0.0.0/24"),
-        ("10.0.0.255", "10.0.0.255 is no host address of 10.0.0.0/24", "a free address"),
+        ("10.0.0.255", "10.0.0.255 is not a host address of 10.0.0.0/24", "a free address"),
         ("10.0.0.24", "10.0.0.24 is an address of worker", "a free address of 10.0.0.0/24"),
         ("10.0.0.20", "10.0.0.20 is an address of gateway", "a free address of 10.0.0.0/24"),
         ("10.0.0.13", "10.0.0.13 is an address of phoenix", "a free address of 10.0.0.0/24"),
@@ -199,7 +199,7 @@ def test_a_third_gateway_is_refused(tmp_path: Path) -> None:
     declaration = with_two()
     declaration.lxc["lxc_configs"]["106"] = lxc("gateway-three", "nginx", 31, boot_order=2)
     finding = problem(declaration.refused(tmp_path), LXC, "lxc_configs.106.role")
-    assert "one gateway too many: a site has 2 at most" in finding.message
+    assert "too many gateways: a site has 2 at most" in finding.message
 
 
 def test_a_gateway_elsewhere_could_not_hold_it(tmp_path: Path) -> None:

@@ -158,9 +158,9 @@ def site_with(folder: Path, **keys: str) -> Site:
     ("keys", "says"),
     [
         ({"scraper": "101"}, "no host watches the site"),
-        ({"watcher": "hypervisor", "scraper": "nobody"}, "is no host of the site"),
-        ({"watcher": "hypervisor", "scraper": "10.0.0.0/24"}, "is no host of the site"),
-        ({"watcher": "hypervisor", "scraper": "fe80::1"}, "is no host of the site"),
+        ({"watcher": "hypervisor", "scraper": "nobody"}, "is not a host of the site"),
+        ({"watcher": "hypervisor", "scraper": "10.0.0.0/24"}, "is not a host of the site"),
+        ({"watcher": "hypervisor", "scraper": "fe80::1"}, "is not a host of the site"),
     ],
 )
 def test_a_scraper_that_is_none_is_a_finding(

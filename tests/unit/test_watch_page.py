@@ -355,7 +355,7 @@ def test_times_of_the_stamp_are_those_of_the_look(watched: Watched) -> None:
     ("key", "value", "fault"),
     [
         ("icon", "a whole word", "has 12 characters"),
-        ("icon", "", "is no icon"),
+        ("icon", "", "is not an icon"),
         ("description", "", "is empty"),
         ("description", "two\nlines", "line break"),
         ("description", "x" * 201, "has 201 characters"),

@@ -533,7 +533,7 @@ def test_a_test_of_alarms_names_places_by_their_kind_alone(
 
 def test_urls_of_alarms_are_refused_without_telling_them() -> None:
     check_alarm_urls(f"{URL_A}\n{URL_B}\n")
-    with pytest.raises(SecretError, match="line 2 is no URL") as error:
+    with pytest.raises(SecretError, match="line 2 is not a URL") as error:
         check_alarm_urls(f"{URL_A}\nplanted-nonsense\n")
     assert "planted" not in str(error.value)
     with pytest.raises(SecretError, match="no line"):

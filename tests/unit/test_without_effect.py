@@ -40,7 +40,7 @@ TOLD = [
         for word in ("docker", "start_page", "dashboard", "guest_agent", "watch", "proxmox")
     ),
     (worker(leave_alone=["dashboard"]), VM, f"{WORKER}.leave_alone[0]", "has nothing of"),
-    (worker(boot_delay=30), VM, f"{WORKER}.boot_delay", "alone that it starts"),
+    (worker(boot_delay=30), VM, f"{WORKER}.boot_delay", "only after guests that it starts"),
     (
         worker(network_bridge="vmbr1", network_config={"ip": "10.0.0.24/24", "bridge": "vmbr0"}),
         *(VM, f"{WORKER}.network_bridge", "not read beside network_config.bridge"),
@@ -74,7 +74,7 @@ def test_a_health_that_nobody_asks_for(tmp_path: Path, key: str) -> None:
     route.update({"check": "none", key: "/up" if key == "health_path" else 204})
     path = f"environments.production.services.web.traefik_service.{key}"
     finding = problem(declared.load(tmp_path).warnings, "stacks/shop/phoenix.json", path)
-    assert "nobody asks" in finding.message
+    assert finding.message.endswith('is not used: "check" is "none"')
 
 
 @pytest.mark.parametrize(

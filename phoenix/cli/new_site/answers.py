@@ -120,15 +120,15 @@ def _split(word: str) -> tuple[str, Role | None, IPv4Address | None]:
     match = _GUEST.match(word.strip())
     name = match["name"].lower() if match else ""
     if match is None or not LABEL.match(name):
-        raise CommandError(f"{word!r} is no guest: write NAME, NAME:ROLE or NAME:ROLE@ADDRESS")
+        raise CommandError(f"{word!r} is not a guest: write NAME, NAME:ROLE or NAME:ROLE@ADDRESS")
     role = match["role"] or role_of(name)
     if role is not None and role not in ROLES:
         known = meant.hint(meant.near(role, ROLES), ROLES)
-        raise CommandError(f"{word!r}: {role!r} is no role. {known}")
+        raise CommandError(f"{word!r}: {role!r} is not a role. {known}")
     try:
         address = IPv4Address(match["address"]) if match["address"] else None
     except ValueError:
-        raise CommandError(f"{word!r}: {match['address']!r} is no IPv4 address") from None
+        raise CommandError(f"{word!r}: {match['address']!r} is not an IPv4 address") from None
     return name, cast(Role | None, role), address
 
 

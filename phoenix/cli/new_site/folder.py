@@ -49,7 +49,7 @@ def check(folder: Path) -> None:
             "is the site's own repository"
         )
     if folder.exists() and not folder.is_dir():
-        raise CommandError(f"{folder} is no folder")
+        raise CommandError(f"{folder} is not a folder")
     existing = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     if others := [name for name in existing if name not in _OTHERS]:
         shown = ", ".join(others[:5]) + (" and more" if len(others) > 5 else "")

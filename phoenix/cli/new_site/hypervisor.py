@@ -55,10 +55,10 @@ def ask(target: str) -> str:
         target: as ssh(1) takes it: `root@HOST`, or a name of ~/.ssh/config.
 
     Raises:
-        CommandError: it cannot be reached, or it is no Proxmox VE host.
+        CommandError: it cannot be reached, or it is not a Proxmox VE host.
     """
     if not target.strip() or target.startswith("-"):
-        raise CommandError(f"{target!r} is no host: write root@ADDRESS")
+        raise CommandError(f"{target!r} is not a host: write root@ADDRESS")
     user = target.rpartition("@")[0]
     shell = "sh -s" if user in ("", "root") else "sudo -n sh -s"
     interactive = [] if sys.stdin.isatty() else ["-o", "BatchMode=yes"]
@@ -78,7 +78,7 @@ def ask(target: str) -> str:
             f"ssh {shlex.quote(target)} {'true' if shell == 'sh -s' else 'sudo -n true'}"
         )
     if "\n@@ none" in f"\n{done.stdout}":
-        raise CommandError(f"{target} is no Proxmox VE host: it has no pvesh")
+        raise CommandError(f"{target} is not a Proxmox VE host: it has no pvesh")
     return done.stdout
 
 

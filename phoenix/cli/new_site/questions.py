@@ -155,7 +155,7 @@ def _address(network: IPv4Network, text: str) -> IPv4Address:
 
 def _label(text: str) -> str:
     if not LABEL.match(text.lower()):
-        raise ValueError(f"{text!r} is no host name: write letters, digits and inner hyphens")
+        raise ValueError(f"{text!r} is not a host name: write letters, digits and inner hyphens")
     return text
 
 

@@ -115,7 +115,7 @@ def _text(file: Path) -> str:
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise CommandError(f"{file} cannot be read: it is no UTF-8 text") from None
+        raise CommandError(f"{file} cannot be read: it is not UTF-8 text") from None
 
 
 def end(report: Report, *, as_json: bool) -> None:

@@ -163,7 +163,7 @@ def read_plan(path: Path, site: project.Project) -> Plan:
         raise CommandError(f"the plan {path} cannot be read: {error.strerror}") from None
     except ValidationError:
         raise CommandError(
-            f"{path} is no plan of this release: make one by `phoenix plan --out {path}`"
+            f"{path} is not a plan of this release: make one by `phoenix plan --out {path}`"
         ) from None
     if plan.site != site.name:
         raise CommandError(f"{path} is a plan for {visible(plan.site)}, and this is {site.name}")

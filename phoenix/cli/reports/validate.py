@@ -96,7 +96,7 @@ def verdict_of(declaration: Declared, *, strict: bool = False) -> Verdict:
 
 
 def _with_line(finding: Finding, lines: dict[str, int]) -> LocatedFinding:
-    number = finding.path.removeprefix("line ").partition(",")[0]  # of text that is no JSON at all
+    number = finding.path.removeprefix("line ").partition(",")[0]  # of text that is not JSON at all
     line = int(number) if number.isdigit() else positions.line_of(lines, finding.path)
     return LocatedFinding(
         severity=finding.severity, file=finding.file, line=line, path=finding.path,

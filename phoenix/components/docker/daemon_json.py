@@ -131,7 +131,7 @@ def merge(desired: Declared, state: DaemonState) -> Merged:
     """The daemon.json of one host: the site's, with what a person had in it before Phoenix.
 
     Raises:
-        DaemonError: the file before is no JSON object, or the result would have dockerd look for
+        DaemonError: the file before is not a JSON object, or the result would have dockerd look for
             its images and volumes in another place than they are in. Says how to go on.
     """
     former = _read(state.present, DAEMON) if state.foreign else _read(state.former, KEPT)
@@ -208,12 +208,12 @@ def _read(text: str, path: str) -> dict[str, Any]:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DaemonError(f"{path} is no JSON ({error}): correct it or move it away") from None
+        raise DaemonError(f"{path} is not JSON ({error}): correct it or move it away") from None
     if not isinstance(data, dict):
-        raise DaemonError(f"{path} is no JSON object: correct it or move it away")
+        raise DaemonError(f"{path} is not a JSON object: correct it or move it away")
     opts = data.get("log-opts")
     if opts is not None and not isinstance(opts, dict):
-        raise DaemonError(f"{path}: log-opts is no object: correct it or move it away")
+        raise DaemonError(f"{path}: log-opts is not an object: correct it or move it away")
     return data
 
 

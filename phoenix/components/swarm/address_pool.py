@@ -100,7 +100,7 @@ def clash(ranges: Iterable[IPv4Network], known: Iterable[UsedRange]) -> str:
 def _ipv4(text: str) -> IPv4Network:
     network = ip_network(text)
     if not isinstance(network, IPv4Network):
-        raise SettingError(f"{text} is no IPv4 network, and a swarm's are")
+        raise SettingError(f"{text} is not an IPv4 network, and a swarm's are")
     if network.prefixlen > SUBNET_SIZE:
         raise SettingError(f"{text} has no room for a network of prefix length {SUBNET_SIZE}")
     return network
