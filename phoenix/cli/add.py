@@ -64,9 +64,8 @@ def service(
     """Declare a service of a guest, or of a stack.
 
     The file keeps its form: one entry is added. It is proven in a copy of the site first, and
-    written only if that is sound. No host is touched. A machine that is not a guest of the site,
-    such
-    as a NAS, stands in external_services (docs/routes.md).
+    written only if that is sound. No host is touched. A machine outside the site, such as a NAS,
+    stands in external_services (docs/routes.md).
 
     Examples:
       phoenix add service wiki --host docker01 --port 8443

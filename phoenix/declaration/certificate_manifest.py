@@ -107,8 +107,7 @@ def _missing(
         elif name == "localhost" or _is_address(name):
             yield (
                 where,
-                "the CA issues certificates for names of the site only, and this name is not one "
-                "of them",
+                "the CA issues certificates for names of the site only",
                 "remove it, and ask the service by its name",
             )
         else:

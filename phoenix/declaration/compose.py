@@ -366,7 +366,7 @@ def _files_of_service(
         if service.get(key):
             yield f"{place}.{key}", "the files that it names do not reach the host", fix
     if isinstance(service.get("extends"), dict) and "file" in service["extends"]:
-        yield f"{place}.extends.file", _ELSEWHERE, "copy the extended service's keys into this file"
+        yield f"{place}.extends.file", _ELSEWHERE, "copy what the service extends into this file"
     for position, mount in enumerate(service.get("volumes", ())):
         source = _bind_source(mount, values)
         if source is not None and source[:1] in (".", "~"):

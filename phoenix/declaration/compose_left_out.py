@@ -136,8 +136,10 @@ def _ports_of_nobody(service: Mapping[str, Any], values: Mapping[str, str]) -> I
         if chosen == "0":
             yield (
                 f"ports[{position}]",
-                "names no port of the host: Docker picks a random one, which the host's guard "
-                "blocks",
+                (
+                    "names no port of the host: Docker picks a random one, which the host's guard "
+                    "blocks"
+                ),
                 'write "HOST:CONTAINER"; for other containers of its stack remove the entry',
             )
 

@@ -461,8 +461,10 @@ def check(entry: Entry, report: Report) -> None:
 def everybodys(name: str) -> tuple[str, str]:
     """Why no host may be called so, and the fix."""
     return (
-        f"{name!r} is the name by which every machine calls itself (RFC 6761, section 6.3; "
-        f"/etc/hosts)",
+        (
+            f"{name!r} is the name by which every machine calls itself (RFC 6761, section 6.3; "
+            f"/etc/hosts)"
+        ),
         "use another name, of letters, digits and inner hyphens",
     )
 

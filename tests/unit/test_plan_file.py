@@ -162,7 +162,7 @@ def test_a_guest_that_the_sync_makes_first_is_no_silent_host(
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "cannot be read"), ("{}", "is no plan"), ("garbage", "is no plan")],
+    [(None, "cannot be read"), ("{}", "is not a plan"), ("garbage", "is not a plan")],
 )
 @pytest.mark.usefixtures("site")
 def test_a_file_that_is_no_plan(

@@ -129,7 +129,7 @@ def test_keys_of_a_node_on_another_guest_are_told(tmp_path: Path) -> None:
     declared = declaration()
     declared.vm["vms"][2] |= {"swarm_role": None, "node_availability": "drain"}
     finding = problem(declared.load(tmp_path).warnings, VM, "vms[2].node_availability")
-    assert "no node of the swarm" in finding.message
+    assert "not a node of the swarm" in finding.message
 
 
 def test_a_node_has_one_address(tmp_path: Path) -> None:
