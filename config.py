@@ -4,7 +4,7 @@ import sys
 
 from pyinfra import config
 
-from operations import dialling
+from operations import ssh_connecting
 from phoenix import garbage
 
 garbage.spare(300_000)
@@ -15,5 +15,5 @@ config.REQUIRE_PYINFRA_VERSION = ">=3.10,<4"
 # A host that does not answer is left out and the run exits with 1. The others go on: what they need
 # of it they look at themselves, and say so where it is missing. So do a host's other components
 # where one of them fails (operations/isolation.py).
-dialling.arrange()
+ssh_connecting.arrange()
 # Hosts at once: pyinfra's own default, 20 for each CPU; fewer gain nothing (docs/scale.md).

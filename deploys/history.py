@@ -8,12 +8,12 @@ import os
 from pyinfra import inventory
 
 from deploys.context import site
-from operations.site_lock import tell_history, tell_refused
+from operations.site_lock import record_in_history, record_refused
 from phoenix.runs.history import REFUSED, WANTED, Refusal
 
 hypervisor = inventory.get_host(site().hypervisor.name)
 if refusal_text := os.environ.get(REFUSED):
     refusal = Refusal.model_validate_json(refusal_text)
-    tell_refused(hypervisor, refusal.owner, refusal.reason)
+    record_refused(hypervisor, refusal.owner, refusal.reason)
 else:
-    tell_history(hypervisor, os.environ.get(WANTED, "last"))
+    record_in_history(hypervisor, os.environ.get(WANTED, "last"))

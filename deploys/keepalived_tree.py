@@ -38,7 +38,7 @@ def put() -> None:
                 keepalived.NGINX_ANSWERS: TreeFile(
                     text("components/keepalived/nginx.sh"), mode="0755"
                 ),
-                keepalived.WAY: TreeFile(text("components/keepalived/way.sh"), mode="0755"),
+                keepalived.WAY: TreeFile(text("components/keepalived/forwards.sh"), mode="0755"),
                 keepalived.OF_NGINX: TreeFile(keepalived.of_nginx()),
                 **restart_without_end(keepalived.UNIT),
             },

@@ -15,7 +15,7 @@ from operations import moves
 from operations.isolation import part
 from phoenix.components.move.decision import Moves, Refused
 from phoenix.derived import deployments
-from phoenix.health.local_end import local_checks
+from phoenix.health.local_checks import local_checks
 
 if site_host() in deployments.stack_hosts(site()):
     decisions = stack_parts.outlook(stack_parts.desired_stacks()).decisions

@@ -57,7 +57,7 @@ def deploys_here() -> bool:
 
     It needs its Docker's socket to forget that one. The end of the move takes the socket away.
     """
-    return guest_with(site(), "portainer") in deployments.environments(site()) or moves.left_here()
+    return guest_with(site(), "portainer") in deployments.environments(site()) or moves.moved_away()
 
 
 def server(*, at_the_end_of_a_move: bool = False) -> Tree:

@@ -17,7 +17,7 @@ from phoenix.health.removal import Removal, leaving_trees, stacks_on
 from phoenix.health.undeclared import Placed
 from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.firewall import OWN, scopes
-from phoenix.proxmox.removal import unkept
+from phoenix.proxmox.removal import scopes_to_clear
 
 with setting_errors():
     asked = Removal.of_setting(host.data.get("remove"))
@@ -104,7 +104,7 @@ if host.name == site().hypervisor.name:
                 guests.rules_removed(
                     name="Remove: rules of the firewall",
                     access=proxmox(config),
-                    scopes=unkept(scopes(site(), config), firewall=config.firewall),
+                    scopes=scopes_to_clear(scopes(site(), config), firewall=config.firewall),
                 )
             except ProxmoxError as error:
                 guests.refused(name="Remove: rules of the firewall", reason=str(error))

@@ -61,7 +61,9 @@ if AGENT_SECRET in names and (site_host() == server or site_host() in site().age
         if site_host() == server
         else None,
     )
-    secret_rotation.kept_or_undone(name="Agent secret: keep or undo", tree=tree, store=secrets())
+    secret_rotation.agent_secret_confirmed(
+        name="Agent secret: keep or undo", tree=tree, store=secrets()
+    )
 
 taking = {deploy for use in uses for deploy in use.deploys}
 

@@ -13,7 +13,7 @@ from deploys import acme, stack_parts
 from deploys.access import portainer as access
 from deploys.context import secrets, setting_errors, settings, site, site_host
 from operations import compose_host, moves, portainer
-from operations.certificates import own_pairs_alone
+from operations.certificates import host_names_only
 from operations.isolation import part
 from phoenix.components import stack as deployment
 from phoenix.components.acme.phoenix_acme_conf import stack_pairs
@@ -40,10 +40,10 @@ if site_host() in deployments.stack_hosts(site()):
     )
     for project in sorted(outlook.partial):
         with part(project):
-            moves.begun_anew(name=f"Stack {project}: a partial copy goes", project=project)
+            moves.forget_move(name=f"Stack {project}: a partial copy goes", project=project)
     for project in sorted(outlook.halted):
         with part(project):
-            moves.taken_back(name=f"Stack {project} stays here", project=project)
+            moves.restart_stopped_stack(name=f"Stack {project} stays here", project=project)
     stacks = stack_parts.others_are_there(stacks, outlook.ports)
     stack_parts.images_and_files(stacks)
     for prepared in stacks:
@@ -64,7 +64,7 @@ if site_host() in deployments.stack_hosts(site()):
                 )
     shared = acme.certificate("host")
     if shared is not None and (pairs := stack_pairs(site(), site_host())):
-        own_pairs_alone(
+        host_names_only(
             name="Stacks: the host's pair is the host's alone",
             certificate=shared.name,
             pairs=pairs,

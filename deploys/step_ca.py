@@ -113,7 +113,7 @@ if "step_ca" in host.groups:
             ),
         ),
     )
-    step_ca.names_remembered(
+    step_ca.declared_names_recorded(
         name="Step-CA: names of certificates",
         names=sorted({name for certificate in certificates(site()) for name in certificate.sans}),
         longest=duration.parse(claims.maximum).total_seconds(),

@@ -7,7 +7,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import MOST_SECONDS, HostFact, marked
+from facts.host_fact import MAX_SECONDS, HostFact, marked
 from phoenix.backup.archive import BackupError
 from phoenix.backup.contents import IDENTITY_FILES, PORTAINER_KEY
 from phoenix.backup.restoring import PresentData, parse_present_data
@@ -52,7 +52,7 @@ class CaData(_PresentDataFact):
 
     @override
     def command(self, directory: str = DIRECTORY) -> StringCommand:
-        return marked(script(_CA, directory), seconds=MOST_SECONDS)
+        return marked(script(_CA, directory), seconds=MAX_SECONDS)
 
 
 class PortainerData(_PresentDataFact):
@@ -60,4 +60,4 @@ class PortainerData(_PresentDataFact):
 
     @override
     def command(self, volume: str) -> StringCommand:
-        return marked(script(_PORTAINER, volume), seconds=MOST_SECONDS)
+        return marked(script(_PORTAINER, volume), seconds=MAX_SECONDS)

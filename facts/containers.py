@@ -7,7 +7,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import MOST_SECONDS, HostFact, marked
+from facts.host_fact import MAX_SECONDS, HostFact, marked
 from phoenix.components.docker.projects import ComposeProject, ProjectsError, read
 from phoenix.shell import Script
 
@@ -82,7 +82,7 @@ class ComposeProjects(HostFact[list[ComposeProject]]):
     def command(self, sizes: bool = False) -> StringCommand:
         words = (_PROJECT, _CONTAINER, _VOLUME, "sizes" if sizes else "")
         # Docker may hang; large volumes take their time.
-        return marked(script(_SCRIPT, *words), seconds=MOST_SECONDS if sizes else 30)
+        return marked(script(_SCRIPT, *words), seconds=MAX_SECONDS if sizes else 30)
 
     @override
     def parse(self, lines: list[str]) -> list[ComposeProject]:

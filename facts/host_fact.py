@@ -110,7 +110,7 @@ class Answer:
 
 FACT_SECONDS = 90
 """How long a command of a fact may take: what it asks may hang, and then its host is left."""
-MOST_SECONDS = 1800
+MAX_SECONDS = 1800
 """For those that read large files."""
 _KILLED = ("124", "137")  # of timeout(1)
 

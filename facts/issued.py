@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import MOST_SECONDS, HostFact, marked, unexpected
+from facts.host_fact import MAX_SECONDS, HostFact, marked, unexpected
 from phoenix.components.step_ca.authority import DIRECTORY
 from phoenix.files import text
 from phoenix.health.issued import AskedKeys, Issued
@@ -41,7 +41,7 @@ class IssuedCertificates(HostFact[tuple[Issued, ...]]):
     @override
     def command(self, which: str = "", directory: str = DIRECTORY) -> StringCommand:
         program = text("components/step_ca/issued.py")
-        return marked(script(_ISSUED, program, f"{directory}/db", which), seconds=MOST_SECONDS)
+        return marked(script(_ISSUED, program, f"{directory}/db", which), seconds=MAX_SECONDS)
 
     @override
     def parse(self, lines: list[str]) -> tuple[Issued, ...]:

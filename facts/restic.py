@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from facts.command import script
-from facts.host_fact import MOST_SECONDS, HostFact, marked
+from facts.host_fact import MAX_SECONDS, HostFact, marked
 from phoenix.backup.snapshots import HostBackups, parse
 from phoenix.components.restic.files import ESCROW, ESCROW_FILE, PROGRAM
 from phoenix.shell import Script
@@ -56,7 +56,7 @@ class ExportedPart(HostFact[bytes]):
 
     @override
     def command(self, part: str, snapshot: str) -> StringCommand:
-        return marked(script(_EXPORT, PROGRAM, part, snapshot), seconds=MOST_SECONDS)
+        return marked(script(_EXPORT, PROGRAM, part, snapshot), seconds=MAX_SECONDS)
 
     @override
     def parse(self, lines: list[str]) -> bytes:

@@ -142,7 +142,7 @@ def shared_pair(
 @operation(
     reads=lambda certificate, **_: [_status(certificate), question(ComposeProjects)], stops=False
 )
-def own_pairs_alone(
+def host_names_only(
     *, certificate: str, pairs: Sequence[StackPair]
 ) -> Generator[StringCommand, None, None]:
     """Have the host's pair prove the host's own names alone, once no stack reads it.

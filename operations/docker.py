@@ -21,7 +21,7 @@ from phoenix.components.docker.daemon_json import (
     DaemonState,
     Declared,
     Merged,
-    lives_on,
+    keeps_containers,
     merge,
     restarted_for,
 )
@@ -84,7 +84,7 @@ def daemon(
         if keys := restarted_for(state.present, merged):
             meanwhile = (
                 "go on running meanwhile (live-restore)"
-                if lives_on(merged)
+                if keeps_containers(merged)
                 else "stop and start again, as on each node of a swarm (no live-restore)"
             )
             log_reasons(

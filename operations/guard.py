@@ -42,7 +42,7 @@ def guard(
         except FactError as error:
             yield from stop_host(error)
             return
-        shut = shut_by(flows(), sockets, closed)
+        shut = blocked_by(flows(), sockets, closed)
         if shut and refuses:
             yield from refuse(refusal(host.name, shut, is_own_node=True, action="its guard"))
             return
@@ -56,7 +56,7 @@ def guard(
     yield from config_tree._inner(tree)
 
 
-def shut_by(
+def blocked_by(
     flows: Sequence[Flow], sockets: Collection[Listener], closed: Collection[str] = ()
 ) -> list[Listener]:
     """What listens, and is let in by none of the flows, whoever they are for."""

@@ -43,7 +43,7 @@ from facts.host_fact import (
 from operations import read_ahead
 from operations.connection import BROKEN, connect, is_gone, was_silent
 from operations.failure import say
-from operations.read_ahead import MOST_SECONDS
+from operations.read_ahead import MAX_SECONDS
 from phoenix.runs import planning
 
 T = TypeVar("T")
@@ -168,7 +168,7 @@ def read_of(target: Host, query: Question[T]) -> T:
     line = query.line
     host_state = _state_of(target)
     with host_state.lock:
-        if time.monotonic() - host_state.asked_at >= MOST_SECONDS:
+        if time.monotonic() - host_state.asked_at >= MAX_SECONDS:
             host_state.forget()
         if line not in host_state.answers:
             _learn(target, host_state, query)

@@ -172,7 +172,7 @@ def leaving(site: Site) -> list[tuple[str, str]]:
 _left: WeakKeyDictionary[Host, bool] = WeakKeyDictionary()
 
 
-def left_here() -> bool:
+def moved_away() -> bool:
     """Whether a move has stopped a stack on this host, and nothing has removed it there yet.
 
     It is read once while a run is prepared: the end of the move may be another run, as by plain
@@ -309,13 +309,13 @@ _pending: list[str] = []
 
 
 @operation()
-def begun_anew(project: str) -> Commands:
+def forget_move(project: str) -> Commands:
     """Forget a move to this host that has not ended, with what it copied."""
     yield _do(host.name, "target", "undo", project)
 
 
 @operation()
-def taken_back(project: str) -> Commands:
+def restart_stopped_stack(project: str) -> Commands:
     """Have a stack here that a move stopped and that is declared here again: policies as before."""
     yield _do(host.name, "source", "start", project)
 

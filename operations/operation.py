@@ -22,7 +22,7 @@ from pyinfra.api.operation import PyinfraOperation
 from pyinfra.api.state import StateStage
 
 from facts.host_fact import ConversationError, FactError
-from operations import edited, host_state, isolation, run_refused, serial, site_lock
+from operations import declaration_edits, host_state, isolation, run_refused, serial, site_lock
 from operations.failure import refuse
 from phoenix.runs import step_names
 from phoenix.secrets import slow_hashes
@@ -88,7 +88,7 @@ def operation(
 def _why_not() -> str:
     """Why this host must not begin the operation that is in turn; empty where it may."""
     this = host_state.this_host()
-    edited.look()
+    declaration_edits.check()
     if reason := run_refused.reason():
         isolation.leave(this)
         return reason

@@ -183,7 +183,7 @@ def _tell_moves(client: Client, desired: Plan) -> None:
     if may_stop():
         return
     with suppress(ProxmoxError):  # what it is, the refusal tells
-        if asked := placement.asked_for(client, desired.guests):
+        if asked := placement.moves_to_confirm(client, desired.guests):
             value(PENDING, host.name, asked)
 
 

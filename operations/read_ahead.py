@@ -35,7 +35,7 @@ from phoenix.secrets import private_file
 
 Programs = Mapping[str, Sequence[str]]
 """What each host was asked, by its name."""
-MOST_SECONDS = 30.0
+MAX_SECONDS = 30.0
 """How long after it was asked a host's answer serves: a person may change the host meanwhile."""
 _MARK = "phoenix-program-ends"
 
@@ -163,7 +163,7 @@ def answer(target: Host, program: str, *, of_site: bool) -> list[str] | None:
     if not progress.changed and program not in progress.asked.setdefault(target.name, []):
         progress.asked[target.name].append(program)
     conversation = progress.conversations.get(target.name)
-    if conversation is None or time.monotonic() - conversation.began_at > MOST_SECONDS:
+    if conversation is None or time.monotonic() - conversation.began_at > MAX_SECONDS:
         return None
 
     def serves() -> bool:

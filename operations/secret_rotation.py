@@ -120,7 +120,7 @@ def endpoints_answer(
 ) -> Commands:
     """Check whether the server reaches the Docker of every endpoint of `names`.
 
-    It never fails: `kept_or_undone` acts on the answer, on all hosts.
+    It never fails: `agent_secret_confirmed` acts on the answer, on all hosts.
 
     Args:
         access: how to reach the API.
@@ -149,7 +149,7 @@ def endpoints_answer(
 
 
 @operation()
-def kept_or_undone(tree: Tree, store: SecretStore) -> Commands:
+def agent_secret_confirmed(tree: Tree, store: SecretStore) -> Commands:
     """Confirm the new agent secret in `tree`, or go back to the former.
 
     The former one comes back, and the host fails, unless every endpoint has answered.

@@ -185,7 +185,7 @@ def _tell_refused(
         _wait(channel)
 
 
-def tell_refused(hypervisor: Host, owner: Owner, reason: str) -> None:
+def record_refused(hypervisor: Host, owner: Owner, reason: str) -> None:
     """Have the history tell of a run that the control machine's own lock refused, once."""
     with _asking:
         if _informed:
@@ -350,7 +350,7 @@ def _line(channel: paramiko.Channel) -> str:
     return line
 
 
-def tell_history(hypervisor: Host, runs: str) -> None:
+def record_in_history(hypervisor: Host, runs: str) -> None:
     """Tell who started this process the lines of the history, once; nothing is changed.
 
     Args:

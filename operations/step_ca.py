@@ -96,7 +96,7 @@ def database_opens(
 
 
 @operation(reads=lambda *_, **__: [question(NamesOfCertificates)])
-def names_remembered(names: Sequence[str], *, longest: float) -> Generator[StringCommand]:
+def declared_names_recorded(names: Sequence[str], *, longest: float) -> Generator[StringCommand]:
     """The CA's guest remembers which names the site declares, and until when it declared others.
 
     Args:

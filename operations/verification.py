@@ -31,7 +31,7 @@ from phoenix.runs.reporter import report, value
 from phoenix.runs.results import FIRST_CAUSE, PROVEN
 from phoenix.site.model import Site
 from phoenix.site.roles import guest_with
-from phoenix.watch.causes import Check, Findings, Outcome, heard
+from phoenix.watch.causes import Check, Findings, Outcome, outcome_of
 
 _Target = tuple[str, int, str]
 """Address, port and server name of an endpoint."""
@@ -143,14 +143,17 @@ def run_checks(
     if len(faults) != len(own_checks):
         yield from refuse(f"{len(own_checks)} checks were requested, {len(faults)} answered")
         return
-    _outcomes[host.name] = [heard(c, fault) for c, fault in zip(own_checks, faults, strict=True)]
+    _outcomes[host.name] = [
+        outcome_of(c, fault) for c, fault in zip(own_checks, faults, strict=True)
+    ]
     host.noop(f"{len(own_checks)} checks run")
 
 
 def _no_fault(own_checks: Sequence[Check], values: Sequence[Any]) -> bool:
     checks, *_ = values
     return not isinstance(checks, FactError) and not any(
-        heard(check, fault).fault for check, fault in zip(own_checks, checks.faults, strict=False)
+        outcome_of(check, fault).fault
+        for check, fault in zip(own_checks, checks.faults, strict=False)
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from phoenix.cli import kept_names
+from phoenix.cli import cached_names
 from phoenix.cli.options import DEFAULT_INVENTORY, SITE
 from phoenix.place import site_inventory
 
@@ -28,14 +28,14 @@ def _offered(context: typer.Context, incomplete: str, kind: Kind | None = None) 
     """Names of this kind (None: of all), as kept where nothing of the site has changed since."""
     inventory = _inventory(context)
 
-    def load() -> kept_names.Names:
+    def load() -> cached_names.Names:
         from phoenix.cli import offline
         from phoenix.derived.find import by_kind
 
         return by_kind(offline.read(inventory).sound())
 
     def offered() -> list[str]:
-        return kept_names.matching(kept_names.names(inventory, load), incomplete, kind or "")
+        return cached_names.matching(cached_names.names(inventory, load), incomplete, kind or "")
 
     return _silently(offered)
 

@@ -22,7 +22,7 @@ from phoenix.cli.exits import CommandError, StoppedError
 from phoenix.cli.observe_hosts import OBSERVE
 from phoenix.cli.progress import Follower, follow
 from phoenix.cli.targets import Work
-from phoenix.cli.undeclared import of_run, print_undeclared, remember, was_asked
+from phoenix.cli.undeclared import asked_in_run, of_run, print_undeclared, remember
 from phoenix.declaration import as_read
 from phoenix.derived.components import component_hosts, in_order
 from phoenix.health.observation import LEFT
@@ -160,7 +160,7 @@ class Session:
     def summary(self, *, notes: bool | Collection[str] = False) -> Summary:
         """What all calls did together, with what their steps said where `notes` are wanted."""
         summary = summarise(self.site.name, self.owner.command, self.runs, self.began, self.path)
-        for finished in filter(was_asked, self.runs):
+        for finished in filter(asked_in_run, self.runs):
             undeclared = of_run(self.site, finished)
             remember(self.site, undeclared)
             summary = summary.model_copy(update={"undeclared": undeclared})
@@ -265,13 +265,13 @@ def _was_refused(finished: Finished) -> bool:
 
 def _looking(works: Sequence[Work]) -> list[Work]:
     """The calls, of which one looks; after a move the last, when the old copy has gone."""
-    looking = [with_look(work) for work in works]
+    looking = [with_undeclared(work) for work in works]
     if looking == list(works) or not any(work.rests_on_all for work in works):
         return looking
     return [*works, Work((OBSERVE,), (), {"observe": LEFT}, rests_on_all=True)]
 
 
-def with_look(work: Work) -> Work:
+def with_undeclared(work: Work) -> Work:
     """A call for the whole platform also looks for what runs and is not declared."""
     if work.deploys != ("deploys/all.py",) or work.limit:
         return work

@@ -63,7 +63,7 @@ def word(item: Item) -> str:
     return item.command.removeprefix("phoenix remove ").partition(" ")[0]
 
 
-def was_asked(finished: Finished) -> bool:
+def asked_in_run(finished: Finished) -> bool:
     """Whether a run asked its hosts for what may not be declared."""
     return observation.PLACED in finished.course.values
 

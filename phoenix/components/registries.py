@@ -26,7 +26,7 @@ _HUB_KEY = "https://index.docker.io/v1/"
 """What the docker CLI calls Docker Hub."""
 
 
-def lacking(registry: Registry) -> tuple[str, str]:
+def missing_secret(registry: Registry) -> tuple[str, str]:
     """What a registry lacks whose secret nobody has given, and the fix."""
     return (
         f"needs the secret {registry.secret}, which is never generated",
@@ -53,7 +53,7 @@ def logins(
             "\n".join(
                 f"registry {name} {needs}: {fix}"
                 for name in missing
-                for needs, fix in [lacking(registries[name])]
+                for needs, fix in [missing_secret(registries[name])]
             )
         )
     return tuple(

@@ -20,7 +20,7 @@ from phoenix.site import ports
 from phoenix.site.findings import Report
 from phoenix.site.model import FirewallRule, Host, PublishedPort, Service, Site
 from phoenix.site.names import in_zone
-from phoenix.site.roles import CHAIN, MOST_NAME_SERVERS, SINGLE_ROLES
+from phoenix.site.roles import CHAIN, MAX_NAME_SERVERS, SINGLE_ROLES
 from phoenix.site.ways import addresses as addresses_of
 from phoenix.site.ways import name_servers, served, way
 
@@ -174,13 +174,13 @@ def roles(
         elsewhere: whether Portainer is none of the guests.
         report: takes the errors.
     """
-    for host in [host for host in guests if "name_server" in host.roles][MOST_NAME_SERVERS - 1 :]:
+    for host in [host for host in guests if "name_server" in host.roles][MAX_NAME_SERVERS - 1 :]:
         report.error(
             host.source.file,
             f"{host.source.path}.role",
-            f"too many name servers: with the hypervisor, a host asks {MOST_NAME_SERVERS} at "
+            f"too many name servers: with the hypervisor, a host asks {MAX_NAME_SERVERS} at "
             "most (resolv.conf(5))",
-            f"give the role name_server to {MOST_NAME_SERVERS - 1} guests at most",
+            f"give the role name_server to {MAX_NAME_SERVERS - 1} guests at most",
         )
     for role in SINGLE_ROLES:
         holders = [host for host in guests if role in host.roles]

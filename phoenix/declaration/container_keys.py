@@ -24,7 +24,7 @@ _OWN = ("/bin", "/boot", "/dev", "/etc", "/etc/phoenix", "/etc/systemd", "/lib",
 _KERNEL = ("/proc", "/sys")
 
 
-def hides_own(path: str) -> bool:
+def hides_guest_files(path: str) -> bool:
     """Whether a mount at a path would hide what the guest itself runs on."""
     return path in _OWN or any(path.startswith(f"{system_path}/") for system_path in _KERNEL)
 
@@ -156,7 +156,7 @@ def _check_paths(raw: RawLxc, source: Source, report: Report) -> None:
                 "write another path, or keep one of the two",
             )  # fmt: skip
         earlier.add(path)
-        if hides_own(path):
+        if hides_guest_files(path):
             report.error(
                 source.file, f"{source.path}.{where}", f"{path} of the guest itself would be "
                 f"hidden by the mount there", "write another path, as /mnt/media",

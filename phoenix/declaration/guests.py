@@ -42,9 +42,9 @@ from phoenix.site.names import (
     SERVER_PROJECT,
     SERVER_VOLUME,
     in_zone,
-    is_everybodys,
     is_name,
     is_number,
+    is_reserved_name,
 )
 from phoenix.site.roles import ROLES
 
@@ -458,7 +458,7 @@ def check(entry: Entry, report: Report) -> None:
     _nameservers(entry, report)
 
 
-def everybodys(name: str) -> tuple[str, str]:
+def reserved_name_fault(name: str) -> tuple[str, str]:
     """Why no host may be called so, and the fix."""
     return (
         (
@@ -478,8 +478,8 @@ def _check_name(entry: Entry, report: Report) -> bool:
             "use 1 to 63 letters, digits and inner hyphens",
         )
         return False
-    if is_everybodys(entry.label):
-        report.error(*where, *everybodys(entry.label))
+    if is_reserved_name(entry.label):
+        report.error(*where, *reserved_name_fault(entry.label))
         return False
     if is_number(entry.label):
         report.warn(

@@ -48,7 +48,7 @@ from phoenix.declaration.json_keys import (
 from phoenix.declaration.stacks import StackCatalog, firewall_rule
 from phoenix.site.findings import ConfigError, Report
 from phoenix.site.model import Host, Interface, Site, Source
-from phoenix.site.names import HOST_ZONE, impossible_zone, in_zone, is_everybodys, is_name
+from phoenix.site.names import HOST_ZONE, impossible_zone, in_zone, is_name, is_reserved_name
 from phoenix.site.ways import addresses
 
 LXC_FILE = "phoenix_lxc_configs.json"
@@ -396,8 +396,8 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
             "and no name server (RFC 6762, section 3)",
             "write a domain that is yours, or one below home.arpa or internal",
         )  # fmt: skip
-    if is_everybodys(config.name):
-        report.error(LXC_FILE, f"{path}.name", *guests.everybodys(config.name))
+    if is_reserved_name(config.name):
+        report.error(LXC_FILE, f"{path}.name", *guests.reserved_name_fault(config.name))
     interface = config.ip
     if interface is None:
         report.error(LXC_FILE, f"{path}.ip", *hypervisor_file.FIXED)

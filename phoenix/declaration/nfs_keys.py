@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 from typing import Literal
 
-from phoenix.declaration.container_keys import hidden, hides_own
+from phoenix.declaration.container_keys import hidden, hides_guest_files
 from phoenix.declaration.json_errors import join
 from phoenix.declaration.json_keys import RawExport, RawVolume
 from phoenix.site.findings import Report
@@ -56,7 +56,7 @@ def mounts(
                 source.file, f"{path}.mount_point", f"{raw.mount_point} is mounted twice",
                 "write another path, or keep one of the two",
             )  # fmt: skip
-        elif hides_own(raw.mount_point):
+        elif hides_guest_files(raw.mount_point):
             report.error(
                 source.file, f"{path}.mount_point", f"{raw.mount_point} of the guest itself would "
                 f"be hidden by the mount there", "write another path, as /mnt/media",

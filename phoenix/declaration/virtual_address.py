@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from phoenix.declaration.networks import is_host
-from phoenix.derived.virtual_addresses import MOST_GATEWAYS
+from phoenix.derived.virtual_addresses import MAX_GATEWAYS
 from phoenix.site.findings import Report
 from phoenix.site.model import Host, Network, Site
 from phoenix.site.ways import addresses
@@ -48,12 +48,12 @@ def check(site: Site, file: str, report: Report, *, whole: bool) -> None:
         whole: whether all guests that are declared are in the site; a faulty one may be a gateway.
     """
     gateways = site.gateways
-    for host in gateways[MOST_GATEWAYS:]:
+    for host in gateways[MAX_GATEWAYS:]:
         report.error(
             host.source.file,
             f"{host.source.path}.role",
-            f"too many gateways: a site has {MOST_GATEWAYS} at most",
-            f"give the role nginx to {MOST_GATEWAYS} guests at most",
+            f"too many gateways: a site has {MAX_GATEWAYS} at most",
+            f"give the role nginx to {MAX_GATEWAYS} guests at most",
         )
     if not whole or any(finding.path == PATH for finding in report.errors):
         return

@@ -27,7 +27,7 @@ RENEWAL_ANSWERS = ("restart", "SIGHUP", "SIGUSR1", "SIGUSR2")
 STACK_PAIR = "stack-"
 GATEWAY_PAIR = "gateway"
 """The gateway's certificate, and what those of a gateway with many names begin with."""
-MOST_NAMES = 100
+MAX_NAMES = 100
 """Names in one certificate of the gateway.
 
 All of a certificate goes over the wire in each handshake, and what a server may send before the
@@ -118,7 +118,7 @@ def _split(names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
         parts: list[list[str]] = [[] for _ in range(number)]
         for name in names:
             parts[int.from_bytes(digests[name]) % number].append(name)
-        if max(map(len, parts)) <= MOST_NAMES:
+        if max(map(len, parts)) <= MAX_NAMES:
             break
         number *= 2
     for position, part in enumerate(parts):

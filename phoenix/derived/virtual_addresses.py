@@ -12,7 +12,7 @@ from typing import NamedTuple
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Site
 
-MOST_GATEWAYS = 2
+MAX_GATEWAYS = 2
 """Each asks the other one for what a CA wants to see; a third would have to ask around."""
 
 

@@ -30,7 +30,7 @@ from phoenix.derived.connections import connections, the_gateway, traefik
 from phoenix.derived.endpoints import endpoints
 from phoenix.derived.routes import Route, gateway_names, proving, routes, tcp_services
 from phoenix.derived.virtual_addresses import near, virtual_addresses
-from phoenix.health import local_end
+from phoenix.health import local_checks
 from phoenix.site import unit_names
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
@@ -492,7 +492,7 @@ def _requests(site: Site) -> Iterator[Check]:
             )  # fmt: skip
     for service in site.services:
         if service.kind == "backend" and service.exposure == "direct":
-            for url in local_end.urls(site, service):
+            for url in local_checks.urls(site, service):
                 command = ("request_gives", str(service.health_status), url, ROOTS)
                 yield Check(
                     *(client, "http", url, command),

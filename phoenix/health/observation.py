@@ -22,7 +22,7 @@ from phoenix.health.undeclared import Sightings
 from phoenix.health.watched import WATCHED, Watched
 from phoenix.site.model import Host, Site
 from phoenix.site.roles import guest_with
-from phoenix.watch.causes import Check, Outcome, heard
+from phoenix.watch.causes import Check, Outcome, outcome_of
 
 CHECKS, CERTIFICATES, RENEWALS = "checks", "certificates", "renewals"
 CONTAINERS, PORTAINER = "containers", "portainer"
@@ -261,7 +261,7 @@ def outcomes(
                 f": {why}" if why else ""
             )
             continue
-        by_host[host.name] = list(map(heard, own_checks, faults))
+        by_host[host.name] = list(map(outcome_of, own_checks, faults))
         by_check |= {outcome.check: outcome for outcome in by_host[host.name]}
     if site.ca and site.ca.name in observed.values.get(ISSUED, {}):
         by_check[issued.check(site)] = _issued(site, observed)

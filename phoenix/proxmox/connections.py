@@ -16,8 +16,8 @@ from phoenix.proxmox.firewall import (
     Network,
     Placed,
     Scope,
+    foreign_rules_above,
     placed,
-    theirs_above,
 )
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import NTP, PROXMOX_API, SSH
@@ -204,7 +204,7 @@ def hidden(
     """
     above = [
         (rule.pos, part)
-        for rule in theirs_above(scope, rows)
+        for rule in foreign_rules_above(scope, rows)
         for part in (_of_group(rule, groups or {}) if rule.group else (rule,))
     ]
     first: dict[int, Connection] = {}

@@ -360,7 +360,7 @@ class _Sorted:
         ]
 
 
-def theirs_above(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> list[Placed]:
+def foreign_rules_above(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> list[Placed]:
     """The enabled rules of a person that stand above our permissions, in their order."""
     return _sorted(scope, rows).above
 

@@ -101,7 +101,7 @@ def _asks(words: str, reason: str, desired: DesiredGuest, observed: Observed) ->
     )
 
 
-def asked_for(client: Client, guests: Iterable[DesiredGuest]) -> tuple[str, ...]:
+def moves_to_confirm(client: Client, guests: Iterable[DesiredGuest]) -> tuple[str, ...]:
     """The sentences of the moves that stop a guest, which need the word of a person.
 
     Raises:

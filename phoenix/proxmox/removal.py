@@ -73,7 +73,7 @@ def _steps(
     return steps
 
 
-def unkept(scopes: Iterable[Scope], *, firewall: bool) -> tuple[Scope, ...]:
+def scopes_to_clear(scopes: Iterable[Scope], *, firewall: bool) -> tuple[Scope, ...]:
     """Scopes of guests and the node that a sync no longer keeps, as they are to be: off, empty.
 
     Args:

@@ -195,7 +195,7 @@ def behind(root: Path, own_revision: Revision, last: Entry | None) -> str:
     )
 
 
-def unnamed(last: Entry | None) -> str:
+def missing_revision(last: Entry | None) -> str:
     """What the history cannot say of the last deployment; empty where it says all."""
     if last is None:
         return ""

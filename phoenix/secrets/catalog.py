@@ -17,7 +17,7 @@ from phoenix.declaration.settings import Registry
 from phoenix.secrets import client_certificate
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.rules import (
-    SHORTEST_PORTAINER_PASSWORD,
+    MIN_PASSWORD_BYTES,
     check_alarm_urls,
     check_backup_key,
     check_backup_s3,
@@ -110,7 +110,7 @@ PLATFORM = (
     ),
     SecretUse(
         ADMIN_PASSWORD,
-        f"user admin of Portainer, {SHORTEST_PORTAINER_PASSWORD} bytes or more",
+        f"user admin of Portainer, {MIN_PASSWORD_BYTES} bytes or more",
         ("deploys/portainer.py",),
         check=check_portainer_password,
     ),

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from phoenix.secrets.errors import SecretError
 from phoenix.site.secret_names import BACKUP_KEY, WATCH_KEY
 
-SHORTEST_PORTAINER_PASSWORD = 12
+MIN_PASSWORD_BYTES = 12
 """In bytes: Portainer's own rule for the administrator (InternalAuthSettings)."""
 _SHORTEST_KEY = 32
 
@@ -41,9 +41,9 @@ def check_portainer_password(password: str) -> None:
     Raises:
         SecretError: it is too short; the message does not hold it.
     """
-    if len(password.encode()) < SHORTEST_PORTAINER_PASSWORD:
+    if len(password.encode()) < MIN_PASSWORD_BYTES:
         raise SecretError(
-            f"secret portainer_admin_password is shorter than {SHORTEST_PORTAINER_PASSWORD} bytes: "
+            f"secret portainer_admin_password is shorter than {MIN_PASSWORD_BYTES} bytes: "
             "Portainer refuses such an administrator"
         )
 

@@ -35,7 +35,7 @@ _EVERYBODYS = frozenset(
 _NUMBER = re.compile(r"[0-9]+\Z|0x[0-9a-f]+\Z")
 
 
-def is_everybodys(label: str) -> bool:
+def is_reserved_name(label: str) -> bool:
     """Whether every machine knows a name as its own already (RFC 6761, section 6.3; /etc/hosts)."""
     return label in _EVERYBODYS
 

@@ -12,7 +12,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 SINGLE_ROLES: tuple[Role, ...] = ("step_ca", "portainer")
 """Those that one guest of a site has at most."""
 
-MOST_NAME_SERVERS = 3
+MAX_NAME_SERVERS = 3
 """The hypervisor and the guests with the role name_server: resolv.conf(5) reads so many (MAXNS)."""
 
 CHAIN: tuple[Role, ...] = ("step_ca", "traefik", "nginx")

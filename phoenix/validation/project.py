@@ -18,8 +18,8 @@ from phoenix.site.model import Site
 from phoenix.site.ports import SSH
 from phoenix.site.roles import CHAIN, RoleError, guest_with
 from phoenix.validation import setting_readers
-from phoenix.validation.pairs import unserved
 from phoenix.validation.setting_values import Find, check, check_secrets
+from phoenix.validation.unread_certificates import unserved
 
 
 def settings(

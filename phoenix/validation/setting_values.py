@@ -30,7 +30,7 @@ from phoenix.secrets import catalog
 from phoenix.site import duration, meant
 from phoenix.site.findings import ConfigError, Finding, SettingError, Severity
 from phoenix.site.model import Deployment, Host, Site
-from phoenix.site.roles import MOST_NAME_SERVERS, RoleError
+from phoenix.site.roles import MAX_NAME_SERVERS, RoleError
 from phoenix.site.secret_names import PROXMOX_TOKEN
 
 PROGRAMS = ("step-ca", "traefik")
@@ -95,7 +95,7 @@ def _dns(site: Site, settings: Settings) -> Iterator[Finding]:
 
 
 def _fallback(site: Site, settings: Settings) -> Iterator[Finding]:
-    read = MOST_NAME_SERVERS - len(site.name_servers)
+    read = MAX_NAME_SERVERS - len(site.name_servers)
     for position, address in enumerate(settings.resolver_fallback[read:], read):
         yield problem(
             f"resolver_fallback[{position}]",
@@ -441,7 +441,7 @@ def check_secrets(site: Site, settings: Settings, find: Find) -> Iterator[Findin
     """
     for name, registry in settings.registries.items():
         if find(registry.secret) is None:
-            yield problem(f"registries.{name}", *registries.lacking(registry))
+            yield problem(f"registries.{name}", *registries.missing_secret(registry))
     for use in catalog.uses(site):
         path = f"secret {use.name}"
         fix = (

@@ -87,7 +87,7 @@ class Outcome:
     warning: str = ""
 
 
-def heard(check: Check, answer: str) -> Outcome:
+def outcome_of(check: Check, answer: str) -> Outcome:
     """The outcome of a check that `checks.sh` made: there "~" begins a warning."""
     return Outcome(check, "", answer[1:]) if answer.startswith("~") else Outcome(check, answer)
 

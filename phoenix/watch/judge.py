@@ -12,7 +12,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from phoenix.watch import disks
-from phoenix.watch.causes import Check, Findings, Outcome, RootCause, causes, heard, walk, warnings
+from phoenix.watch.causes import (
+    Check,
+    Findings,
+    Outcome,
+    RootCause,
+    causes,
+    outcome_of,
+    walk,
+    warnings,
+)
 from phoenix.watch.issued import foreign
 from phoenix.watch.plan import Fix, Plan
 from phoenix.watch.report import Report, Run, Validity
@@ -299,7 +308,7 @@ def _outcomes(plan: Plan, report: Report) -> Iterator[Outcome]:
         yield Outcome(whole, f"{len(report.outcomes)} of {len(own_checks)} checks were made")
     else:
         yield Outcome(whole, "")
-        yield from map(heard, own_checks, report.outcomes)
+        yield from map(outcome_of, own_checks, report.outcomes)
 
 
 def _faults(

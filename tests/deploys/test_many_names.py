@@ -16,7 +16,7 @@ GATEWAY = "gateway"
 
 @pytest.fixture(autouse=True)
 def limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certificates, "MOST_NAMES", 12)
+    monkeypatch.setattr(certificates, "MAX_NAMES", 12)
 
 
 def deployed(folder: Path, *, at_work: bool) -> Run:

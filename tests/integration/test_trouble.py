@@ -41,7 +41,11 @@ def impatient(site: SiteLab) -> Project:
     files = [*project.path.glob("facts/*.py"), project.path / "phoenix/health/checks.sh"]
     files += [
         project.path / name
-        for name in ("operations/connection.py", "operations/dialling.py", "operations/images.py")
+        for name in (
+            "operations/connection.py",
+            "operations/ssh_connecting.py",
+            "operations/images.py",
+        )
     ]
     changed = 0
     for file in files:

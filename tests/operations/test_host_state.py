@@ -76,7 +76,7 @@ def test_work_on_the_control_machine_may_have_changed_any_host(site: Site) -> No
 
 
 def test_old_answers_are_asked_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_state, "MOST_SECONDS", -1.0)
+    monkeypatch.setattr(host_state, "MAX_SECONDS", -1.0)
     run(site, reading(site, "a"), reading(site, "b"))
     assert site.sent == {name: [["a", "b"], ["b"]] for name in HOSTS}
 

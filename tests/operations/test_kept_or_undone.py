@@ -10,7 +10,7 @@ import pytest
 from pyinfra.api import FunctionCommand
 from pyinfra.context import ctx_host, ctx_state
 
-from operations.secret_rotation import kept_or_undone
+from operations.secret_rotation import agent_secret_confirmed
 from tests.operations.test_tree_operations import TREE, fixed
 
 
@@ -27,7 +27,7 @@ def test_the_former_secret_is_said_to_be_back_only_when_it_is(succeeded: bool, w
         return succeeded, SimpleNamespace(stderr="" if succeeded else "NOT PUT BACK")
 
     here.host.run_shell_command = run_shell_command
-    (command,) = here.run(kept_or_undone, TREE, cast(Any, None))
+    (command,) = here.run(agent_secret_confirmed, TREE, cast(Any, None))
     assert isinstance(command, FunctionCommand)
     lines: list[str] = []
     here.host.log_styled = lambda line, **_: lines.append(line)

@@ -185,7 +185,7 @@ def test_each_answer_serves_once(site: Site) -> None:
 
 def test_an_old_answer_is_asked_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     whole_run(site, reading(site, "a"))
-    monkeypatch.setattr(read_ahead, "MOST_SECONDS", -1.0)
+    monkeypatch.setattr(read_ahead, "MAX_SECONDS", -1.0)
     assert whole_run(site, reading(site, "a"))[1] == each([["a"]])
 
 

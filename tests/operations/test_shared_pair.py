@@ -16,7 +16,7 @@ from facts.certificates import AcmeState
 from facts.containers import ComposeProjects
 from facts.host_fact import FactError
 from operations import certificates, host_state
-from operations.certificates import own_pairs_alone, shared_pair
+from operations.certificates import host_names_only, shared_pair
 from phoenix.components.acme.phoenix_acme_conf import StackPair
 from phoenix.components.docker.projects import ComposeProject, Container
 from tests.openssl_server import proving
@@ -71,15 +71,15 @@ def test_nothing_is_shared_where_no_stack_reads_it(present: ComposeProject) -> N
 def test_the_host_s_pair_is_the_host_s_alone_once_no_stack_reads_it() -> None:
     moved = project("shop-production", "/etc/phoenix/stacks/shop-production/tls")
     here = host(moved, also="shop.stack.test")
-    (also,) = words(here.run(own_pairs_alone, certificate="host", pairs=PAIRS))
+    (also,) = words(here.run(host_names_only, certificate="host", pairs=PAIRS))
     assert also == ["/usr/local/sbin/phoenix-acme", "also", "host"]
-    assert host(moved).run(own_pairs_alone, certificate="host", pairs=PAIRS) == []
+    assert host(moved).run(host_names_only, certificate="host", pairs=PAIRS) == []
 
 
 def test_what_could_not_move_is_told_and_stays_proven() -> None:
     left = project("shop-production", "/etc/phoenix/tls/host")
     here = host(left, also="shop.stack.test")
-    assert here.run(own_pairs_alone, certificate="host", pairs=PAIRS) == []
+    assert here.run(host_names_only, certificate="host", pairs=PAIRS) == []
     assert "shop-production still read the host's pair" in here.host.noop_description
 
 
@@ -96,7 +96,7 @@ def test_a_docker_that_does_not_tell_stops_no_certificate(monkeypatch: pytest.Mo
     here = host(also="shop.stack.test")
     assert here.run(shared_pair, certificate="host", pairs=PAIRS, proof=PROOF) == []
     assert "Docker does not tell" in here.host.noop_description
-    assert here.run(own_pairs_alone, certificate="host", pairs=PAIRS) == []
+    assert here.run(host_names_only, certificate="host", pairs=PAIRS) == []
 
 
 def test_the_proof_is_made_by_the_name(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from operations import host_state, trust
 from operations.artifact import artifact
 from operations.config_tree import config_tree
 from operations.packages import packages
-from operations.step_ca import database_opens, initialised, names_remembered
+from operations.step_ca import database_opens, declared_names_recorded, initialised
 from operations.trust import root_trusted
 from phoenix.components.artifacts import Artifact
 from phoenix.components.config_tree.tree import FileState, Tree, TreeFile, TreeState
@@ -368,7 +368,7 @@ def test_the_ca_s_guest_remembers_former_names_and_is_left_alone_while_they_stay
     def commands(*lines: str) -> list[Any]:
         answers = {"NamesOfCertificates": (5000, lines)}
         site = Fixed(answers, stage=StateStage.Prepare, diff=False)
-        return site.run(names_remembered, ["b.test", "a.test"], longest=60.0)
+        return site.run(declared_names_recorded, ["b.test", "a.test"], longest=60.0)
 
     assert commands("a.test", "b.test", "old.test 4990") == []
     (command,) = commands("a.test", "gone.test", "older.test 4000")

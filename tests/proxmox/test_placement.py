@@ -74,7 +74,7 @@ def test_a_vm_moves_while_it_runs(
     assert faults(client, plan) == ()
     (item,) = lines(client, plan, 1001)
     assert item == f"VM 1001 (portainer) moves from node {NODE} to {SECOND}, while it runs"
-    assert placement.asked_for(client, plan.guests) == ()
+    assert placement.moves_to_confirm(client, plan.guests) == ()
     assert make(client, plan, 1001, log_lines)
     local = {} if shared else {"with-local-disks": "1"}
     assert sent(cluster) == [
@@ -110,7 +110,7 @@ def test_a_running_container_is_stopped_only_by_the_word(
     assert "`phoenix sync --move`" in fault
     assert f"{STOPPING}=1" in fault
     assert f"node {NODE} in proxmox_guests[103].node" in fault
-    assert placement.asked_for(client, plan.guests) == (f"{sentence}, and stops meanwhile",)
+    assert placement.moves_to_confirm(client, plan.guests) == (f"{sentence}, and stops meanwhile",)
     with pytest.raises(RefusedError, match="would stop meanwhile"):
         make(client, plan, 103)
     assert cluster.writes() == []
@@ -219,7 +219,7 @@ def test_what_one_node_alone_has_refuses_a_move(
     assert len(refusals) == 1, refusals
     assert reason in refusals[0]
     assert "fix: " in refusals[0]
-    assert placement.asked_for(client, plan.guests) == (), "no word helps"
+    assert placement.moves_to_confirm(client, plan.guests) == (), "no word helps"
     assert cluster.writes() == []
 
 

@@ -11,7 +11,7 @@ from phoenix.proxmox.apply import placed
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.errors import RefusedError
 from phoenix.proxmox.plan import Plan
-from phoenix.proxmox.removal import pending, remove, remove_rules, rules_left, unkept
+from phoenix.proxmox.removal import pending, remove, remove_rules, rules_left, scopes_to_clear
 from phoenix.site.model import Site
 from tests.proxmox.pve import NODE, Pve, converged
 
@@ -95,10 +95,10 @@ def test_rules_that_no_sync_keeps_go_behind_the_switch(
     path = desired.scopes[0].path.format(node=NODE)
     own = {"type": "in", "action": "ACCEPT", "enable": 1, "comment": "a person's"}
     client.write("POST", f"{path}/rules", own)
-    scopes = unkept(desired.scopes, firewall=False)
+    scopes = scopes_to_clear(desired.scopes, firewall=False)
     nodes = {"the node", "every other node"}
     assert {scope.name for scope in scopes} == {*(guest.name for guest in site.guests), *nodes}
-    assert unkept(desired.scopes, firewall=True) == ()
+    assert scopes_to_clear(desired.scopes, firewall=True) == ()
     pve.forget()
     lines: list[str] = []
     remove_rules(client, scopes, lines.append)

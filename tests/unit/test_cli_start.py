@@ -18,8 +18,8 @@ from phoenix.site.findings import Report
 from phoenix.site.model import Site
 from tests.unit.project_copy import ROOT, changed, phoenix
 from tests.unit.project_copy import project as project
+from tests.unit.test_cached_names import settle
 from tests.unit.test_cli_help import VERBS as COMMANDS
-from tests.unit.test_kept_names import settle
 
 _MODULES = """
 import json, os, sys

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.cli.kept_names import matching
+from phoenix.cli.cached_names import matching
 from phoenix.cli.targets import guest, work
 from phoenix.derived.find import (
     ALL_KINDS,

@@ -10,7 +10,7 @@ import pytest
 
 from phoenix.derived.components import deploys_components
 from phoenix.runs import history
-from phoenix.runs.history import End, Entry, Start, behind, parse, unnamed
+from phoenix.runs.history import End, Entry, Start, behind, missing_revision, parse
 from phoenix.runs.revision import NONE, Revision, contains, revision
 from tests.unit.test_revision import checkout as checkout
 from tests.unit.test_revision import git
@@ -99,6 +99,6 @@ def test_without_revisions_nothing_is_refused_and_it_is_said(tmp_path: Path) -> 
     assert behind(tmp_path, NONE, entry(commit="f" * 40)) == ""
     assert behind(tmp_path, Revision(commit="e" * 40, dirty=False), entry(commit=None)) == ""
     assert behind(tmp_path, Revision(commit="e" * 40, dirty=False), None) == ""
-    assert "unknown" in unnamed(entry(commit=None))
-    assert "not committed" in unnamed(entry(commit="f" * 40, dirty=True))
-    assert unnamed(entry(commit="f" * 40)) == unnamed(None) == ""
+    assert "unknown" in missing_revision(entry(commit=None))
+    assert "not committed" in missing_revision(entry(commit="f" * 40, dirty=True))
+    assert missing_revision(entry(commit="f" * 40)) == missing_revision(None) == ""

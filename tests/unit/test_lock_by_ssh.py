@@ -202,7 +202,7 @@ def test_a_run_that_this_machine_s_own_lock_refused_is_remembered(
 ) -> None:
     hypervisor = run()
     for _ in range(2):  # pyinfra calls the deploy once for each host
-        site_lock.tell_refused(hypervisor, OWNER, "another run is at work on this site")
+        site_lock.record_refused(hypervisor, OWNER, "another run is at work on this site")
     (entry,) = remembered(tmp_path)
     assert (entry.end.result, entry.end.reason) == (
         "refused",
@@ -238,7 +238,7 @@ def test_the_history_is_told(run: Callable[[], Any], monkeypatch: pytest.MonkeyP
     values: list[Any] = []
     monkeypatch.setattr(site_lock, "value", lambda *words: values.append(words))
     for word in ("all", "last"):
-        site_lock.tell_history(run(), word)
+        site_lock.record_in_history(run(), word)
     assert [len(history.parse(lines)) for _, _, lines in values] == [1, 1]
 
 

@@ -25,7 +25,7 @@ MOST = 12
 
 @pytest.fixture(autouse=True)
 def limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certificates, "MOST_NAMES", MOST)
+    monkeypatch.setattr(certificates, "MAX_NAMES", MOST)
 
 
 @pytest.fixture

@@ -244,7 +244,7 @@ def test_a_terminal_is_shown_the_plan_and_asked(
 def test_what_is_edited_at_the_question_is_not_what_was_agreed_to(
     site: Site, phoenix: Any, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each run is told what the files were before the plan was shown (operations/edited.py)."""
+    """Each run is told what the files were before the plan (operations/declaration_edits.py)."""
     before = as_read.text(as_read.digests(cli_project.load(Path(INVENTORY)).data))
 
     def edit_and_agree(*_: Any, **__: Any) -> bool:

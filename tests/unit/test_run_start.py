@@ -18,7 +18,7 @@ from tests.unit.project_copy import ROOT
 _IMPORTS = """
 import json, sys
 import pyinfra_cli.main
-import operations.dialling
+import operations.ssh_connecting
 import phoenix.declaration.inventory
 import deploys.preparation
 print(json.dumps(sorted(sys.modules)))

@@ -223,7 +223,7 @@ def test_live_restore_is_off_where_a_swarm_is(
     desired = daemon_json.declared(loaded, loaded.host(name), settings())
     merged = daemon_json.merge(desired, daemon_json.DaemonState(in_swarm=in_swarm))
     assert json.loads(merged.daemon)["live-restore"] is lives
-    assert daemon_json.lives_on(merged) is lives
+    assert daemon_json.keeps_containers(merged) is lives
 
 
 # -- addresses -------------------------------------------------------------------------------------

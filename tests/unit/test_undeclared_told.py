@@ -98,12 +98,12 @@ def test_doctor_mentions_it_and_finds_no_fault(site: Site) -> None:
 
 
 def test_only_a_call_for_the_whole_platform_looks_for_it() -> None:
-    whole = converge.with_look(Work(("deploys/all.py",)))
+    whole = converge.with_undeclared(Work(("deploys/all.py",)))
     assert (whole.deploys, whole.data) == (
         ("deploys/observe.py", "deploys/all.py"), {"observe": LEFT},
     )  # fmt: skip
     for part in (Work(("deploys/all.py",), ("worker",)), Work(("deploys/nginx.py",))):
-        assert converge.with_look(part) == part
+        assert converge.with_undeclared(part) == part
 
 
 def test_what_hosts_tell_is_read_and_who_does_not_tell_is_named(site: Site) -> None:

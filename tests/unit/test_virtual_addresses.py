@@ -423,7 +423,7 @@ def test_one_that_alone_hands_nothing_on_gives_the_address_up(
     curl = tmp_path / "curl"
     curl.write_text(f'#!/bin/sh\ncase "$*" in\n{cases}*) exit 99 ;;\nesac\n')
     curl.chmod(0o755)
-    program = ROOT / "phoenix/components/keepalived/way.sh"
+    program = ROOT / "phoenix/components/keepalived/forwards.sh"
     done = subprocess.run(
         ["/bin/sh", str(program), "alive.invalid", "own", "other", "inner"],
         env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, check=False,

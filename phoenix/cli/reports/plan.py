@@ -14,16 +14,16 @@ from rich.text import Text
 
 from phoenix import bounded
 from phoenix.cli import exits, output, project
-from phoenix.cli.converge import print_cause, with_look
+from phoenix.cli.converge import print_cause, with_undeclared
 from phoenix.cli.exits import CommandError
 from phoenix.cli.reports.history import lines_of
 from phoenix.cli.targets import ALL, Work
-from phoenix.cli.undeclared import of_run, print_undeclared, was_asked, words
+from phoenix.cli.undeclared import asked_in_run, of_run, print_undeclared, words
 from phoenix.components.move.decision import PENDING
 from phoenix.health.undeclared import Undeclared
 from phoenix.proxmox.desired import TO_MAKE
 from phoenix.runs.history import DEPLOY as HISTORY
-from phoenix.runs.history import behind, deployed, parse, unnamed
+from phoenix.runs.history import behind, deployed, missing_revision, parse
 from phoenix.runs.process import Finished, run
 from phoenix.runs.results import Failure, component_of, first_cause_of, title_of
 from phoenix.runs.revision import revision
@@ -98,7 +98,7 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
     for number, work in enumerate(works):
         # The history is asked for once, last, so that its host does not come before the others.
         more = () if number else (HISTORY,)
-        looking = with_look(work)
+        looking = with_undeclared(work)
         request = site.request(
             *looking.deploys,
             *more,
@@ -108,7 +108,7 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
             dry=True,
         )
         finished, absent = without_absent_guests(run(request))
-        if was_asked(finished):
+        if asked_in_run(finished):
             left = without_hosts(of_run(site, finished), absent)
         host_changes = [*changes_of(finished), *(to_make(host) for host in absent)]
         changes |= {change.model_dump_json(): change for change in host_changes}
@@ -122,7 +122,7 @@ def make_plan(site: project.Project, chosen: Sequence[str], works: Sequence[Work
         changes=list(changes.values()),
         looked_at=sorted({host for finished in runs for host in finished.course.connected}),
         first_cause=cause_of(runs),
-        deployed=unnamed(last),
+        deployed=missing_revision(last),
         older=behind(folder, revision(folder), last),
         undeclared=left,
         moves=list(

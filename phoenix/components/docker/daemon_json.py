@@ -171,7 +171,7 @@ def restarted_for(present: str, merged: Merged) -> tuple[str, ...]:
     return tuple(sorted(changed - RELOADED))
 
 
-def lives_on(merged: Merged) -> bool:
+def keeps_containers(merged: Merged) -> bool:
     """Whether containers go on while dockerd that runs with this is restarted."""
     return bool(_read(merged.daemon, DAEMON).get("live-restore"))
 

@@ -202,7 +202,7 @@ class _Http(_Model):
     middlewares: dict[str, _Middleware]
 
 
-FORMER = Script("former", files.text("components/proves.sh", "components/traefik/former.sh"))
+FORMER = Script("former", files.text("components/proves.sh", "components/traefik/backend_names.sh"))
 """Refuses to switch a route to a name that its running backend does not prove yet."""
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml where the wheel has it

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pyinfra.api.exceptions import PyinfraError
 
-from operations import edited, run_refused
+from operations import declaration_edits, run_refused
 from phoenix.declaration import as_read
 from tests.deploys.recorder import Run, run
 from tests.unit.site_builder import LXC, minimal
@@ -18,7 +18,7 @@ from tests.unit.site_builder import LXC, minimal
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(run_refused, "_reasons", {})
     monkeypatch.setattr(run_refused, "_said", [])
-    monkeypatch.setattr(edited, "_looked", [])
+    monkeypatch.setattr(declaration_edits, "_looked", [])
     minimal().load(tmp_path / "site")
     (tmp_path / "group_data").mkdir()
     (tmp_path / "group_data" / "all.py").write_text("timezone = 'Etc/UTC'\n")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.cli import kept_names
-from phoenix.cli.kept_names import matching, names
+from phoenix.cli import cached_names
+from phoenix.cli.cached_names import matching, names
 
 HOUR = 3600
 
@@ -21,7 +21,7 @@ class Loader:
     def __init__(self, folder: Path) -> None:
         self.folder, self.count = folder, 0
 
-    def __call__(self) -> kept_names.Names:
+    def __call__(self) -> cached_names.Names:
         self.count += 1
         words = [path.read_text() for path in sorted(self.folder.iterdir()) if path.is_file()]
         if (self.folder / "more" / "absent").exists():
@@ -102,7 +102,7 @@ def test_names_are_those_of_this_environment(
 
 
 def test_a_site_that_cannot_be_read_is_not_kept(load: Loader) -> None:
-    def faulty() -> kept_names.Names:
+    def faulty() -> cached_names.Names:
         load()
         raise ValueError("faulty")
 

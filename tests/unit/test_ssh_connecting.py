@@ -17,7 +17,7 @@ from paramiko.ssh_exception import NoValidConnectionsError, SSHException
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.ssh import SSHConnector
 
-from operations import dialling
+from operations import ssh_connecting
 from phoenix.declaration.inventory import CONNECTING
 from phoenix.net.ssh_faults import cause_of
 
@@ -37,9 +37,9 @@ class Dialled:
             now.append(now.pop() + seconds)
             raise error
 
-        monkeypatch.setattr(dialling, "_once", once)
-        monkeypatch.setattr(dialling, "time", SimpleNamespace(monotonic=lambda: now[0]))
-        monkeypatch.setattr(SSHConnector, "_connect", dialling._connect)
+        monkeypatch.setattr(ssh_connecting, "_once", once)
+        monkeypatch.setattr(ssh_connecting, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr(SSHConnector, "_connect", ssh_connecting._connect)
         monkeypatch.setattr("pyinfra.connectors.ssh.sleep", lambda _: None)
         host: Any = SimpleNamespace(name="proxy")
         connector = SSHConnector.__new__(SSHConnector)
@@ -64,7 +64,9 @@ def test_one_that_hangs_up_is_dialled_twice(
     assert Dialled(monkeypatch, error, 0.1).tries == 2
 
 
-@pytest.mark.parametrize("seconds", [dialling.DIAL_SECONDS, dialling.KEY_EXCHANGE_SECONDS])
+@pytest.mark.parametrize(
+    "seconds", [ssh_connecting.DIAL_SECONDS, ssh_connecting.KEY_EXCHANGE_SECONDS]
+)
 def test_one_that_hangs_is_dialled_once(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     error = SSHException("Error reading SSH protocol banner")
     assert Dialled(monkeypatch, error, seconds).tries == 1
@@ -78,8 +80,8 @@ def test_a_server_that_says_nothing_is_waited_for_as_one_that_does_not_answer(
     monkeypatch: pytest.MonkeyPatch, says: bytes, waited_for: str
 ) -> None:
     """One that has said who it is has time for its keys; paramiko's own limit would end it."""
-    monkeypatch.setattr(dialling, "DIAL_SECONDS", 0.1)
-    monkeypatch.setattr(dialling, "KEY_EXCHANGE_SECONDS", 1.0)
+    monkeypatch.setattr(ssh_connecting, "DIAL_SECONDS", 0.1)
+    monkeypatch.setattr(ssh_connecting, "KEY_EXCHANGE_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as listener, paramiko.SSHClient() as client:
         open_ones: list[socket.socket] = []
 
@@ -93,7 +95,7 @@ def test_a_server_that_says_nothing_is_waited_for_as_one_that_does_not_answer(
                 "127.0.0.1",
                 listener.getsockname()[1],
                 timeout=5.0,
-                transport_factory=dialling.PatientTransport,
+                transport_factory=ssh_connecting.SlowKexTransport,
             )
     assert cause_of(caught.value) == "hangs"
 
@@ -102,10 +104,10 @@ def test_no_limit_of_paramiko_ends_a_key_exchange_before_ours(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(paramiko.Transport, "start_client", lambda *_: None)
-    session = dialling.PatientTransport.__new__(dialling.PatientTransport)
-    session.start_client(timeout=dialling.DIAL_SECONDS)
-    assert session.banner_timeout == dialling.DIAL_SECONDS
-    assert session.handshake_timeout > dialling.KEY_EXCHANGE_SECONDS
+    session = ssh_connecting.SlowKexTransport.__new__(ssh_connecting.SlowKexTransport)
+    session.start_client(timeout=ssh_connecting.DIAL_SECONDS)
+    assert session.banner_timeout == ssh_connecting.DIAL_SECONDS
+    assert session.handshake_timeout > ssh_connecting.KEY_EXCHANGE_SECONDS
 
 
 def test_a_key_exchange_may_take_longer_than_the_dialling(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,10 +115,10 @@ def test_a_key_exchange_may_take_longer_than_the_dialling(monkeypatch: pytest.Mo
     monkeypatch.setattr(
         paramiko.Transport, "start_client", lambda _self, _event, timeout: timeouts.append(timeout)
     )
-    session = dialling.PatientTransport.__new__(dialling.PatientTransport)
-    session.start_client(timeout=dialling.DIAL_SECONDS)
-    assert timeouts == [dialling.KEY_EXCHANGE_SECONDS]
-    assert dialling.KEY_EXCHANGE_SECONDS > dialling.DIAL_SECONDS
+    session = ssh_connecting.SlowKexTransport.__new__(ssh_connecting.SlowKexTransport)
+    session.start_client(timeout=ssh_connecting.DIAL_SECONDS)
+    assert timeouts == [ssh_connecting.KEY_EXCHANGE_SECONDS]
+    assert ssh_connecting.KEY_EXCHANGE_SECONDS > ssh_connecting.DIAL_SECONDS
 
 
 def test_every_run_dials_so() -> None:
@@ -140,4 +142,6 @@ print(given["timeout"], given["transport_factory"].__name__, connector._connect.
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.stdout.split() == ["8.0", "PatientTransport", "operations.dialling"], done.stderr
+    assert done.stdout.split() == ["8.0", "SlowKexTransport", "operations.ssh_connecting"], (
+        done.stderr
+    )

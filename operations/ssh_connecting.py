@@ -30,7 +30,7 @@ SILENT: frozenset[Cause] = frozenset({"timeout", "no_route"})
 unless it has kept us waiting for `DIAL_SECONDS`: it hangs."""
 
 
-class PatientTransport(paramiko.Transport):
+class SlowKexTransport(paramiko.Transport):
     """An SSH connection whose key exchange may take longer than its TCP connection did."""
 
     @override
@@ -49,7 +49,7 @@ _once = SSHConnector._connect
 
 
 def _patient_arguments(self: SSHConnector) -> dict[str, object]:
-    return {**_arguments(self), "timeout": DIAL_SECONDS, "transport_factory": PatientTransport}
+    return {**_arguments(self), "timeout": DIAL_SECONDS, "transport_factory": SlowKexTransport}
 
 
 def _connect(self: SSHConnector) -> None:

@@ -13,7 +13,7 @@ _looked: list[str] = []
 _SHOWN = 5
 
 
-def look() -> None:
+def check() -> None:
     """Refuse this run where files are others than the command read; once, before its first step.
 
     By then a run has read all of them. One of plain pyinfra reads them once alone.
