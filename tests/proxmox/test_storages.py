@@ -331,7 +331,6 @@ def test_a_source_that_runs_without_a_snapshot_is_told_before_the_first_write(
         config={"rootfs": f"{CONTAINER}:vm-900-disk-0,size=8G"},
     )  # fmt: skip
     problems = faults(client, planned())
-    assert any("is cloned from 900, which runs, is no template" in fault for fault in problems), (
-        problems
-    )
+    reason = "is cloned from 900, which runs, is not a template"
+    assert any(reason in fault for fault in problems), problems
     assert pve.writes() == []

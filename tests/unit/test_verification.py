@@ -126,7 +126,7 @@ def test_who_failed_before_is_named_beside_the_first_cause_that_a_check_found(si
     )
     first, fix, *rest = verdicts["proxy"].splitlines()
     assert first.startswith("first cause: service: Traefik (traefik.service): is inactive")
-    assert fix.startswith("likely fix: see why it ended")
+    assert fix.startswith("likely fix: the log says why it ended")
     assert rest == ["(look first at worker: the run did not finish there)"]
     assert "likely fix" not in verdicts["gateway"]
 
