@@ -30,7 +30,7 @@ def of_key(base: type[BaseModel], key: str) -> str:
 
 
 def of_setting(base: type[BaseModel], name: str) -> str:
-    """The fix for a setting that nothing reads, as `of_key`; empty where it is not JSON key."""
+    """The fix for a setting that nothing reads, as `of_key`; empty where it is not a JSON key."""
     places = _places(base).get(name, [])
     return f"move it to {' or '.join(places)}" if 0 < len(places) <= _MOST else ""
 
