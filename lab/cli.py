@@ -81,7 +81,7 @@ def shell(host: str) -> int:
         raise LabError("The lab is not up: python3 lab up")
     names = [*lab.hosts, "client"]
     if host not in names:
-        raise LabError(f"There is not a host {host!r}. There are: {', '.join(names)}")
+        raise LabError(f"There is no host {host!r}. There are: {', '.join(names)}")
     if host == "client":
         container = preflight.connect().containers.get(lab.client)
         if container.status != "running":

@@ -374,7 +374,7 @@ def _look(access: PortainerAccess, read: Callable[[api.PortainerClient], _T]) ->
 def connected(access: PortainerAccess) -> Iterator[api.PortainerClient]:
     """A client by `access`; its errors become pyinfra's clean ones (OperationError)."""
     with _plain_errors(access):
-        client = _client(access, api.PortainerClient)
+        client = _client(access, api.PortainerClient, _root(access))
         try:
             yield client
         finally:
@@ -405,7 +405,7 @@ def reading(access: PortainerAccess) -> Iterator[api.ReadOnce]:
         root = _root(access)
         reader = readers.get(place)
         if reader is None or reader.root != root:
-            reader = _Reader(_client(access, api.ReadOnce), root, stage)
+            reader = _Reader(_client(access, api.ReadOnce, root), root, stage)
         elif reader.stage != stage:
             reader.client.forget()
         readers[place] = reader._replace(stage=stage)
@@ -415,10 +415,10 @@ def reading(access: PortainerAccess) -> Iterator[api.ReadOnce]:
 _Client = TypeVar("_Client", bound=api.PortainerClient)
 
 
-def _client(access: PortainerAccess, kind: type[_Client]) -> _Client:
+def _client(access: PortainerAccess, kind: type[_Client], root: str | None) -> _Client:
     carrier = access.carrier()
     dial = dial_through(carrier, access.address, access.port) if carrier else None
-    return kind(access.url, _root(access), dial=dial, fingerprint=access.fingerprint)
+    return kind(access.url, root, dial=dial, fingerprint=access.fingerprint)
 
 
 def _root(access: PortainerAccess) -> str | None:

@@ -132,6 +132,6 @@ def _by_text(text: str, reason: str, otherwise: type[ProxmoxError]) -> ProxmoxEr
         )
     if match := _NO_STORAGE.search(reason):
         return otherwise(
-            f"{text}. There is not a storage {match['storage']!r}. fix: name one of `pvesm status`"
+            f"{text}. There is no storage {match['storage']!r}. fix: name one of `pvesm status`"
         )
     return otherwise(text)
