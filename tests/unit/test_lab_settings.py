@@ -298,8 +298,31 @@ def test_inotify_instances_are_counted_and_missed(tmp_path: Path) -> None:
             (tmp_path / process / "fd" / str(number)).symlink_to("anon_inode:inotify")
         (tmp_path / process / "fd" / "9").symlink_to("/dev/null")
     assert preflight.inotify_instances(tmp_path) == 6
-    assert preflight.inotify_problem(6, 128) is None
-    problem = preflight.inotify_problem(100, 128)
+
+
+def test_too_few_inotify_instances_become_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limit = tmp_path / "max_user_instances"
+    limit.write_text("128\n")
+    assert preflight.inotify_problem(6, limit) is None
+    assert limit.read_text() == "128\n", "enough are left"
+    assert preflight.inotify_problem(100, limit) is None
+    assert limit.read_text() == "1024\n"
+    assert "1024 until the next boot: of 128, 100 were in use" in capsys.readouterr().out
+
+
+def test_a_limit_of_inotify_instances_that_others_hold_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError
+
+    limit = tmp_path / "max_user_instances"
+    limit.write_text("128\n")
+    monkeypatch.setattr(Path, "write_text", refuse)
+    assert preflight.inotify_problem(80, limit) is None, "this lab has room"
+    problem = preflight.inotify_problem(100, limit)
     assert problem is not None
     assert "100 of 128" in problem
     assert "sysctl fs.inotify.max_user_instances=1024" in problem
