@@ -18,8 +18,8 @@ from phoenix.derived.dns import answer, records
 from phoenix.files import render
 from phoenix.shell import fill
 from phoenix.site import unit_names
+from phoenix.site.addressing import name_servers, static_routes
 from phoenix.site.identity import of as identity_of
-from phoenix.site.ways import name_servers, routes_of
 
 SSHD = "/etc/ssh/sshd_config.d/10-phoenix.conf"
 ROUTES = "phoenix-routes.service"
@@ -81,7 +81,7 @@ if "resolver" not in alone:
         )
     )
 # A host whose default gateway is another router would send there what is for the site's own.
-routes = list(routes_of(site(), site_host()))
+routes = list(static_routes(site(), site_host()))
 if routes:
     files[f"/etc/systemd/system/{ROUTES}"] = TreeFile(
         render("components/base/phoenix-routes.service.j2", routes=routes)

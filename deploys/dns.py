@@ -18,7 +18,7 @@ from phoenix.derived.dns import answer, answers_in, records
 from phoenix.files import render
 from phoenix.shell import fill
 from phoenix.site import unit_names
-from phoenix.site.ways import name_servers
+from phoenix.site.addressing import name_servers
 
 CONFIG = "/etc/phoenix/dnsmasq.conf"
 UNIT = unit_names.DNS

@@ -17,8 +17,8 @@ from docker import DockerClient  # type: ignore[import-untyped]
 from lab import inside
 from lab.progress import timed
 from lab.settings import BRIDGE_HOST_PART, CABLE_HOST_PART, LabError, Settings
+from phoenix.site.addressing import routed_networks
 from phoenix.site.model import Host, Network, Site
-from phoenix.site.ways import routed
 
 UNIT = "phoenix-lab-network.service"
 _PROGRAM = "/usr/local/lib/phoenix-lab/network"
@@ -171,7 +171,7 @@ def prepare(client: DockerClient, site: Site, settings: Settings) -> None:
     Raises:
         LabError: it cannot be installed.
     """
-    if not routed(site):
+    if not routed_networks(site):
         return
     with timed("ifupdown2 on the hypervisor"):
         container = client.containers.get(settings.container(site.hypervisor.name))

@@ -47,7 +47,7 @@ from phoenix.runs.results import (
     first_cause_of,
     title_of,
 )
-from phoenix.site.ways import routed
+from phoenix.site.addressing import routed_networks
 
 _MOST_OTHERS = 12
 
@@ -289,7 +289,7 @@ def _with_guests_first(
     # A guest behind a jump host, or with a name of ~/.ssh/config, cannot be tried directly: where
     # Phoenix creates guests, the run itself tries it.
     indirect = [guest for guest in site.site.guests if guest.login.jump or guest.login.name]
-    behind = {network.name for network in routed(site.site)}
+    behind = {network.name for network in routed_networks(site.site)}
     hidden = "proxmox" in parts and bool(indirect)
     hidden |= any(guest.login.jump and guest.managed.network in behind for guest in indirect)
     guests = [guest for guest in site.site.guests if guest not in indirect]

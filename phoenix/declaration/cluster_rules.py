@@ -14,9 +14,9 @@ from phoenix.declaration.hypervisor_file import HYPERVISOR_FILE, RawClusterFirew
 from phoenix.declaration.json_errors import join
 from phoenix.declaration.json_keys import SITE
 from phoenix.declaration.stacks import firewall_rule
+from phoenix.site.addressing import static_addresses
 from phoenix.site.findings import Report
 from phoenix.site.model import FirewallRule, Host, Source
-from phoenix.site.ways import addresses
 
 _RULES = "firewall.global_firewall_rules"
 
@@ -69,7 +69,7 @@ def with_cluster_rules(
 def _holders(own: IPv4Network | None, hypervisor: Host, hosts: Sequence[Host]) -> Sequence[Host]:
     if own is None:
         return (hypervisor,)
-    return [host for host in hosts if any(address in own for address in addresses(host))]
+    return [host for host in hosts if any(address in own for address in static_addresses(host))]
 
 
 def _check_policies(raw: RawClusterFirewall, report: Report) -> None:

@@ -17,12 +17,12 @@ from phoenix.derived import control_plane, deployments, dns, firewall, swarm
 from phoenix.derived.certificates import TLS_VARIABLE, HostCertificate, certificates
 from phoenix.derived.routes import routes, tcp_services
 from phoenix.site import ports
+from phoenix.site.addressing import address_pair, name_servers, served_networks
+from phoenix.site.addressing import static_addresses as addresses_of
 from phoenix.site.findings import Report
 from phoenix.site.model import FirewallRule, Host, PublishedPort, Service, Site
 from phoenix.site.names import in_zone
 from phoenix.site.roles import CHAIN, MAX_NAME_SERVERS, SINGLE_ROLES
-from phoenix.site.ways import addresses as addresses_of
-from phoenix.site.ways import name_servers, served, way
 
 
 def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> None:
@@ -607,7 +607,7 @@ def resolvers(site: Site, report: Report) -> None:
                 host.source.file,
                 f"{host.source.path}.network_config",
                 message,
-                f"write the nameserver as {way(host, site.hypervisor).target}",
+                f"write the nameserver as {address_pair(host, site.hypervisor).target}",
             )
 
 
@@ -617,7 +617,7 @@ def _alone(site: Site, report: Report) -> None:
     alone = [host for host in site.hosts if not name_servers(site, host)[1:]] if further else []
     of_network: dict[str, list[Host]] = {}
     for host in alone:
-        of_network.setdefault(way(host, site.hypervisor).network, []).append(host)
+        of_network.setdefault(address_pair(host, site.hypervisor).network, []).append(host)
     for network, hosts in of_network.items():
         names = ", ".join(host.name for host in hosts)
         report.warn(
@@ -632,12 +632,12 @@ def _alone(site: Site, report: Report) -> None:
 def forwarding(site: Site, report: Report) -> None:
     """Refuse hosts that have to connect, but neither share a network nor meet at the hypervisor."""
     reported: set[tuple[str, str]] = set()
-    forwards = {network.name for network in served(site)}
+    forwards = {network.name for network in served_networks(site)}
     for flow in firewall.flows(site):
         source, target = flow.source, flow.destination
         if not isinstance(source, Host) or not isinstance(target, Host):
             continue
-        if way(source, target).network:
+        if address_pair(source, target).network:
             continue
         for host, other in ((source, target), (target, source)):
             name = host.managed.network

@@ -46,10 +46,10 @@ from phoenix.declaration.json_keys import (
     RawVmFile,
 )
 from phoenix.declaration.stacks import StackCatalog, firewall_rule
+from phoenix.site.addressing import static_addresses
 from phoenix.site.findings import ConfigError, Report
 from phoenix.site.model import Host, Interface, Site, Source
 from phoenix.site.names import HOST_ZONE, impossible_zone, in_zone, is_name, is_reserved_name
-from phoenix.site.ways import addresses
 
 LXC_FILE = "phoenix_lxc_configs.json"
 VM_FILE = "phoenix_vm_configs.json"
@@ -316,7 +316,7 @@ def _nfs_server(
 ) -> IPv4Address | None:
     """The server of volumes that name none; None: the hypervisor, in the guest's own network."""
     moved = IPv4Address(move(str(declared))) if declared else None
-    return None if moved in addresses(hypervisor) else moved
+    return None if moved in static_addresses(hypervisor) else moved
 
 
 def _same(data: Any) -> Any:

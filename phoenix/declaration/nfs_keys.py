@@ -9,9 +9,9 @@ from typing import Literal
 from phoenix.declaration.container_keys import hidden, hides_guest_files
 from phoenix.declaration.json_errors import join
 from phoenix.declaration.json_keys import RawExport, RawVolume
+from phoenix.site.addressing import static_addresses
 from phoenix.site.findings import Report
 from phoenix.site.model import Host, NfsExport, NfsMount, Site, Source
-from phoenix.site.ways import addresses
 
 
 def mounts(
@@ -149,14 +149,14 @@ def check(site: Site, report: Report) -> None:
     """Tell of folders that a guest mounts from the hypervisor and that are not shared with it."""
     for host in site.hosts:
         for mount in host.mounts:
-            if mount.server in addresses(host):
+            if mount.server in static_addresses(host):
                 report.error(
                     mount.source.file,
                     f"{mount.source.path}.server",
                     f"{mount.server} is {host.name} itself",
                     "write the address of the server that has the folder",
                 )
-            own = mount.server in addresses(site.hypervisor)
+            own = mount.server in static_addresses(site.hypervisor)
             if own and not _shares(site.hypervisor, mount, host):
                 report.warn(
                     mount.source.file,
@@ -171,6 +171,8 @@ def check(site: Site, report: Report) -> None:
 def _shares(server: Host, mount: NfsMount, client: Host) -> bool:
     return any(
         (mount.path == share.path or mount.path.startswith(f"{share.path.rstrip('/')}/"))
-        and any(address in network for address in addresses(client) for network in share.clients)
+        and any(
+            address in network for address in static_addresses(client) for network in share.clients
+        )
         for share in server.exports
     )

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from phoenix.derived import control_plane, dns, firewall
 from phoenix.derived.routes import routes
 from phoenix.site import meant, ports
+from phoenix.site.addressing import address_pair, static_addresses
 from phoenix.site.findings import Report
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.names import in_zone
-from phoenix.site.ways import addresses, way
 
 
 def check(site: Site, report: Report) -> None:
@@ -58,7 +58,7 @@ class _Names:
                 routed.setdefault(name, []).append(route.service)
         self.routed = routed
         self.records = {record.name: record.address for record in dns.records(site)}
-        own = (address for gateway in site.gateways for address in addresses(gateway))
+        own = (address for gateway in site.gateways for address in static_addresses(gateway))
         self.gateway = frozenset(map(str, (*own, *site.virtual_addresses)))
 
     @cached_property
@@ -201,7 +201,7 @@ def _fault_of_judge(service: Service, judge: Service, names: _Names) -> tuple[st
         )
     site = names.site
     for traefik, gateway in product(site.traefiks, site.gateways):
-        source = way(traefik, gateway).source
+        source = address_pair(traefik, gateway).source
         admitted = judge.options.allowed_networks
         if admitted and not any(source in network for network in admitted):
             return (
@@ -225,7 +225,7 @@ def _asks_itself(service: Service, judge: Service, names: _Names) -> bool:
 
 
 def _is_traefik(host: str, site: Site) -> bool:
-    own = (address for traefik in site.traefiks for address in addresses(traefik))
+    own = (address for traefik in site.traefiks for address in static_addresses(traefik))
     return host == "localhost" or host.startswith("127.") or host in map(str, own)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from phoenix.declaration.networks import is_host
 from phoenix.derived.virtual_addresses import MAX_GATEWAYS
+from phoenix.site.addressing import static_addresses
 from phoenix.site.findings import Report
 from phoenix.site.model import Host, Network, Site
-from phoenix.site.ways import addresses
 
 PATH = "site.virtual_address"
 
@@ -179,7 +179,7 @@ def _free(site: Site, network: Network) -> IPv4Address | str:
     """An address of a network that nobody in the declaration has."""
     in_use = {
         *_addresses_in_use(site),
-        *(address for host in site.hosts for address in addresses(host)),
+        *(address for host in site.hosts for address in static_addresses(host)),
     }
     hosts = network.subnet.hosts() if network.subnet is not None else ()
     return next((address for address in hosts if address not in in_use), "ADDRESS")

@@ -13,8 +13,8 @@ from phoenix.derived import backups
 from phoenix.derived.certificates import certificates, is_passed_on
 from phoenix.derived.deployments import stack_hosts, way
 from phoenix.derived.virtual_addresses import of_host
+from phoenix.site.addressing import routed_networks
 from phoenix.site.model import Host, Service, Site
-from phoenix.site.ways import routed
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ COMPONENTS: tuple[Component, ...] = (
     Component(
         "networks",
         "bridges, forwarding and NAT of the hypervisor",
-        lambda site: (site.hypervisor,) if routed(site) else (),
+        lambda site: (site.hypervisor,) if routed_networks(site) else (),
         0,
     ),
     Component("proxmox", "guests and firewall, by the Proxmox VE API", _hypervisor, 0, ()),

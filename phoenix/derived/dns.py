@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from phoenix.derived.certificates import certificates
 from phoenix.derived.virtual_addresses import of_the_door
+from phoenix.site.addressing import address_pair, static_addresses
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.names import in_zone
-from phoenix.site.ways import addresses, way
 
 
 class DnsRecord(NamedTuple):
@@ -81,15 +81,15 @@ def _service(site: Site, service: Service, name: str) -> DnsRecord:
 
 
 def _of_host(host: Host, name: str, why: str) -> DnsRecord:
-    return DnsRecord(name, host.address, why, addresses(host)[1:])
+    return DnsRecord(name, host.address, why, static_addresses(host)[1:])
 
 
 def answers(site: Site, record: DnsRecord, client: Host) -> tuple[IPv4Address, ...]:
     """The addresses that a client of the site gets: in its own network where the name has one.
 
-    It asks all of its name servers in that network (`phoenix.site.ways.name_servers`).
+    It asks all of its name servers in that network (`phoenix.site.addressing.name_servers`).
     """
-    return answers_in(site, record, way(client, site.hypervisor).network)
+    return answers_in(site, record, address_pair(client, site.hypervisor).network)
 
 
 def answers_in(site: Site, record: DnsRecord, asked_in: str) -> tuple[IPv4Address, ...]:

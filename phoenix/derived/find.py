@@ -19,9 +19,9 @@ from phoenix.derived import dns
 from phoenix.derived.components import COMPONENTS, Component
 from phoenix.derived.virtual_addresses import of_the_door
 from phoenix.site import meant
+from phoenix.site.addressing import static_addresses
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Deployment, Host, Service, Site, Template
-from phoenix.site.ways import addresses
 
 Kind = Literal["service", "guest", "template", "component", "stack", "record"]
 
@@ -224,7 +224,7 @@ def names(site: Site, of: Sequence[Kind] = KINDS) -> tuple[str, ...]:
         "guest": [
             *(host.fqdn for host in site.hosts),
             *(str(guest.vmid) for guest in site.guests),
-            *(str(address) for host in site.hosts for address in addresses(host)),
+            *(str(address) for host in site.hosts for address in static_addresses(host)),
         ],
         "template": [str(template.vmid) for template in site.templates],
         "component": [a for component in COMPONENTS for a in _addresses_of(site, component)],
@@ -279,7 +279,7 @@ def _hosts(site: Site, query: str) -> list[Host]:
     named = [
         host
         for host in site.hosts
-        if query in (host.name.lower(), str(host.vmid), *map(str, addresses(host)))
+        if query in (host.name.lower(), str(host.vmid), *map(str, static_addresses(host)))
         or _is(site, query, host.fqdn)
     ]
     return named or [host for host in site.hosts if query == host.portainer_environment.lower()]

@@ -11,10 +11,16 @@ from urllib.parse import urlsplit
 from phoenix.derived import backups, dns, swarm
 from phoenix.derived.certificates import certificates
 from phoenix.derived.virtual_addresses import of_host, others, virtual_addresses
+from phoenix.site.addressing import (
+    address_pair,
+    name_servers,
+    served_networks,
+    static_addresses,
+    target_address,
+)
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import FirewallRule, Host, Service, Site
 from phoenix.site.ports import DNS, HTTP, HTTPS, NFS, NTP, PROXMOX_API, WATCH
-from phoenix.site.ways import addresses, name_servers, served, way
 
 Endpoint = Host | IPv4Network | Literal["any"]
 Proto = Literal["tcp", "udp", "icmp", "esp", "vrrp"]
@@ -226,7 +232,7 @@ def _covers(flow: Flow, host: Host) -> bool:
     if isinstance(flow.source, Host):
         return flow.source == host
     peer = network_of(flow.source)
-    return peer is None or any(address in peer for address in addresses(host))
+    return peer is None or any(address in peer for address in static_addresses(host))
 
 
 def outbound(site: Site, host: Host) -> tuple[Rule, ...]:
@@ -287,7 +293,7 @@ def _between_gateways(site: Site) -> Iterator[Flow]:
         why = f"who holds {address.address}, by VRRP"
         for held in address.holders:
             for other in others(address, held.host):
-                if way(held.host, other.host).network == address.network:
+                if address_pair(held.host, other.host).network == address.network:
                     yield Flow(held.host, other.host, "vrrp", None, why)
                 else:  # connections of the two go by another network
                     yield Flow(IPv4Network(held.address), other.host, "vrrp", None, why)
@@ -356,13 +362,15 @@ def _end(site: Site, name: str) -> Endpoint:
         end = known.get(name) or IPv4Address(name)
     except ValueError:
         return "any"
-    hosts = {address: host for host in site.hosts for address in addresses(host)}
+    hosts = {address: host for host in site.hosts for address in static_addresses(host)}
     return hosts.get(end) or IPv4Network(end)
 
 
 def _nfs(site: Site) -> Iterator[Flow]:
     """Each client to the folders that a host shares, and each guest to what it mounts."""
-    by_address = {IPv4Network(address): host for host in site.hosts for address in addresses(host)}
+    by_address = {
+        IPv4Network(address): host for host in site.hosts for address in static_addresses(host)
+    }
     for host in site.hosts:
         for client in dict.fromkeys(network for share in host.exports for network in share.clients):
             yield Flow(by_address.get(client, client), host, "tcp", NFS, "folders by NFS")
@@ -386,7 +394,7 @@ def _base(site: Site) -> Iterator[Flow]:
 def _names(site: Site) -> Iterator[Flow]:
     clients = {server.name: _networks_of(site, server) for server in site.name_servers[1:]}
     clients[site.hypervisor.name] = tuple(
-        network.subnet for network in served(site) if network.subnet is not None
+        network.subnet for network in served_networks(site) if network.subnet is not None
     )
     for proto in _DNS:
         for server in site.name_servers:
@@ -445,7 +453,9 @@ def _declared_peer(rule: FirewallRule) -> IPv4Network | None:
 
 
 def _declared(site: Site) -> Iterator[Flow]:
-    by_address = {IPv4Network(address): host for host in site.hosts for address in addresses(host)}
+    by_address = {
+        IPv4Network(address): host for host in site.hosts for address in static_addresses(host)
+    }
     for host in site.hosts:
         for rule in _declared_rules(host):
             if rule.action != "ACCEPT":
@@ -480,7 +490,7 @@ def seen_from(flow: Flow, end: Host, direction: Literal["in", "out"]) -> IPv4Net
     other = flow.source if direction == "in" else flow.destination
     if not isinstance(other, Host):
         return network_of(other)
-    address = way(other, end).source if direction == "in" else way(end, other).target
+    address = address_pair(other, end).source if direction == "in" else target_address(end, other)
     return IPv4Network(address)
 
 

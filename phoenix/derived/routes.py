@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from phoenix.derived import home
+from phoenix.site.addressing import target_address
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
-from phoenix.site.ways import address
 
 
 class Route(NamedTuple):
@@ -66,7 +66,7 @@ def backend_url(site: Site, service: Service) -> str:
 
 
 def _url(service: Service, proxy: Host | None, host: Host) -> str:
-    return service.backend_url(address(proxy, host) if proxy else host.address)
+    return service.backend_url(target_address(proxy, host) if proxy else host.address)
 
 
 def _route(service: Service, proxy: Host | None) -> Route:

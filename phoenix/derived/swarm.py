@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from typing import Literal, NamedTuple
 
+from phoenix.site.addressing import address_pair
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import SWARM, SWARM_GOSSIP, SWARM_OVERLAY
-from phoenix.site.ways import way
 
 OWN = "phoenix."
 """What the names of Phoenix' own labels begin with."""
@@ -62,8 +62,8 @@ def addresses_met(site: Site, host: Host) -> tuple[IPv4Address, ...]:
     Its managed address where it is the only node.
     """
     others = [other for other in site.swarm_nodes if other != host]
-    met = [way(other, host).target for other in others]
-    met += [way(host, other).source for other in others]
+    met = [address_pair(other, host).target for other in others]
+    met += [address_pair(host, other).source for other in others]
     return tuple(dict.fromkeys(met)) or (host.address,)
 
 

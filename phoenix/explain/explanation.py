@@ -26,9 +26,9 @@ from phoenix.explain.facts import (
     router,
 )
 from phoenix.explain.model import Backend, Explanation, Transport, UnknownName
+from phoenix.site.addressing import static_addresses
 from phoenix.site.model import Host, Service, Site, Source, Template
 from phoenix.site.names import in_zone, is_name, is_number
-from phoenix.site.ways import addresses
 
 
 def explain(site: Site, name: str) -> Explanation | UnknownName:
@@ -258,7 +258,7 @@ def _record(site: Site, record: dns.DnsRecord) -> Explanation:
         if service.server_name == record.name:
             path = f"{service.source.path}.server_name"
             declared.append(Source(file=service.source.file, path=path))
-    holder = next((host for host in site.hosts if record.address in addresses(host)), None)
+    holder = next((host for host in site.hosts if record.address in static_addresses(host)), None)
     return Explanation(
         name=record.name,
         kind="record",

@@ -12,9 +12,9 @@ from typing import Literal
 from phoenix.derived import control_plane, dns
 from phoenix.derived.certificates import HostCertificate, certificates, is_the_gateways
 from phoenix.derived.virtual_addresses import of_host
+from phoenix.site.addressing import name_servers
 from phoenix.site.model import Frozen, Host, Service, Site
 from phoenix.site.ports import DNS, HTTPS
-from phoenix.site.ways import name_servers
 
 Place = Literal["client", "dns", "gateway", "proxy", "ca", "guest"]
 Kind = Literal["request", "names", "acme", "agent"]

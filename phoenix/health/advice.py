@@ -29,8 +29,8 @@ from phoenix.derived.certificates import STACK_PAIR, is_the_gateways
 from phoenix.health.checks import ISSUED
 from phoenix.net.ssh_faults import FAULTS, said_in
 from phoenix.site import unit_names
+from phoenix.site.addressing import target_address
 from phoenix.site.model import Frozen, Host, Site
-from phoenix.site.ways import address
 from phoenix.watch.causes import Check
 
 
@@ -434,7 +434,7 @@ def _values(site: Site, check: Check) -> dict[str, str]:
         "power": "qm" if target.kind == "vm" else "pct",
         "swarm_address": str(swarm.advertised(site, host)),
         "domain": site.domain,
-        "server": str(address(host, site.hypervisor)),
+        "server": str(target_address(host, site.hypervisor)),
         "hypervisor": site.hypervisor.fqdn,
         "ssh": _ssh(host),
         "ssh_target": _ssh(target),

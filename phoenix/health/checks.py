@@ -32,11 +32,11 @@ from phoenix.derived.routes import Route, gateway_names, proving, routes, tcp_se
 from phoenix.derived.virtual_addresses import near, virtual_addresses
 from phoenix.health import local_checks
 from phoenix.site import unit_names
+from phoenix.site.addressing import address_pair, name_servers, target_address
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import HTTPS, WATCH
 from phoenix.site.roles import guest_with, guests_with
-from phoenix.site.ways import address, name_servers, way
 from phoenix.watch.causes import LAYERS, Check, Layer, Outcome
 
 ISSUED = "issued_as_declared"
@@ -139,7 +139,7 @@ def _rooms(site: Site) -> Iterator[Check]:
     ca = control_plane.ca(site)
     for host in site.hosts:
         if host != ca.owner:  # not by its name: DNS is proven apart
-            command = ("clock_agrees", f"https://{address(host, ca.owner)}:{ca.port}/health")
+            command = ("clock_agrees", f"https://{target_address(host, ca.owner)}:{ca.port}/health")
             yield Check(host.name, "service", "its clock", command, target=host.name)
 
 
@@ -255,7 +255,7 @@ def _guards(site: Site) -> Iterator[Check]:
 
 
 def _shut(asking: Host, host: Host, function: str, who: str, ports: tuple[int, ...]) -> Check:
-    command = (function, str(address(asking, host)), *map(str, ports))
+    command = (function, str(target_address(asking, host)), *map(str, ports))
     hop = f"ports of {host.name} that are not for {who}"
     return Check(asking.name, "tcp", hop, command, target=host.name)
 
@@ -275,7 +275,7 @@ def _names(site: Site) -> Iterator[Check]:
     others: dict[tuple[str, ...], tuple[str, ...]] = {}  # most hosts ask for the same names
     of_network: dict[str, dict[str, str]] = {}
     for host in site.hosts:
-        asked_in = way(host, site.hypervisor).network
+        asked_in = address_pair(host, site.hypervisor).network
         if asked_in not in of_network:
             of_network[asked_in] = {
                 record.name: f"{record.name}={','.join(map(str, dns.answers(site, record, host)))}"
@@ -322,7 +322,7 @@ def _virtual_addresses(site: Site) -> Iterator[Check]:
     path, expected = _asked(site, route)
     url = f"https://{route.fqdn}{path}"
     for gateway in site.gateways:
-        command = ("request_gives", expected, url, ROOTS, str(address(client, gateway)))
+        command = ("request_gives", expected, url, ROOTS, str(target_address(client, gateway)))
         hop = f"{url} at {the_gateway(site, gateway)} itself"
         yield Check(client.name, "http", hop, command, target=gateway.name, name=route.fqdn)
 
@@ -350,7 +350,7 @@ def _connections(site: Site) -> Iterator[Check]:
     for connection in connections(site):
         if (connection.service, connection.target.name) in unchecked | silent:
             continue
-        target = address(connection.source, connection.target)
+        target = target_address(connection.source, connection.target)
         where = (str(target), str(connection.port), connection.server_name)
         yield _port(
             *(connection.source, connection.what, connection.target, connection.port),
@@ -411,7 +411,7 @@ def _port(
     name: str = "", service: str = "", endpoint: str = "", function: str = "port_answers",
 ) -> Check:  # fmt: skip
     return Check(
-        *(source.name, "tcp", hop, (function, str(address(source, target)), str(port))),
+        *(source.name, "tcp", hop, (function, str(target_address(source, target)), str(port))),
         target=target.name, port=port, name=name, service=service, endpoint=endpoint,
     )  # fmt: skip
 
@@ -507,14 +507,19 @@ def _refused(site: Site) -> Iterator[Check]:
     for gateway in gateways:
         command: tuple[str, ...] = (
             "name_is_rejected",
-            str(address(site.hypervisor, gateway)),
+            str(target_address(site.hypervisor, gateway)),
             f"no-such-name.{site.domain}",
         )
         hop = f"an undeclared name at {the_gateway(site, gateway)}"
         yield Check(client, "http", hop, command, target=gateway.name)
     # From gateways, which may connect: only the missing certificate stands between.
     for gateway, proxy in product(gateways, guests_with(site, "traefik")):
-        command = ("serves_no_stranger", str(address(gateway, proxy)), proxy.fqdn, str(HTTPS))
+        command = (
+            "serves_no_stranger",
+            str(target_address(gateway, proxy)),
+            proxy.fqdn,
+            str(HTTPS),
+        )
         hop = f"{traefik(site, proxy)} for who shows no certificate"
         yield Check(gateway.name, "http", hop, command, target=proxy.name, port=HTTPS)
 
@@ -523,7 +528,7 @@ def _passed_on(site: Site) -> Iterator[Check]:
     """The whole way to what has no TLS of its own, which would prove it."""
     client = site.hypervisor
     for gateway in guests_with(site, "nginx"):
-        at = str(address(client, gateway))
+        at = str(target_address(client, gateway))
         for service in tcp_services(site):
             if service.checked and _admits(site, service) and not service.has_tls:
                 command = ("tcp_passes", at, str(service.gateway_port))
@@ -554,7 +559,7 @@ def _at_the_virtual_address(site: Site) -> Iterator[Check]:
 def _admits(site: Site, service: Service) -> bool:
     """Whether the hypervisor is among the clients that may ask a service of the gateway."""
     allowed = service.options.allowed_networks
-    client = way(site.hypervisor, site.gateway or site.hypervisor).source
+    client = address_pair(site.hypervisor, site.gateway or site.hypervisor).source
     return not allowed or any(client in network for network in allowed)
 
 
@@ -617,7 +622,7 @@ def _agent(site: Site, server: Host, agent: Host) -> Iterator[Check]:
     hop = f"Portainer to the agent on {agent.name}"
     endpoint, service = agent.portainer_environment, control_plane.agent(site, agent)
     yield _port(server, hop, agent, service.port, endpoint=endpoint)
-    where = (str(address(server, agent)), str(service.port), agent.fqdn)
+    where = (str(target_address(server, agent)), str(service.port), agent.fqdn)
     url = agent_url(service).replace("tcp://", "https://")
     commands: tuple[tuple[str, Layer, tuple[str, ...]], ...] = (
         (hop, "certificate", ("served_is_fresh", *where)),
@@ -629,7 +634,12 @@ def _agent(site: Site, server: Host, agent: Host) -> Iterator[Check]:
             *(server.name, layer, title, command),
             target=agent.name, port=service.port, endpoint=endpoint,
         )  # fmt: skip
-    command = ("serves_no_stranger", str(address(server, agent)), agent.fqdn, str(service.port))
+    command = (
+        "serves_no_stranger",
+        str(target_address(server, agent)),
+        agent.fqdn,
+        str(service.port),
+    )
     hop = f"the agent on {agent.name} for who shows no certificate"
     yield Check(
         *(server.name, "http", hop, command),

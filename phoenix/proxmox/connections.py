@@ -19,11 +19,11 @@ from phoenix.proxmox.firewall import (
     foreign_rules_above,
     placed,
 )
+from phoenix.site.addressing import address_pair
+from phoenix.site.addressing import static_addresses as addresses_of
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import NTP, PROXMOX_API, SSH
 from phoenix.site.roles import RoleError
-from phoenix.site.ways import addresses as addresses_of
-from phoenix.site.ways import way
 
 
 class Connection(NamedTuple):
@@ -49,7 +49,7 @@ def _of_checks(site: Site) -> Iterator[Connection]:
         return
     for connection in checked:
         why = f"the check of {connection.what}"
-        source, target, _ = way(connection.source, connection.target)
+        source, target, _ = address_pair(connection.source, connection.target)
         yield Connection(source, target, "tcp", connection.port, why)
 
 
@@ -57,7 +57,7 @@ def _of_flows(site: Site) -> Iterator[Connection]:
     derived = {flow.key for flow in firewall.needed(site)}
     for flow in firewall.flows(site):
         if isinstance(flow.source, Host) and isinstance(flow.destination, Host):
-            source, target, _ = way(flow.source, flow.destination)
+            source, target, _ = address_pair(flow.source, flow.destination)
             yield Connection(source, target, flow.proto, flow.port, flow.why)
             continue
         # A person's rule about a whole network concerns the host with that rule alone: the other

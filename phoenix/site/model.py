@@ -398,9 +398,9 @@ class Template(Machine):
 class Host(Machine):
     """A machine that Phoenix converges: the hypervisor or a running guest.
 
-    `address` is the one that the site knows it by, its first static one; `phoenix.site.ways` says
-    which one another host connects to. `guarded`: it lets in by itself what the site's flows say,
-    and nothing else (nftables). `left_alone`: what of it stays as it is, in the order declared.
+    `address` is the one that the site knows it by, its first static one. `phoenix.site.addressing`
+    says which one another host connects to. `guarded`: its nftables let in what the site's flows
+    say, and nothing else. `left_alone`: what of it stays as it is, in the order declared.
     """
 
     address: IPv4Address

@@ -16,8 +16,8 @@ from phoenix.components.networks.bridges import MAIN_FILE, Device, HostInterface
 from phoenix.derived.components import component_hosts, trees_of
 from phoenix.health.checks import checks
 from phoenix.health.undeclared import Placed, Sightings, undeclared
+from phoenix.site.addressing import routed_networks
 from phoenix.site.model import Site
-from phoenix.site.ways import routed
 from tests.unit.site_builder import minimal
 
 INNER = {"subnet": "172.16.9.0/24", "bridge": "vmbr9", "nat": True}
@@ -65,7 +65,7 @@ def test_where_another_is_the_router_nothing_is_made(
     tmp_path: Path, network: dict[str, Any]
 ) -> None:
     site = declared(tmp_path, internal=network)
-    assert routed(site) == ()
+    assert routed_networks(site) == ()
     assert component_hosts("networks", site) == ()
     assert "networks" not in trees_of(site, site.hypervisor)
     assert not [check for check in checks(site) if check.unit == bridges.UNIT]

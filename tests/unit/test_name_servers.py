@@ -21,8 +21,8 @@ from phoenix.health.checks import checks
 from phoenix.health.paths import paths
 from phoenix.health.proof import proof
 from phoenix.health.undeclared import Placed, undeclared
+from phoenix.site.addressing import name_servers
 from phoenix.site.model import Site
-from phoenix.site.ways import name_servers
 from phoenix.validation import setting_values
 from phoenix.watch.causes import Findings, Outcome, causes, walk
 from tests.unit.site_builder import LXC, Declaration, lxc, minimal, problem

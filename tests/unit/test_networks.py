@@ -26,8 +26,8 @@ from phoenix.proxmox import connections
 from phoenix.proxmox.desired import DesiredGuest, desired_guests
 from phoenix.proxmox.diff import Observed, compare
 from phoenix.proxmox.firewall import scopes
+from phoenix.site.addressing import address_pair, static_routes, target_address
 from phoenix.site.model import Host, Site
-from phoenix.site.ways import address, routes_of, way
 from tests.unit.site_builder import HYPERVISOR, LXC, VM, Declaration, minimal, problem
 
 INNER = IPv4Network("172.16.9.0/24")
@@ -140,9 +140,9 @@ def test_one_network_is_as_it_was(tmp_path: Path) -> None:
     assert site.subnets == (site.network,)
     assert all(len(h.interfaces) == 1 for h in site.hosts)
     for host in site.hosts:
-        assert list(routes_of(site, host)) == []
+        assert list(static_routes(site, host)) == []
         for other in site.hosts:
-            assert way(host, other)[:2] == (host.address, other.address)
+            assert address_pair(host, other)[:2] == (host.address, other.address)
     text = dnsmasq_conf.config(site, dns.records(site), ["9.9.9.9"])
     assert "localise-queries" not in text
     assert "ptr-record" not in text
@@ -160,15 +160,15 @@ def test_one_network_is_as_it_was(tmp_path: Path) -> None:
 def test_each_connection_has_the_addresses_of_its_network(site: Site) -> None:
     gateway, proxy, ca = (at(site, name) for name in ("gateway", "proxy", "authority"))
     worker, node = at(site, "worker"), site.hypervisor
-    assert way(gateway, proxy) == (gateway.address, proxy.address, "internal")
-    assert way(proxy, node)[:2] == (proxy.address, IPv4Address("172.16.9.1"))
-    assert way(node, ca)[:2] == (IPv4Address("172.16.9.1"), ca.address)
-    assert way(worker, node)[:2] == (worker.address, IPv4Address("10.0.0.13"))
-    assert way(worker, ca) == (worker.address, ca.address, "")  # forwarded
-    assert address(ca, worker) == worker.address
-    assert list(routes_of(site, worker)) == [(INNER, IPv4Address("10.0.0.13"), "internal")]
-    assert list(routes_of(site, gateway)) == [(LAN, IPv4Address("172.16.9.1"), "lan")]
-    assert list(routes_of(site, node)) == []
+    assert address_pair(gateway, proxy) == (gateway.address, proxy.address, "internal")
+    assert address_pair(proxy, node)[:2] == (proxy.address, IPv4Address("172.16.9.1"))
+    assert address_pair(node, ca)[:2] == (IPv4Address("172.16.9.1"), ca.address)
+    assert address_pair(worker, node)[:2] == (worker.address, IPv4Address("10.0.0.13"))
+    assert address_pair(worker, ca) == (worker.address, ca.address, "")  # forwarded
+    assert target_address(ca, worker) == worker.address
+    assert list(static_routes(site, worker)) == [(INNER, IPv4Address("10.0.0.13"), "internal")]
+    assert list(static_routes(site, gateway)) == [(LAN, IPv4Address("172.16.9.1"), "lan")]
+    assert list(static_routes(site, node)) == []
 
 
 def test_a_host_in_two_networks_is_reached_in_that_of_who_asks(tmp_path: Path) -> None:
@@ -178,8 +178,8 @@ def test_a_host_in_two_networks_is_reached_in_that_of_who_asks(tmp_path: Path) -
     worker, proxy, control = (at(site, name) for name in ("worker", "proxy", "control"))
     assert worker.address == IPv4Address("10.0.0.24")
     inner = IPv4Address("172.16.9.24")
-    assert way(proxy, worker)[:2] == (proxy.address, inner)
-    assert way(control, worker)[:2] == (control.address, worker.address)
+    assert address_pair(proxy, worker)[:2] == (proxy.address, inner)
+    assert address_pair(control, worker)[:2] == (control.address, worker.address)
     shop = next(route for route in routes(site) if route.service.name == "shop")
     assert shop.url == f"https://{inner}:8000"
     (record,) = [candidate for candidate in dns.records(site) if candidate.name == worker.fqdn]

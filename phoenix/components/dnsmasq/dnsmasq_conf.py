@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 
 from phoenix.derived.dns import DnsRecord
+from phoenix.site.addressing import static_addresses
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import DNS, LOOPBACK
-from phoenix.site.ways import addresses
 
 KEPT_PORT = 5335
 """Where it listens, on the loopback, where another resolver keeps port 53 of its host."""
@@ -41,8 +41,8 @@ def config(
             or a virtual address of the gateways; or another resolver forwards the zone of a site
             whose answers depend on the network.
     """
-    own = addresses(on or site.hypervisor)
-    views = len(addresses(site.hypervisor)) > 1 or len(own) > 1
+    own = static_addresses(on or site.hypervisor)
+    views = len(static_addresses(site.hypervisor)) > 1 or len(own) > 1
     if behind_another and views:
         raise DnsmasqError(
             'setting taking_over: "resolver": "keep" does not do for a site of several networks, '
@@ -61,7 +61,7 @@ def config(
         if address in own:
             raise DnsmasqError(f"setting dns_upstreams: {upstream} is this server: a loop")
         for server in site.name_servers:
-            if address in addresses(server):
+            if address in static_addresses(server):
                 raise DnsmasqError(
                     f"setting dns_upstreams: {upstream} is {server.name}, a name server of this "
                     "site as well: they would wait for each other: name another resolver"
@@ -107,7 +107,7 @@ def config(
 
 def _reverse(site: Site) -> Iterator[str]:
     for host in site.hosts:
-        for address in addresses(host)[1:]:
+        for address in static_addresses(host)[1:]:
             yield f"ptr-record={address.reverse_pointer},{host.fqdn}"
 
 

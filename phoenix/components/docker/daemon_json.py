@@ -9,9 +9,9 @@ from typing import Any
 
 from phoenix.declaration.settings import Settings
 from phoenix.site import unit_names
+from phoenix.site.addressing import name_servers
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Host, Site
-from phoenix.site.ways import name_servers
 
 DAEMON = "/etc/docker/daemon.json"
 KEPT = "/etc/phoenix/docker/kept.json"

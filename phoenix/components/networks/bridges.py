@@ -13,8 +13,8 @@ from ipaddress import IPv4Interface
 from typing import NamedTuple
 
 from phoenix.site import unit_names
+from phoenix.site.addressing import routed_networks
 from phoenix.site.model import Site
-from phoenix.site.ways import routed
 
 MAIN_FILE = "/etc/network/interfaces"
 FILE = "/etc/network/interfaces.d/phoenix"
@@ -59,7 +59,7 @@ class HostInterfaces:
 
 def devices(site: Site) -> tuple[Device, ...]:
     """The interfaces that the networks need, bridges first; not the bridge of the main network."""
-    networks = routed(site)
+    networks = routed_networks(site)
     bridges: dict[str, Device] = {}
     vlans = []
     for network in networks:
@@ -157,7 +157,7 @@ def ruleset(site: Site) -> str:
     rules = "".join(
         f"\t\tip saddr {network.subnet} ip daddr != {{ {inside} }} "
         f'oifname != "{network.place}" masquerade comment "{network.name}"\n'
-        for network in routed(site)
+        for network in routed_networks(site)
         if network.nat
     )
     return (

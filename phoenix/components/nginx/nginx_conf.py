@@ -16,11 +16,11 @@ from phoenix.derived import control_plane
 from phoenix.derived.certificates import of_the_gateway
 from phoenix.derived.routes import gateway_names, proving, routes, tcp_services
 from phoenix.files import render
+from phoenix.site.addressing import address_pair, target_address
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import NGINX_STATUS
 from phoenix.site.removed_headers import REMOVED_HEADERS
 from phoenix.site.roles import guest_with, guests_with
-from phoenix.site.ways import address, way
 
 CONFIG = "/etc/nginx/nginx.conf"
 ACCESS_LOG = "/var/log/nginx/access.log"
@@ -72,7 +72,7 @@ class _Server(NamedTuple):
 class _Traefik(NamedTuple):
     """One that requests are handed to, and the name that it proves."""
 
-    address: IPv4Address
+    target_address: IPv4Address
     name: str
 
 
@@ -107,7 +107,7 @@ def _streams(site: Site, gateway: Host) -> list[_Stream]:
         _Stream(
             port,
             tuple(
-                (name, f"{address(gateway, service.owner)}:{service.port}")
+                (name, f"{target_address(gateway, service.owner)}:{service.port}")
                 for service in services
                 for name in (service.names if service.has_tls else ("",))
             ),
@@ -126,7 +126,7 @@ def _proving(site: Site, gateway: Host) -> Iterator[tuple[list[str], IPv4Address
         names = [name for name in service.names if service.has_tls and name not in listed]
         listed.update(names)
         if names:
-            yield names, address(gateway, service.owner)
+            yield names, target_address(gateway, service.owner)
 
 
 def _own_servers(site: Site, read_timeout: str) -> list[_Server]:
@@ -213,7 +213,7 @@ def nginx_config(
     """
     gateway = on or guest_with(site, "nginx")
     traefiks = [
-        _Traefik(address(gateway, host), host.fqdn) for host in guests_with(site, "traefik")
+        _Traefik(target_address(gateway, host), host.fqdn) for host in guests_with(site, "traefik")
     ]
     portainer = control_plane.portainer(site) if site.portainer else None
     servers = _own_servers(site, read_timeout)
@@ -264,7 +264,7 @@ def nginx_config(
         "traefiks": traefiks,
         "first": traefiks[0],
         "several": len(traefiks) > 1,
-        "others": [way(gateway, other) for other in site.gateways if other != gateway],
+        "others": [address_pair(gateway, other) for other in site.gateways if other != gateway],
         "alive": ALIVE,
         "compared": proving(site),
         "root": ROOTS,

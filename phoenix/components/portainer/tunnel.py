@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.trust import ROOTS
 from phoenix.derived.control_plane import entrance
+from phoenix.site.addressing import target_address
 from phoenix.site.model import Host, Service
 from phoenix.site.ports import LOOPBACK
-from phoenix.site.ways import address
 
 UNIT = "phoenix-portainer-tunnel.service"
 CONFIG = "/etc/phoenix/portainer-tunnel.conf"
@@ -41,7 +41,7 @@ def at_the_agent(service: Service, server: Host) -> str:
         [
             _section(
                 "agent",
-                accept=f"{address(server, service.owner)}:{service.port}",
+                accept=f"{target_address(server, service.owner)}:{service.port}",
                 connect=f"{LOOPBACK}:{service.port}",
                 name=server.fqdn,
             )
@@ -65,7 +65,7 @@ def at_the_server(services: Iterable[Service], server: Host) -> str:
             "client = yes",
             f"sni = {service.owner.fqdn}",
             accept=f"{entrance(service)}:{service.port}",
-            connect=f"{address(server, service.owner)}:{service.port}",
+            connect=f"{target_address(server, service.owner)}:{service.port}",
             name=service.owner.fqdn,
         )
         for service in services

@@ -17,10 +17,10 @@ from phoenix.declaration.settings import Settings
 from phoenix.derived.certificates import beyond_policy
 from phoenix.derived.control_plane import ca
 from phoenix.site import duration, unit_names
+from phoenix.site.addressing import static_addresses
 from phoenix.site.findings import SettingError
 from phoenix.site.model import Site
 from phoenix.site.names import policy
-from phoenix.site.ways import addresses
 
 ACME = "acme"
 """Name of the ACME provisioner; part of the directory's URL."""
@@ -125,7 +125,7 @@ def config(site: Site, claims: Claims) -> str:
         "key": f"{DIRECTORY}/secrets/intermediate_ca_key",
         "address": f":{service.port}",
         "dnsNames": [service.fqdn, service.owner.fqdn, "localhost",
-                     *map(str, addresses(service.owner)), "127.0.0.1"],
+                     *map(str, static_addresses(service.owner)), "127.0.0.1"],
         "logger": {"format": "json"},
         "db": {"type": "badgerv2", "dataSource": f"{DIRECTORY}/db"},
         "authority": {

@@ -18,9 +18,9 @@ from phoenix.components.traefik.traefik_yml import UNIT as TRAEFIK_UNIT
 from phoenix.derived import control_plane, home
 from phoenix.derived.components import AGENT, SERVER
 from phoenix.site import ports, unit_names
+from phoenix.site.addressing import static_addresses
 from phoenix.site.model import Host, Site
 from phoenix.site.names import AGENT_PROJECT, SERVER_PROJECT
-from phoenix.site.ways import addresses
 
 Kind = Literal["resolver", "ca", "traefik", "nginx", "docker", "portainer", "agent"]
 """What stands there, named after what Phoenix has in its place."""
@@ -178,7 +178,7 @@ def places(site: Site, host: Host) -> tuple[Place, ...]:
     """The places that Phoenix takes on a host, in the order of its components."""
     result: list[Place] = []
     if host in site.name_servers:
-        own = tuple(map(str, addresses(host)))
+        own = tuple(map(str, static_addresses(host)))
         # Behind one that is kept, a further name server would answer nobody.
         first = host == site.hypervisor
         result.append(Place("resolver", "dns", (ports.DNS,), own, shared=first))

@@ -24,11 +24,11 @@ from phoenix.components.x509 import describe, load_chain
 from phoenix.derived.routes import Route, routes, routes_of
 from phoenix.shell import Script
 from phoenix.site import unit_names
+from phoenix.site.addressing import address_pair, target_address
 from phoenix.site.model import Host, Login, Redirect, Service, Site
 from phoenix.site.names import in_zone
 from phoenix.site.ports import HTTPS, TRAEFIK_LOCAL
 from phoenix.site.roles import guest_with, guests_with
-from phoenix.site.ways import address, way
 
 UNIT = unit_names.TRAEFIK
 STATIC = "/etc/traefik/traefik.yml"
@@ -377,7 +377,7 @@ def dynamic_config(
 def _gateways(site: Site, on: Host | None) -> list[str]:
     """The addresses by which the gateways come to a Traefik, each as a network."""
     proxy = on or guest_with(site, "traefik")
-    return [f"{way(gateway, proxy).source}/32" for gateway in guests_with(site, "nginx")]
+    return [f"{address_pair(gateway, proxy).source}/32" for gateway in guests_with(site, "nginx")]
 
 
 def taken_names(site: Site) -> frozenset[str]:
@@ -441,7 +441,7 @@ def former_names(site: Site, on: Host | None = None) -> tuple[str, ...]:
         if service.deployment is not None and route.url and route.url.startswith("https:"):
             owner = service.owner
             words += [
-                str(address(on or guest_with(site, "traefik"), owner)),
+                str(target_address(on or guest_with(site, "traefik"), owner)),
                 str(service.port),
                 route.server_name,
                 owner.fqdn,

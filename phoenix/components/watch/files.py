@@ -9,9 +9,9 @@ from zlib import crc32
 
 from phoenix.components import programs
 from phoenix.shell import quote
+from phoenix.site.addressing import static_addresses, target_address
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import WATCH
-from phoenix.site.ways import address, addresses
 from phoenix.watch import folders
 
 TIMER = "phoenix-watch.timer"
@@ -118,9 +118,9 @@ def page_calendar(interval: int) -> str:
 
 def metrics_address(site: Site, watcher: Host) -> IPv4Address:
     """Where the declared scraper reaches the watcher."""
-    at = {own: host for host in site.hosts for own in addresses(host)}
+    at = {own: host for host in site.hosts for own in static_addresses(host)}
     scraper = at.get(IPv4Address(site.scraped_from))
-    return address(scraper, watcher) if scraper is not None else watcher.address
+    return target_address(scraper, watcher) if scraper is not None else watcher.address
 
 
 def config(
@@ -145,7 +145,7 @@ def config(
         "HOST": host.name,
         "PLAN": plan,
         "URL": f"https://{watcher.fqdn}:{WATCH}/report",
-        "ENTRANCE": f"{watcher.fqdn}:{WATCH}:{address(host, watcher)}:{WATCH}",
+        "ENTRANCE": f"{watcher.fqdn}:{WATCH}:{target_address(host, watcher)}:{WATCH}",
         "ROOM": f"{room[0]} {room[1]}",
         "LOCK": lock,
         "HISTORY": history,
