@@ -10,7 +10,7 @@ import typer
 
 from phoenix.cli import complete, options
 from phoenix.cli.exits import CommandError
-from phoenix.site import meant
+from phoenix.site import suggestions
 
 if TYPE_CHECKING:
     from phoenix.cli.adding import Draft
@@ -133,7 +133,7 @@ def host(
 
     options.named(name)
     if role is not None and role not in ROLES:
-        raise CommandError(f"{role!r} is not a role. {meant.hint(meant.near(role, ROLES), ROLES)}")
+        raise CommandError(f"{role!r} is not a role. {suggestions.hint_for(role, ROLES)}")
     if kind not in (None, "lxc", "vm"):
         raise CommandError(f"--kind {kind}: write lxc or vm")
     draft = _draft(inventory)

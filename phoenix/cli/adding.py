@@ -31,7 +31,7 @@ from phoenix.declaration.json_errors import listed
 from phoenix.declaration.load import LXC_FILE, VM_FILE, load_site
 from phoenix.declaration.stack_places import STACKS_FILE, StackPlaces
 from phoenix.derived.find import Stack, UnknownNameError, choose, plain
-from phoenix.site import meant
+from phoenix.site import suggestions
 from phoenix.site.findings import ConfigError, Finding, NameLookupError, Report
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.names import LABEL
@@ -161,14 +161,12 @@ class Draft:
             known = self._places().names()
             if stack in known:
                 raise CommandError(f"{stack} stands in {STACKS_FILE}: write the service there")
-            raise CommandError(
-                f"there is no stack {stack!r}. {meant.hint(meant.near(stack, known), [*known])}"
-            )
+            raise CommandError(f"there is no stack {stack!r}. {suggestions.hint_for(stack, known)}")
         environments = json.loads(self.text(file)).get("environments", {})
         if environment not in environments:
             raise CommandError(
                 f"{stack} has no environment {environment!r}. "
-                + meant.hint(meant.near(environment, environments), [*environments])
+                + suggestions.hint_for(environment, environments)
             )
         path = f"environments.{environment}"
         service = service or self._service_at(stack, route.port)

@@ -15,7 +15,7 @@ from typer._click.exceptions import NoSuchOption, UsageError
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from phoenix.cli import exits, helptext, options
-from phoenix.site import meant
+from phoenix.site import suggestions
 
 
 class Verb(NamedTuple):
@@ -212,7 +212,7 @@ def _only(app: typer.Typer) -> Command:
 
 
 class Group(TyperGroup):
-    """Verbs; for an unknown one it says which was perhaps meant, as `phoenix.site.meant` has it."""
+    """Verbs; for an unknown one it suggests similar ones (`phoenix.site.suggestions`)."""
 
     def __init__(self, **options: Any) -> None:
         """As typer has it, without its suggestions."""
@@ -229,8 +229,12 @@ class Group(TyperGroup):
         try:
             return super().resolve_command(ctx, args)
         except UsageError as error:
-            if near := () if args[0] in self.commands else meant.near(args[0], self.commands):
-                error.message = f"{error.message.rstrip('.')}. {meant.sentence(near)}"
+            if (
+                near := ()
+                if args[0] in self.commands
+                else suggestions.similar(args[0], self.commands)
+            ):
+                error.message = f"{error.message.rstrip('.')}. {suggestions.sentence(near)}"
             raise
 
 
@@ -242,9 +246,11 @@ def _suggest(error: NoSuchOption) -> None:
     known = [word for parameter in error.ctx.command.get_params(error.ctx)
              for word in (*parameter.opts, *parameter.secondary_opts)]  # fmt: skip
     names = (word.removeprefix("--") for word in known if word.startswith("--"))
-    near = [f"--{name}" for name in meant.near(error.option_name.removeprefix("--"), names)]
+    near = [
+        f"--{name}" for name in suggestions.similar(error.option_name.removeprefix("--"), names)
+    ]
     if near:
-        error.message = f"{error.message}. {meant.sentence(near)}"
+        error.message = f"{error.message}. {suggestions.sentence(near)}"
 
 
 class LazyGroup(Group):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from phoenix.cli.targets import host_of
 from phoenix.compose import document
 from phoenix.derived.find import Kind, Stack, choose
-from phoenix.site import meant
+from phoenix.site import suggestions
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Deployment, Service, Site
 
@@ -85,5 +85,5 @@ def compose_service(stack: Deployment, name: str) -> str:
         )
         raise NameLookupError(f"{stack.name} has {len(have)} services: write {ways}")
     raise NameLookupError(
-        f"no service of {stack.name} is called {name!r}. {meant.hint(meant.near(name, have), have)}"
+        f"no service of {stack.name} is called {name!r}. {suggestions.hint_for(name, have)}"
     )

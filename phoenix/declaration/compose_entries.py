@@ -13,7 +13,7 @@ from typing import Any
 from phoenix.declaration.compose import filled
 from phoenix.declaration.compose_values import at
 from phoenix.declaration.json_errors import join
-from phoenix.site import meant
+from phoenix.site import suggestions
 
 _Problem = tuple[str, str, str]
 """Path, message and fix."""
@@ -107,7 +107,7 @@ def _rights(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
                 yield (
                     f"{key}[{position}]",
                     message,
-                    meant.fix(capability, _CAPABILITIES),
+                    suggestions.fix(capability, _CAPABILITIES),
                 )
     for position, option in enumerate(service.get("security_opt") or ()):
         text = filled(option, values)

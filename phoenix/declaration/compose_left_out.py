@@ -11,7 +11,7 @@ from typing import Any
 from phoenix.declaration.compose import filled
 from phoenix.declaration.json_errors import join
 from phoenix.derived.certificates import RENEWAL_LABEL
-from phoenix.site import meant
+from phoenix.site import suggestions
 
 _Problem = tuple[str, str, str]
 """Path, message and fix."""
@@ -77,7 +77,7 @@ def _of_service(
         words = "" if isinstance(mount, Mapping) else filled(mount, values) or ""
         for word in words.split(":")[2].split(",") if words.count(":") == 2 else ():
             if word and word not in _MOUNT_WORDS and not word.startswith("subpath="):
-                fix = meant.fix(word, _MOUNT_WORDS)
+                fix = suggestions.fix(word, _MOUNT_WORDS)
                 fix = "write ro" if word.startswith("read") else fix
                 message = f"{word[:80]!r} is not an option of a mount: Compose passes over it"
                 yield f"volumes[{position}]", message, fix
@@ -188,7 +188,7 @@ def _labels(service: Mapping[str, Any]) -> Iterator[_Problem]:
             yield (
                 path,
                 "is not a label that Phoenix reads",
-                meant.fix(label, (RENEWAL_LABEL,)),
+                suggestions.fix(label, (RENEWAL_LABEL,)),
             )
         elif label.startswith(_COMPOSES_LABELS):
             yield path, "is a label that Compose writes itself", "call it otherwise, or remove it"

@@ -20,7 +20,7 @@ from phoenix.declaration import (
 )
 from phoenix.declaration.compose import docker_names, filled, passed_on, published
 from phoenix.declaration.json_errors import join
-from phoenix.site import meant
+from phoenix.site import suggestions
 from phoenix.site.findings import Report
 
 _Problem = tuple[str, str, str]
@@ -162,7 +162,7 @@ def _unknown(path: str, kind: str, name: str, known: Collection[str]) -> Iterato
     if name and "$" not in name and name not in known:
         place = "under services" if kind == "service" else f"under {kind}s, beside services"
         declare = f"declare it {place}"
-        fix = meant.fix(name, known if len(known) <= _FEW else (), declare)
+        fix = suggestions.fix(name, known if len(known) <= _FEW else (), declare)
         yield path, f"the file declares no {kind} {name[:80]!r}: Compose refuses it", fix
 
 

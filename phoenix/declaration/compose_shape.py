@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from phoenix.declaration.compose import filled
 from phoenix.declaration.json_errors import join
-from phoenix.site import meant
+from phoenix.site import suggestions
 from phoenix.site.findings import Report
 
 _FLAGS = frozenset(("0", "1", "f", "false", "n", "no", "off", "on", "t", "true", "y", "yes"))
@@ -242,7 +242,7 @@ def check_keys(compose: Mapping[str, Any], label: str, report: Report) -> None:
     """
     for misfit in _walk(compose, _object(**TOP), "", {}):
         if misfit.key:
-            fix = meant.fix(misfit.key, misfit.form.keys or ())
+            fix = suggestions.fix(misfit.key, misfit.form.keys or ())
             message = "unknown key, refused by Compose"
             report.unread(label, join(misfit.path, misfit.key), message, fix)
 

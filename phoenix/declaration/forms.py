@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, core_schema
 
-from phoenix.site import meant
+from phoenix.site import suggestions
 
 _SHOWN = 80
 
@@ -90,8 +90,8 @@ class Form:
             fix = f"write at most {self.longest} characters"
             raise problem(f"{shown_value(value)} has {len(value)} characters", fix)
         if not self.takes(value):
-            near, lower = meant.near(value, self.words), value.lower()
-            fix = meant.fix_of(near, self.fix)
+            near, lower = suggestions.similar(value, self.words), value.lower()
+            fix = suggestions.fix_of(near, self.fix)
             if not near and self.takes(lower):
                 fix = f'write it in lower case: "{lower}"'
             raise problem(f"{shown_value(value)} {self.message}", fix)

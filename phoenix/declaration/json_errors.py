@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from phoenix.declaration import json_syntax
-from phoenix.site import meant
+from phoenix.site import suggestions
 from phoenix.site.findings import Report
 
 _QUAD = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
@@ -240,7 +240,9 @@ def bound_fix(error: ErrorDetails) -> str:
     """The fix for a value beyond what a field may hold; empty for every other fault."""
     fix = _BOUNDS.get(error["type"], "").format(**error.get("ctx", {}))
     if error["type"] == "literal_error" and isinstance(error["input"], str):
-        return meant.fix(error["input"], re.findall(r"'([^']*)'", error["ctx"]["expected"]), fix)
+        return suggestions.fix(
+            error["input"], re.findall(r"'([^']*)'", error["ctx"]["expected"]), fix
+        )
     return fix
 
 
@@ -313,8 +315,8 @@ def _unknown(model: type[BaseModel], key: str, known: Iterable[str]) -> tuple[st
     owners, fixes = _of_others(model)
     if key in fixes:
         return f"a key of {owners}, ignored", fixes[key]
-    near, elsewhere = meant.near(key, known), getattr(model, "elsewhere", None)
-    return UNKNOWN, (not near and elsewhere and elsewhere(key)) or meant.fix_of(near)
+    near, elsewhere = suggestions.similar(key, known), getattr(model, "elsewhere", None)
+    return UNKNOWN, (not near and elsewhere and elsewhere(key)) or suggestions.fix_of(near)
 
 
 def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None:
@@ -325,8 +327,8 @@ def report_keys(model: BaseModel, label: str, path: str, report: Report) -> None
     fields = type(model).model_fields
     keys = [info.alias or name for name, info in fields.items()]
     for key in model.model_extra or {}:
-        near = meant.near(key, keys)
-        fix = meant.fix_of(near)
+        near = suggestions.similar(key, keys)
+        fix = suggestions.fix_of(near)
         if refused := getattr(model, "refuse_unknown", ""):
             if not near:
                 fix += f" (known are {listed(keys)})"

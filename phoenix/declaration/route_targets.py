@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from phoenix.derived import control_plane, dns, firewall
 from phoenix.derived.routes import routes
-from phoenix.site import meant, ports
+from phoenix.site import ports, suggestions
 from phoenix.site.addressing import address_pair, static_addresses
 from phoenix.site.findings import Report
 from phoenix.site.model import Host, Service, Site
@@ -110,10 +110,12 @@ def _unknown(name: str, names: _Names) -> tuple[str, str]:
     """Message and fix for a name of the site's zone that nothing has."""
     message = f"no service, host or DNS record is called {name} in {names.site.domain}"
     tail = f".{names.site.domain}"  # which all of them have: it is no likeness
-    near = meant.near(
+    near = suggestions.similar(
         name.removesuffix(tail), (known.removesuffix(tail) for known in names.records)
     )
-    fix = meant.fix_of([f"{label}{tail}" for label in near], "correct it, or declare the service")
+    fix = suggestions.fix_of(
+        [f"{label}{tail}" for label in near], "correct it, or declare the service"
+    )
     return message, fix
 
 

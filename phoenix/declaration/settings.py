@@ -89,7 +89,7 @@ from phoenix.declaration.setting_forms import (
     registry_name,
     secret_name,
 )
-from phoenix.site import meant
+from phoenix.site import suggestions
 from phoenix.site.findings import Finding
 
 FOLDER = "group_data"
@@ -904,8 +904,8 @@ def _fix_unknown(name: str, known: Iterable[str], elsewhere: Callable[[str], str
     """The fix for a setting that nothing reads."""
     if _is_secret(name):
         return _SECRETS
-    near = meant.near(name, known)
-    return (not near and elsewhere(name)) or meant.fix_of(near)
+    near = suggestions.similar(name, known)
+    return (not near and elsewhere(name)) or suggestions.fix_of(near)
 
 
 _SECRETS = (
@@ -981,7 +981,7 @@ def _finding(error: ErrorDetails) -> Finding:
         return Finding(FOLDER, path, error["msg"], str(context["fix"]))
     if error["type"] == "extra_forbidden":
         known = fields() if len(location) == 1 else ()
-        fix = meant.fix(str(location[-1]), known)
+        fix = suggestions.fix(str(location[-1]), known)
         return Finding(FOLDER, path, UNREAD, fix)
     value = shown_value(error["input"])
     fix = _fix(error, name_of(path))

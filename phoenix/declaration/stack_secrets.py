@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from phoenix.declaration.json_errors import listed
-from phoenix.site import meant
+from phoenix.site import suggestions
 from phoenix.site.findings import Report
 from phoenix.site.secret_names import NEW, PLATFORM, is_secret_name
 
@@ -54,7 +54,7 @@ class StackSecrets:
                         self.file(stack),
                         f"shared_secrets.{name.upper()}",
                         f"there is no stack {other!r} to share it with",
-                        meant.fix(other, self.stacks),
+                        suggestions.fix(other, self.stacks),
                     )
 
     def check(self, report: Report) -> None:

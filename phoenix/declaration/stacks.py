@@ -45,7 +45,7 @@ from phoenix.derived.certificates import (
     TLS_VARIABLE,
     stack_directory,
 )
-from phoenix.site import meant
+from phoenix.site import suggestions
 from phoenix.site.findings import Report
 from phoenix.site.model import (
     Deployment,
@@ -196,7 +196,7 @@ class StackCatalog:
             at.file,
             at.path,
             f"unknown stack {name!r}; {have}",
-            meant.fix(
+            suggestions.fix(
                 name,
                 self.names,
                 f"add stacks/{name}/phoenix.json and docker-compose.yml, or correct the name",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from phoenix.declaration.compose import OTHER_NAMES
 from phoenix.declaration.stack_places import COMPOSE, MANIFEST, Place, StackPlaces
-from phoenix.site import meant
+from phoenix.site import suggestions
 from phoenix.site.findings import Report
 
 
@@ -23,8 +23,8 @@ def check(inventories: Path, known: tuple[str, ...], places: StackPlaces, report
     for file in sorted(inventories.glob("*.json")):
         if file.name in known or file.name.endswith(".schema.json"):
             continue
-        if names := meant.slips(file.name, known):
-            message, fix = "nothing reads this file", meant.fix_of(names)
+        if names := suggestions.misspelt(file.name, known):
+            message, fix = "nothing reads this file", suggestions.fix_of(names)
             report.unread(file.name, "", message, fix)
     used = {file.parent for name in places.names() for file in places.place(name).searched}
     folders = places.directory.glob("*") if places.directory.is_dir() else ()
@@ -76,6 +76,6 @@ ENVIRONMENT_FILE = ".env"
 def _of_stack(folder: Path) -> Iterator[str]:
     """The files of a folder that are called as a stack's own, or nearly so."""
     for file in sorted(folder.glob("*.json")):
-        if file.name == MANIFEST or meant.slips(file.name, [MANIFEST]):
+        if file.name == MANIFEST or suggestions.misspelt(file.name, [MANIFEST]):
             yield file.name
     yield from (name for name in (COMPOSE, *OTHER_NAMES) if (folder / name).is_file())

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 from phoenix.derived import dns
 from phoenix.derived.components import COMPONENTS, Component
 from phoenix.derived.virtual_addresses import of_the_door
-from phoenix.site import meant
+from phoenix.site import suggestions
 from phoenix.site.addressing import static_addresses
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Deployment, Host, Service, Site, Template
@@ -59,7 +59,7 @@ class UnknownNameError(NameLookupError):
     ) -> None:
         """Make the message; `what` is the kind that was looked for."""
         self.near = tuple(near)
-        super().__init__(f"{subject} is called {name!r}. {meant.hint(near, existing)}")
+        super().__init__(f"{subject} is called {name!r}. {suggestions.hint(near, existing)}")
 
 
 class AmbiguousNameError(NameLookupError):
@@ -195,9 +195,11 @@ def unknown(site: Site, name: str, of: Sequence[Kind] = KINDS) -> UnknownNameErr
     existing = dict.fromkeys(full_name.removesuffix(tail) for full_name in names(site, kinds))
     labels = [short_name for short_name in existing if "." not in short_name]
     tried = query.removesuffix(tail)  # neither the domain nor the kind makes names alike
-    near = [prefix + name for name in meant.near(tried, existing if "." in tried else labels)]
+    near = [
+        prefix + name for name in suggestions.similar(tried, existing if "." in tried else labels)
+    ]
     labels = [prefix + label for label in labels]
-    subject = "nothing here" if set(kinds) == ALL_KINDS else f"no {meant.either(kinds)}"
+    subject = "nothing here" if set(kinds) == ALL_KINDS else f"no {suggestions.alternatives(kinds)}"
     return UnknownNameError(name, near, labels, subject)
 
 

@@ -28,7 +28,7 @@ from phoenix.secrets.rules import (
     check_watch_key,
 )
 from phoenix.secrets.store import KEPT, Origin, SecretStore, random_text
-from phoenix.site import meant
+from phoenix.site import suggestions
 from phoenix.site.model import Backups, Site
 from phoenix.site.secret_names import (
     ADMIN_PASSWORD,
@@ -355,9 +355,7 @@ def rotatable(
     for name in names:
         use = by_name.get(name)
         if use is None:
-            raise SecretError(
-                f"there is no secret {name!r}. {meant.hint(meant.near(name, by_name), [*by_name])}"
-            )
+            raise SecretError(f"there is no secret {name!r}. {suggestions.hint_for(name, by_name)}")
         if use.by_hand:
             raise SecretError(f"{name} cannot be changed by Phoenix: {use.by_hand}")
         origin = store.origin(name)

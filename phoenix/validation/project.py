@@ -12,7 +12,7 @@ from phoenix.declaration.group_data import ALL, SettingsFile
 from phoenix.declaration.json_keys import Raw
 from phoenix.declaration.load import LXC_FILE
 from phoenix.declaration.settings import FOLDER
-from phoenix.site import meant
+from phoenix.site import suggestions
 from phoenix.site.findings import Finding, Report
 from phoenix.site.model import Site
 from phoenix.site.ports import SSH
@@ -128,7 +128,7 @@ def unread(
         if file.group not in groups:
             report.unread(
                 file.label, "", f"no group is called {file.group!r}, so nothing reads this file",
-                meant.fix(
+                suggestions.fix(
                     file.group, groups, f"name it after one of: {', '.join(sorted(groups))}"
                 ),
             )  # fmt: skip

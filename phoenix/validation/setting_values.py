@@ -27,7 +27,7 @@ from phoenix.declaration.settings import FOLDER, ImageArchive, Settings
 from phoenix.derived import dns
 from phoenix.proxmox.plan import plan as proxmox_plan
 from phoenix.secrets import catalog
-from phoenix.site import duration, meant
+from phoenix.site import duration, suggestions
 from phoenix.site.findings import ConfigError, Finding, SettingError, Severity
 from phoenix.site.model import Deployment, Host, Site
 from phoenix.site.roles import MAX_NAME_SERVERS, RoleError
@@ -125,7 +125,7 @@ def _no_zone(name: str) -> tuple[str, str] | None:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         zones = available_timezones()  # empty on a machine without tzdata: nothing can be said
-        fix = meant.fix(name, zones, "write a name as in /usr/share/zoneinfo")
+        fix = suggestions.fix(name, zones, "write a name as in /usr/share/zoneinfo")
         return (f"there is no time zone {name!r}", fix) if zones else None
     return None
 
@@ -142,7 +142,7 @@ def _artifacts(settings: Settings) -> Iterator[Finding]:
     pins = settings.artifacts
     for name in pins:
         if name not in PROGRAMS:
-            fix = meant.fix(name, PROGRAMS)
+            fix = suggestions.fix(name, PROGRAMS)
             yield problem(f"artifacts.{name}", "no deploy installs it", fix, "warning")
     for name in PROGRAMS:
         for arch in pins.get(name) or ("any",):
@@ -202,7 +202,7 @@ def _stacks(site: Site, settings: Settings) -> Iterator[Finding]:
     deployed = {stack.name for host in site.guests for stack in host.docker_stacks}
     for name in chosen:
         if name not in deployed:
-            fix = meant.fix(name, deployed)
+            fix = suggestions.fix(name, deployed)
             message = "no guest deploys a stack of this name"
             yield problem(f"stack_variables.{name}", message, fix, "warning")
     for host in site.guests:

@@ -87,7 +87,7 @@ def likens(tree: ast.Module) -> bool:
 
 
 def test_what_somebody_meant_is_asked_in_one_module() -> None:
-    """`phoenix/site/meant.py`: by two rules the same slip has a hint in one place alone."""
+    """`phoenix/site/suggestions.py`: by two rules the same slip has a hint in one place alone."""
     assert likens(ast.parse("import difflib\ndifflib.get_close_matches('a', ['b'])"))
     assert likens(ast.parse("from difflib import SequenceMatcher as Likeness"))
     assert not likens(ast.parse("import difflib\ndifflib.unified_diff([], [])"))
@@ -99,7 +99,7 @@ def test_what_somebody_meant_is_asked_in_one_module() -> None:
                 asking.add(name)
             if any("did you mean" in text.lower() for text in texts(tree)):
                 sentences.add(name)
-    assert asking == sentences == {"phoenix/site/meant.py"}
+    assert asking == sentences == {"phoenix/site/suggestions.py"}
 
 
 def test_an_answer_of_another_form_is_told_in_the_words_of_one_module() -> None:

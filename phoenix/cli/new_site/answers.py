@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Literal, cast
 
 from phoenix.cli.exits import CommandError
-from phoenix.site import meant
+from phoenix.site import suggestions
 from phoenix.site.names import LABEL
 from phoenix.site.roles import PROPOSED_ONCE, ROLES, Role
 
@@ -123,7 +123,7 @@ def _split(word: str) -> tuple[str, Role | None, IPv4Address | None]:
         raise CommandError(f"{word!r} is not a guest: write NAME, NAME:ROLE or NAME:ROLE@ADDRESS")
     role = match["role"] or role_of(name)
     if role is not None and role not in ROLES:
-        known = meant.hint(meant.near(role, ROLES), ROLES)
+        known = suggestions.hint_for(role, ROLES)
         raise CommandError(f"{word!r}: {role!r} is not a role. {known}")
     try:
         address = IPv4Address(match["address"]) if match["address"] else None

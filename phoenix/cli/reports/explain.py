@@ -12,7 +12,7 @@ from rich.tree import Tree
 from phoenix.cli.offline import Declared
 from phoenix.declaration import positions
 from phoenix.explain.model import Backend, Certificate, Explanation, Gateway, Router, UnknownName
-from phoenix.site import meant
+from phoenix.site import suggestions
 from phoenix.site.model import Source
 
 _MOST = 16
@@ -142,4 +142,4 @@ def print_unknown(console: Console, unknown: UnknownName) -> None:
     for line in unknown.happens:
         console.print(Text(f"  {line}"))
     if unknown.near:
-        console.print(Text(meant.sentence(unknown.near)))
+        console.print(Text(suggestions.sentence(unknown.near)))

@@ -12,7 +12,7 @@ from phoenix.declaration import settings
 from phoenix.derived.find import choose
 from phoenix.secrets import catalog
 from phoenix.secrets.store import SecretStore
-from phoenix.site import meant
+from phoenix.site import suggestions
 from phoenix.site.findings import ConfigError, NameLookupError, SettingError
 from tests.unit.project_copy import phoenix
 from tests.unit.site_builder import VM, Declaration, minimal, problem
@@ -218,28 +218,34 @@ def test_what_is_like_nothing_is_told_no_name(
 def test_the_nearest_names_come_alone_and_first(
     word: str, known: list[str], expected: list[str]
 ) -> None:
-    assert list(meant.near(word, known)) == expected
-    assert list(meant.near(word, reversed(known))) == expected, "whatever order they come in"
+    assert list(suggestions.similar(word, known)) == expected
+    assert list(suggestions.similar(word, reversed(known))) == expected, (
+        "whatever order they come in"
+    )
 
 
 def test_what_nobody_wrote_by_hand_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    longest = "a" * meant.LONGEST
-    assert meant.near(longest, [f"{longest[:-1]}b"]) == (f"{longest[:-1]}b",)
-    assert meant.near(longest, [f"{longest}b"]) == ()
-    monkeypatch.setattr(meant, "SequenceMatcher", None)  # whoever compared now would fail
-    assert meant.near(f"{longest}b", [longest]) == meant.slips(f"{longest}b", [longest]) == ()
+    longest = "a" * suggestions.MAX_LENGTH
+    assert suggestions.similar(longest, [f"{longest[:-1]}b"]) == (f"{longest[:-1]}b",)
+    assert suggestions.similar(longest, [f"{longest}b"]) == ()
+    monkeypatch.setattr(suggestions, "SequenceMatcher", None)  # whoever compared now would fail
+    assert (
+        suggestions.similar(f"{longest}b", [longest])
+        == suggestions.misspelt(f"{longest}b", [longest])
+        == ()
+    )
 
 
 def test_the_words_are_those_of_one_sentence() -> None:
-    assert meant.question([]) == meant.sentence([]) == ""
-    assert meant.question(["a"]) == "did you mean 'a'?"
-    assert meant.question(["a", "b"]) == "did you mean 'a' or 'b'?"
-    assert meant.sentence(["a", "b", "c"]) == "Did you mean 'a', 'b' or 'c'?"
-    assert meant.fix("xyz", ["abc"]) == "remove it"
-    assert meant.fix("abd", ["abc"], "go on") == "did you mean 'abc'? else go on"
-    assert meant.hint(["a"], ["a", "b"]) == "Did you mean 'a'?"
-    assert meant.hint([], ["a", "b"]) == "There are: a, b"
-    assert meant.hint([], []) == "There is none"
+    assert suggestions.did_you_mean([]) == suggestions.sentence([]) == ""
+    assert suggestions.did_you_mean(["a"]) == "did you mean 'a'?"
+    assert suggestions.did_you_mean(["a", "b"]) == "did you mean 'a' or 'b'?"
+    assert suggestions.sentence(["a", "b", "c"]) == "Did you mean 'a', 'b' or 'c'?"
+    assert suggestions.fix("xyz", ["abc"]) == "remove it"
+    assert suggestions.fix("abd", ["abc"], "go on") == "did you mean 'abc'? else go on"
+    assert suggestions.hint(["a"], ["a", "b"]) == "Did you mean 'a'?"
+    assert suggestions.hint([], ["a", "b"]) == "There are: a, b"
+    assert suggestions.hint([], []) == "There is none"
 
 
 @pytest.mark.parametrize("file", ["phoenix.json", "manifest.json", "configs.json", "vm.json"])

@@ -1,7 +1,7 @@
-"""What somebody perhaps meant who wrote a word that nothing has: one rule, and the words for it.
+"""Suggestions for an unknown word: the known names that are similar, and the text that offers them.
 
-A key of a file, a setting, the name of a service, a verb: the same slip of the pen is told alike
-wherever it stands. Other modules ask no likeness of texts themselves.
+Keys of files, settings, names of services, verbs and option values all use this one rule. No other
+module compares texts by likeness.
 """
 
 from __future__ import annotations
@@ -12,109 +12,117 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 
 REMOVE = "remove it"
-"""What else to do about what nothing reads."""
-MOST = 3
-"""So many names are offered at most."""
-LONGEST = 253
-"""Characters of the longest name (of a host: RFC 1035, section 2.3.4). What is longer is compared
-with nothing: it is no slip of the pen, and the time would grow with the square of its length."""
-_CLOSE = 0.6
-"""From this likeness on, of 1 for the same, a word is taken for a slip of the pen."""
-_SLIP = 0.85
-"""The likeness of a word in which one or two letters are wrong."""
-_BEHIND = 0.05
-"""A name that is so much less like the word than another one is not offered beside it."""
-_SHORTEST = 3
-"""From so many letters on a word stands for the names that begin with it."""
+"""The fix for what nothing reads, where no name is similar."""
+MAX_NAMES = 3
+"""The most names that are offered."""
+MAX_LENGTH = 253
+"""Characters of the longest name (of a host: RFC 1035, section 2.3.4). A longer word is compared
+with nothing: it is no typing error, and the time would grow with the square of its length."""
+_MIN_LIKENESS = 0.6
+"""The least likeness (1: the same) from which a word counts as a typing error."""
+_MISSPELT_LIKENESS = 0.85
+"""The least likeness of a word in which one or two letters are wrong."""
+_MAX_GAP = 0.05
+"""A name is offered only if its likeness is within this of the best one."""
+_MIN_PREFIX = 3
+"""The least letters of a word that stands for the names that begin with it."""
 _PARTS = re.compile(r"[^a-z0-9]+")
 
 
-def near(word: str, known: Iterable[str]) -> tuple[str, ...]:
-    """The names that were perhaps meant, the most similar first.
+def similar(word: str, known: Iterable[str]) -> tuple[str, ...]:
+    """The known names that are similar to a word, the most similar first.
 
     Case and the kind of separator make no difference, two neighbouring letters in the wrong order
     and a singular for a plural next to none. A beginning of a name stands for it. Names of several
     parts are compared part by part as well, so that one left out makes little difference.
 
     Args:
-        word: what was written; nothing is near to one of more than `LONGEST` characters.
+        word: what was written; nothing is similar to one of more than `MAX_LENGTH` characters.
         known: the names that there are. `word` is none of them.
 
     Returns:
-        `MOST` names at most; none where nothing is close.
+        `MAX_NAMES` names at most; none where nothing is similar.
     """
-    return _near(word, tuple(sorted({*known})), _CLOSE) if len(word) <= LONGEST else ()
+    return _rated(word, tuple(sorted({*known})), _MIN_LIKENESS) if len(word) <= MAX_LENGTH else ()
 
 
-def slips(word: str, known: Iterable[str]) -> tuple[str, ...]:
-    """As `near`, for a word that is wrong only if it is one of these names, misspelt.
+def misspelt(word: str, known: Iterable[str]) -> tuple[str, ...]:
+    """As `similar`, but only names that differ from the word in one or two letters.
 
-    A file that nothing reads is anybody's, unless all but a letter or two of its name is ours.
+    A file that nothing reads is not ours, unless its name is one of ours with a typing error.
     """
-    return _near(word, tuple(sorted({*known})), _SLIP) if len(word) <= LONGEST else ()
+    return (
+        _rated(word, tuple(sorted({*known})), _MISSPELT_LIKENESS) if len(word) <= MAX_LENGTH else ()
+    )
 
 
-def question(names: Sequence[str]) -> str:
-    """Whether one of these names was meant: `did you mean 'a', 'b' or 'c'?`; empty for none."""
-    return f"did you mean {either([repr(name) for name in names])}?" if names else ""
+def did_you_mean(names: Sequence[str]) -> str:
+    """The question about similar names: `did you mean 'a', 'b' or 'c'?`; empty for none."""
+    return f"did you mean {alternatives([repr(name) for name in names])}?" if names else ""
 
 
-def either(words: Sequence[str]) -> str:
-    """Words for a sentence: `a, b or c`."""
+def alternatives(words: Sequence[str]) -> str:
+    """Alternatives in a sentence: `a, b or c`."""
     return " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def fix(word: str, known: Iterable[str], otherwise: str = REMOVE) -> str:
-    """What a finding advises about a word that nothing has: the near names, else something else.
+    """The fix of a finding about an unknown word: the similar names, else `otherwise`.
 
     Args:
         word: what was written.
         known: the names that there are.
         otherwise: what to do if none of them was meant.
     """
-    return fix_of(near(word, known), otherwise)
+    return fix_of(similar(word, known), otherwise)
 
 
 def fix_of(names: Sequence[str], otherwise: str = REMOVE) -> str:
-    """As `fix`, where the near names are known."""
-    return f"{question(names)} else {otherwise}" if names else otherwise
+    """As `fix`, for similar names that the caller has found."""
+    return f"{did_you_mean(names)} else {otherwise}" if names else otherwise
 
 
 def sentence(names: Sequence[str]) -> str:
     """The question as a sentence of its own: `Did you mean 'a'?`; empty for none."""
-    return question(names).replace("did", "Did", 1)
+    return did_you_mean(names).replace("did", "Did", 1)
 
 
 def hint(names: Sequence[str], known: Sequence[str]) -> str:
-    """The sentence that follows an error about an unknown name: the near ones, else all.
+    """The sentence behind an error about an unknown name: the similar names, else all.
 
     Args:
-        names: what `near` gave.
+        names: what `similar` gave.
         known: the names that there are, in the order in which they are listed.
     """
     return sentence(names) or (f"There are: {', '.join(known)}" if known else "There is none")
 
 
+def hint_for(word: str, known: Iterable[str]) -> str:
+    """As `hint`, for a word and the names that there are."""
+    names = [*known]
+    return hint(similar(word, names), names)
+
+
 @lru_cache(maxsize=256)  # each host's data has the same unknown names
-def _near(word: str, known: tuple[str, ...], close: float) -> tuple[str, ...]:
+def _rated(word: str, known: tuple[str, ...], close: float) -> tuple[str, ...]:
     like = _Like(word.lower(), close)
-    rated = [(like.of(name.lower()), name) for name in known if len(name) <= LONGEST]
+    rated = [(like.of(name.lower()), name) for name in known if len(name) <= MAX_LENGTH]
     best = max((likeness for likeness, _ in rated), default=0.0)
     if best < close:
         return ()
-    least = best if best >= _OF_ONE_FORM else max(close, best - _BEHIND)
+    least = best if best >= _SAME_FORM else max(close, best - _MAX_GAP)
     found = [(-likeness, name) for likeness, name in rated if likeness >= least]
-    return tuple(name for _, name in sorted(found)[:MOST])
+    return tuple(name for _, name in sorted(found)[:MAX_NAMES])
 
 
-_SAME = 3.0
+_EXACT = 3.0
 """The likeness of what differs in case or separators alone. That of letters is up to 1."""
-_OF_ONE_FORM = 2.0
+_SAME_FORM = 2.0
 """The likeness of a singular and its plural, and of two letters in the wrong order."""
 
 
 class _Like:
-    """How like names are to one word; what is surely not near counts as 0."""
+    """The likeness of names to one word; 0 for a name that is surely not similar."""
 
     def __init__(self, word: str, close: float) -> None:
         self.word, self.close = word, close
@@ -127,20 +135,20 @@ class _Like:
         """The likeness of a name in lower case."""
         parts = _split(name)
         if self.joined and "".join(parts) == self.joined:
-            return _SAME
+            return _EXACT
         if _is_swapped(self.word, name) or (
             self.singular and [*map(_singular, parts)] == self.singular
         ):
-            return _OF_ONE_FORM
+            return _SAME_FORM
         likeness = _ratio(self.whole, name, self.close)
-        if self.close > _CLOSE:  # a part that is left out is more than a letter or two
+        if self.close > _MIN_LIKENESS:  # a part that is left out is more than a letter or two
             return likeness
-        if len(self.word) >= _SHORTEST and name.startswith(self.word):
+        if len(self.word) >= _MIN_PREFIX and name.startswith(self.word):
             likeness = max(likeness, self.close)
         return max(likeness, self._by_parts(name, parts) if parts[1:] else 0.0)
 
     def _by_parts(self, name: str, parts: Sequence[str]) -> float:
-        if not self.parts or max(len(self.parts), len(parts)) > _MOST_PARTS:
+        if not self.parts or max(len(self.parts), len(parts)) > _MAX_PARTS:
             return 0.0
         rows = [self._part(part) for part in parts]
         best: float = sum(max(column) for column in zip(*rows, strict=True)) / len(self.parts)
@@ -161,12 +169,12 @@ class _Like:
 def _of_parts(own: str, matcher: SequenceMatcher[str], part: str) -> float:
     if _is_swapped(own, part) or _singular(own) == _singular(part):
         return 1.0
-    return _ratio(matcher, part, _PART)
+    return _ratio(matcher, part, _MIN_PART_LIKENESS)
 
 
-_PART = 0.8
+_MIN_PART_LIKENESS = 0.8
 """Parts that are less like each other have nothing in common: they are short."""
-_MOST_PARTS = 12
+_MAX_PARTS = 12
 """So many parts of a name are compared one by one: each costs as much as a name."""
 
 
