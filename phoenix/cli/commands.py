@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from ast import literal_eval
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -11,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import typer
 from typer._click import Command, Context  # typer brings its own copy of click
-from typer._click.exceptions import NoSuchOption, UsageError
+from typer._click.exceptions import BadParameter, NoSuchOption, UsageError
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from phoenix.cli import exits, helptext, options
@@ -178,7 +180,7 @@ def _load(name: str, verb: Verb) -> Command:
 
 
 def _suggesting(app: typer.Typer) -> None:
-    """Have a group of verbs, and the groups in it, say which of them was perhaps meant."""
+    """Have a group of verbs, and the groups in it, suggest verbs for an unknown one."""
     app.info.cls = Group
     for group in app.registered_groups:
         if group.typer_instance is not None:
@@ -229,17 +231,14 @@ class Group(TyperGroup):
         try:
             return super().resolve_command(ctx, args)
         except UsageError as error:
-            if (
-                near := ()
-                if args[0] in self.commands
-                else suggestions.similar(args[0], self.commands)
-            ):
-                error.message = f"{error.message.rstrip('.')}. {suggestions.sentence(near)}"
+            unknown = args[0] not in self.commands
+            if unknown and (verbs := suggestions.similar(args[0], self.commands)):
+                error.message = f"{error.message.rstrip('.')}. {suggestions.sentence(verbs)}"
             raise
 
 
-def _suggest(error: NoSuchOption) -> None:
-    """Say which option was perhaps meant, instead of what typer says by a rule of its own."""
+def _suggest_option(error: NoSuchOption) -> None:
+    """Suggest options for an unknown one, in the place of typer's own suggestions."""
     error.possibilities = None
     if error.ctx is None or not error.option_name.startswith("--"):
         return
@@ -251,6 +250,18 @@ def _suggest(error: NoSuchOption) -> None:
     ]
     if near:
         error.message = f"{error.message}. {suggestions.sentence(near)}"
+
+
+def _suggest_value(error: BadParameter) -> None:
+    """Suggest a value for an option with fixed choices; typer names them in its message alone."""
+    if match := _NO_CHOICE.search(error.message):
+        value, choices = literal_eval(match[1]), literal_eval(f"({match[2]},)")
+        question = suggestions.sentence(suggestions.similar(value, choices))
+        error.message = f"{error.message} {question}".rstrip()
+
+
+_NO_CHOICE = re.compile(r"""('.*'|".*") is not one of (.*)\.\Z""", re.DOTALL)
+"""typer's message about a value that is no choice: the value and the choices, as Python literals."""
 
 
 class LazyGroup(Group):
@@ -308,7 +319,9 @@ class LazyGroup(Group):
         except UsageError as error:
             error.exit_code = exits.USAGE
             if isinstance(error, NoSuchOption):
-                _suggest(error)
+                _suggest_option(error)
+            elif isinstance(error, BadParameter):
+                _suggest_value(error)
             if wants_json(getattr(self, "_words", [])):
                 sys.stdout.write(error_json(error.format_message(), exits.USAGE))
             raise

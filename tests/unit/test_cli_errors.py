@@ -35,6 +35,8 @@ def run(
         (["certs", "renew"], exits.USAGE, "Missing argument"),
         (["stauts"], exits.USAGE, "Did you mean 'status'?"),
         (["graph", "-f", "png"], exits.USAGE, "png"),
+        (["graph", "-f", "sgv"], exits.USAGE, "Did you mean 'svg'?"),
+        (["graph", "--format", "Mermiad"], exits.USAGE, "Did you mean 'mermaid'?"),
     ],
 )
 def test_an_error_is_json_on_standard_output(
