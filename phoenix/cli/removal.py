@@ -68,7 +68,7 @@ def remove_one(
 
 
 def _chosen(site: Site, undeclared: Undeclared, name: str) -> Item | None:
-    items = select(undeclared, name)
+    items = select(undeclared, name, site.domain)
     declared = _declared(site, name)
     if declared and not any(word(item) == name for item in items):
         left = "".join(f"\n  what is left elsewhere: {item.command}" for item in items)

@@ -49,7 +49,7 @@ from phoenix.declaration.stacks import StackCatalog, firewall_rule
 from phoenix.site.addressing import static_addresses
 from phoenix.site.findings import ConfigError, Report
 from phoenix.site.model import Host, Interface, Site, Source
-from phoenix.site.names import HOST_ZONE, impossible_zone, in_zone, is_name, is_reserved_name
+from phoenix.site.names import host_name, impossible_zone, in_zone, is_name, is_reserved_name
 
 LXC_FILE = "phoenix_lxc_configs.json"
 VM_FILE = "phoenix_vm_configs.json"
@@ -61,7 +61,7 @@ _FILES = (
     certificate_manifest.FILE,
 )
 ENVIRONMENT = "production"
-_LONGEST_DOMAIN = 180  # with a label of 63 and HOST_ZONE in front, a name has 253 at most
+_LONGEST_DOMAIN = 180  # with a label of 63 and the zone of hosts in front, a name has 253 at most
 _ID_RANGE = (100, 999_999_999)  # Proxmox VE's own limits
 
 
@@ -451,7 +451,7 @@ def _hypervisor(raw: RawSite, report: Report) -> tuple[Host, IPv4Network] | None
         source=Source(file=LXC_FILE, path=path),
         roles=frozenset({"hypervisor"}),
         groups=("hypervisor",),
-        fqdn=f"{config.name}.{HOST_ZONE}.{raw.domain}",
+        fqdn=host_name(config.name, raw.domain),
         dependencies=(),
         portainer_role=None,
         portainer_environment=config.name,

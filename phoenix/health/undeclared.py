@@ -33,7 +33,7 @@ from phoenix.derived.deployments import environments
 from phoenix.derived.find import find
 from phoenix.derived.register import Entry
 from phoenix.site.model import Frozen, Host, Site
-from phoenix.site.names import AGENT_PROJECT, SERVER_PROJECT, normalise_name
+from phoenix.site.names import AGENT_PROJECT, SERVER_PROJECT, host_name, normalise_name
 
 Kind = Literal[
     "stack",
@@ -263,11 +263,11 @@ def _states(
     }
 
 
-def select(leftovers: Undeclared, word: str) -> tuple[Item, ...]:
+def select(leftovers: Undeclared, word: str, domain: str) -> tuple[Item, ...]:
     """The things that a word means: NAME, NAME@HOST, and KIND: before either.
 
-    An id of a guest, and an address of a host, will do for its name. Case does not
-    matter, and a final dot neither. A path behind a name is no part of it: it then means nothing.
+    A host and a guest may also be given by full name in the site's domain, id or address. Case and
+    a final dot make no difference. A name with a path behind it means nothing.
     """
     asked = word.strip().lower()
     kind, colon, remainder = asked.partition(":")
@@ -278,14 +278,21 @@ def select(leftovers: Undeclared, word: str) -> tuple[Item, ...]:
         item
         for item in leftovers.items
         if kind in ("", item.kind)
-        and name.rstrip(".") in _names(item)
-        and host.rstrip(".") in ("", item.host.lower())
+        and name.rstrip(".") in _names(item, domain)
+        and host.rstrip(".") in ("", *_host_names(item.host, domain))
     )
 
 
-def _names(item: Item) -> set[str]:
+def _host_names(name: str, domain: str) -> tuple[str, ...]:
+    """The names of a host: its own, and its full one with and without the site's domain."""
+    full = host_name(name.lower(), domain)
+    return name.lower(), full, full.removesuffix(f".{domain}")
+
+
+def _names(item: Item, domain: str) -> set[str]:
     """The names by which a thing may be called: name, address and VMID, as far as it has them."""
-    return {item.name.lower(), *filter(None, [item.address, str(item.vmid or "")])}
+    own = _host_names(item.name, domain) if item.kind in ("host", "guest") else (item.name.lower(),)
+    return {*own, *filter(None, [item.address, str(item.vmid or "")])}
 
 
 # -- one kind after the other ----------------------------------------------------------------------

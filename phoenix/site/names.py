@@ -40,6 +40,11 @@ def is_reserved_name(label: str) -> bool:
     return label in _EVERYBODYS
 
 
+def host_name(label: str, domain: str) -> str:
+    """The full name of a host of the site: `docker01.host.DOMAIN`."""
+    return f"{label}.{HOST_ZONE}.{domain}"
+
+
 def is_number(label: str) -> bool:
     """Whether programs take a name for an IPv4 address, as 127 or 0x7f (inet_aton(3))."""
     return _NUMBER.match(label) is not None

@@ -186,7 +186,9 @@ def test_a_host_with_the_name_of_one_that_left_is_not_in_the_way_of_its_removal(
         "phoenix remove shop-production", "phoenix remove spare", "phoenix remove worker@10.0.0.24",
     }  # fmt: skip
     for item in leftovers.items:
-        assert select(leftovers, item.command.removeprefix("phoenix remove ")) == (item,)
+        assert select(leftovers, item.command.removeprefix("phoenix remove "), now.domain) == (
+            item,
+        )
         asked = removal(now, of, item, volumes=False, destroy=False)
         asked.check(now)  # each command that is told can be carried out
         assert "worker" not in item.endpoints, "Portainer's name of the host that is declared"
@@ -349,9 +351,10 @@ def test_a_removed_host_with_its_endpoint_and_guest(tmp_path: Path) -> None:
         "endpoint spare in Portainer", "stack blog-production", "VM 1003 on pve, running",
     )  # fmt: skip
     assert item.command == "phoenix remove spare"
-    assert [select(undeclared(now, of), word) for word in ("1003", "10.0.0.25", "host:spare")] == [
-        (item,)
-    ] * 3
+    full = f"spare.host.{now.domain}"
+    for word in ("1003", "10.0.0.25", "host:spare", full, f"host:{full.upper()}.", "spare.host"):
+        assert select(undeclared(now, of), word, now.domain) == (item,), word
+    assert select(undeclared(now, of), "spare.host.example.com", now.domain) == ()
 
 
 def test_a_renamed_or_moved_host_is_the_same_machine(site: Site) -> None:
@@ -393,12 +396,20 @@ def test_select_tells_hosts_and_kinds_apart(tmp_path: Path) -> None:
         spare=[project("shop-production"), project("blog-production")],
     )
     leftovers = undeclared(now, of)
-    assert [item.host for item in select(leftovers, "shop-production")] == ["spare", "worker"]
-    assert [item.host for item in select(leftovers, "Shop-Production@worker")] == ["worker"]
-    assert [item.host for item in select(leftovers, "stack:shop-production@spare")] == ["spare"]
-    assert select(leftovers, "volumes:shop-production") == ()
-    for word in ("STACK:Shop-Production@Spare", "stack:shop-production.@spare."):
-        assert [item.host for item in select(leftovers, word)] == ["spare"], word
+    assert [item.host for item in select(leftovers, "shop-production", now.domain)] == [
+        "spare",
+        "worker",
+    ]
+    assert [item.host for item in select(leftovers, "Shop-Production@worker", now.domain)] == [
+        "worker"
+    ]
+    assert [item.host for item in select(leftovers, "stack:shop-production@spare", now.domain)] == [
+        "spare"
+    ]
+    assert select(leftovers, "volumes:shop-production", now.domain) == ()
+    full = f"shop-production@spare.host.{now.domain}"
+    for word in ("STACK:Shop-Production@Spare", "stack:shop-production.@spare.", full):
+        assert [item.host for item in select(leftovers, word, now.domain)] == ["spare"], word
     assert [item.command for item in leftovers.items] == [
         "phoenix remove blog-production",
         "phoenix remove shop-production@spare",
@@ -430,8 +441,8 @@ def test_rules_of_a_firewall_that_no_sync_keeps(site: Site) -> None:
 def test_a_word_without_a_name_means_nothing(word: str) -> None:
     """As where a script's variable is empty: `phoenix remove "$STACK" -y`."""
     leftovers = Undeclared(items=(Item(kind="stack", name="shop-production", host="worker"),))
-    assert select(leftovers, word) == ()
-    assert select(leftovers, "stack:shop-production@worker") == leftovers.items
+    assert select(leftovers, word, "example.com") == ()
+    assert select(leftovers, "stack:shop-production@worker", "example.com") == leftovers.items
 
 
 def test_the_guard_of_a_host_that_has_none_is_told(tmp_path: Path) -> None:
