@@ -261,7 +261,7 @@ def _suggest_value(error: BadParameter) -> None:
 
 
 _NO_CHOICE = re.compile(r"""('.*'|".*") is not one of (.*)\.\Z""", re.DOTALL)
-"""typer's message about a value that is no choice: the value and the choices, as Python literals."""
+"""typer's message about a value that is no choice: value and choices, as Python literals."""
 
 
 class LazyGroup(Group):
