@@ -7,7 +7,7 @@ import os
 from pyinfra import host
 
 from operations import run_refused
-from phoenix.declaration import as_read
+from phoenix.declaration import file_digests
 
 _looked: list[str] = []
 _SHOWN = 5
@@ -18,11 +18,11 @@ def check() -> None:
 
     By then a run has read all of them. One of plain pyinfra reads them once alone.
     """
-    before = os.environ.get(as_read.VARIABLE, "")
+    before = os.environ.get(file_digests.VARIABLE, "")
     if not before or _looked:
         return
     _looked.append(before)
-    files = as_read.edited(before, host.data.dict())  # type: ignore[no-untyped-call]
+    files = file_digests.changed_files(before, host.data.dict())  # type: ignore[no-untyped-call]
     if files:
         more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
         run_refused.refuse_run(

@@ -23,7 +23,7 @@ from phoenix.cli.observe_hosts import OBSERVE
 from phoenix.cli.progress import Follower, follow
 from phoenix.cli.targets import Work
 from phoenix.cli.undeclared import asked_in_run, of_run, print_undeclared, remember
-from phoenix.declaration import as_read
+from phoenix.declaration import file_digests
 from phoenix.derived.components import component_hosts, in_order
 from phoenix.health.observation import LEFT
 from phoenix.health.undeclared import Undeclared
@@ -152,7 +152,7 @@ class Session:
             data=work.data,
             environment={
                 lock.OWNER: self.owner.model_dump_json(),
-                as_read.VARIABLE: self.site.as_read,
+                file_digests.VARIABLE: self.site.file_digests,
                 **work.environment,
             },
         )

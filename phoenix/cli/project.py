@@ -55,14 +55,14 @@ class Project:
         return of_inventory(self.data)
 
     @cached_property
-    def as_read(self) -> str:
+    def file_digests(self) -> str:
         """The site's files as they are when this is asked for first, for the runs of the command.
 
-        See `phoenix.declaration.as_read`.
+        See `phoenix.declaration.file_digests`.
         """
-        from phoenix.declaration import as_read
+        from phoenix.declaration import file_digests
 
-        return as_read.text(as_read.digests(self.data))
+        return file_digests.to_text(file_digests.digests(self.data))
 
     @property
     def name(self) -> str:

@@ -105,7 +105,7 @@ def sync(
     from phoenix.cli.converge import converge, finish
     from phoenix.cli.reports.plan import read_plan
     from phoenix.components.move.decision import NEW
-    from phoenix.declaration import as_read
+    from phoenix.declaration import file_digests
     from phoenix.runs.history import OLDER
 
     chosen = list(target or [])
@@ -116,7 +116,7 @@ def sync(
     if kept_plan is not None:
         chosen = kept_plan.targets
     environment = {
-        as_read.VARIABLE: site.as_read,  # what is shown and agreed to is what is done
+        file_digests.VARIABLE: site.file_digests,  # what is shown and agreed to is what is done
         **({OLDER: "1"} if older else {}),
         **({NEW: ",".join(targets.projects(new, site.site))} if new else {}),
     }

@@ -9,7 +9,7 @@ import pytest
 from pyinfra.api.exceptions import PyinfraError
 
 from operations import declaration_edits, run_refused
-from phoenix.declaration import as_read
+from phoenix.declaration import file_digests
 from tests.deploys.recorder import Run, run
 from tests.unit.site_builder import LXC, minimal
 
@@ -22,7 +22,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     minimal().load(tmp_path / "site")
     (tmp_path / "group_data").mkdir()
     (tmp_path / "group_data" / "all.py").write_text("timezone = 'Etc/UTC'\n")
-    monkeypatch.setenv(as_read.VARIABLE, as_read.text(as_read.digests(data(tmp_path))))
+    monkeypatch.setenv(
+        file_digests.VARIABLE, file_digests.to_text(file_digests.digests(data(tmp_path)))
+    )
     return tmp_path
 
 
@@ -75,14 +77,14 @@ def test_a_run_on_others_begins_nowhere(
 
 @pytest.mark.parametrize("change", ["new", "gone"])
 def test_a_file_that_came_or_went_is_an_edit(folder: Path, change: str) -> None:
-    before = as_read.text(as_read.digests(data(folder)))
+    before = file_digests.to_text(file_digests.digests(data(folder)))
     place = folder / "site" / "stacks" / "shop"
     if change == "new":
         (place / "app.conf").write_text("x")
     else:
         (place / "phoenix.json").unlink()
     name = "app.conf" if change == "new" else "phoenix.json"
-    assert as_read.edited(before, data(folder)) == (f"site/stacks/shop/{name}",)
+    assert file_digests.changed_files(before, data(folder)) == (f"site/stacks/shop/{name}",)
 
 
 def test_of_very_many_files_one_digest_is_kept(folder: Path) -> None:
@@ -90,9 +92,9 @@ def test_of_very_many_files_one_digest_is_kept(folder: Path) -> None:
     many.mkdir()
     for number in range(2500):
         (many / f"{number}").write_text("x")
-    before = as_read.text(as_read.digests(data(folder)))
+    before = file_digests.to_text(file_digests.digests(data(folder)))
     assert len(before) < 200
     assert set(json.loads(before)) == {""}
-    assert as_read.edited(before, data(folder)) == ()
+    assert file_digests.changed_files(before, data(folder)) == ()
     (many / "7").write_text("y")
-    assert as_read.edited(before, data(folder)) == ("one of its files",)
+    assert file_digests.changed_files(before, data(folder)) == ("one of its files",)

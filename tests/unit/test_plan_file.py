@@ -13,7 +13,7 @@ from phoenix.cli import converge, exits
 from phoenix.cli import project as cli_project
 from phoenix.cli.reports import plan as reports
 from phoenix.components.move.decision import PENDING
-from phoenix.declaration import as_read
+from phoenix.declaration import file_digests
 from phoenix.net.ssh_faults import FAULTS
 from phoenix.proxmox.desired import TO_MAKE
 from phoenix.runs import lock
@@ -245,7 +245,7 @@ def test_what_is_edited_at_the_question_is_not_what_was_agreed_to(
     site: Site, phoenix: Any, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each run is told what the files were before the plan (operations/declaration_edits.py)."""
-    before = as_read.text(as_read.digests(cli_project.load(Path(INVENTORY)).data))
+    before = file_digests.to_text(file_digests.digests(cli_project.load(Path(INVENTORY)).data))
 
     def edit_and_agree(*_: Any, **__: Any) -> bool:
         (project / "group_data" / "all.py").write_text("nginx_max_body = '1m'\n")
@@ -253,11 +253,11 @@ def test_what_is_edited_at_the_question_is_not_what_was_agreed_to(
 
     monkeypatch.setattr("typer.confirm", edit_and_agree)
     phoenix("sync", "nginx")
-    digests = [request.environment[as_read.VARIABLE] for request in site.synced]
+    digests = [request.environment[file_digests.VARIABLE] for request in site.synced]
     assert digests
     assert set(digests) == {before}
     loaded = cli_project.load(Path(INVENTORY))
-    assert as_read.edited(before, loaded.data) == ("group_data/all.py",)
+    assert file_digests.changed_files(before, loaded.data) == ("group_data/all.py",)
 
 
 @pytest.mark.usefixtures("terminal")

@@ -1,7 +1,7 @@
-"""What the files of a declaration were when a command read them, for the runs that it starts.
+"""Digests of a declaration's files, so that a run notices files edited since the plan.
 
-A person may edit them while a plan is looked at, or between two calls of one command; each call
-reads them anew. What was agreed to would then not be what is done.
+A person may edit a file while they read a plan, or between two calls of one command. Each call reads
+the files again, and would then do something other than what the person agreed to.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 from phoenix.declaration.settings import FOLDER
 
 VARIABLE = "PHOENIX_DECLARED"
-"""Environment variable with `text` of the files as the command read them."""
-_MOST = 100_000
-"""Characters of it; execve(2) takes 131,072 in one variable."""
-_EDITORS = ("~", ".swp", ".swx", ".swo", ".tmp")
-"""Ends of names that editors leave beside a file."""
+"""The environment variable with `to_text` of the digests when the command read the files."""
+_MAX_CHARACTERS = 100_000
+"""The most characters of that variable; execve(2) takes 131,072."""
+_EDITOR_SUFFIXES = ("~", ".swp", ".swx", ".swo", ".tmp")
+"""Suffixes of the files that editors leave beside a file."""
 
 
-def _is_declared(file: Path) -> bool:
+def _is_declaration(file: Path) -> bool:
     hidden = file.name.startswith((".#", "#")) or "__pycache__" in file.parts
-    return not hidden and not file.name.endswith(_EDITORS) and file.is_file()
+    return not hidden and not file.name.endswith(_EDITOR_SUFFIXES) and file.is_file()
 
 
 def _files(data: Mapping[str, Any]) -> Iterator[Path]:
@@ -58,7 +58,7 @@ def digests(data: Mapping[str, Any]) -> dict[str, str]:
     """
     root = Path(data["site_inventories"]).parent
     digest_by_file: dict[str, str] = {}
-    for file in filter(_is_declared, _files(data)):
+    for file in filter(_is_declaration, _files(data)):
         label = file.relative_to(root) if file.is_relative_to(root) else file
         try:
             with file.open("rb") as stream:
@@ -68,23 +68,23 @@ def digests(data: Mapping[str, Any]) -> dict[str, str]:
     return dict(sorted(digest_by_file.items()))
 
 
-def text(digest_by_file: Mapping[str, str]) -> str:
-    """Digests as one text; of a declaration with very many files one digest of all."""
+def to_text(digest_by_file: Mapping[str, str]) -> str:
+    """Digests as JSON; for a declaration with very many files, one digest of all."""
     whole = json.dumps(digest_by_file)
-    if len(whole) <= _MOST:
+    if len(whole) <= _MAX_CHARACTERS:
         return whole
     return json.dumps({"": hashlib.sha256(whole.encode()).hexdigest()})
 
 
-def edited(before: str, data: Mapping[str, Any]) -> tuple[str, ...]:
-    """The files that are not as they were, by their paths; empty where all are.
+def changed_files(before: str, data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The paths of the files that have changed since `before`; empty if none has.
 
     Args:
-        before: `text` of the files as they were.
+        before: `to_text` of the earlier digests.
         data: as for `digests`.
     """
     now: dict[str, str] = digests(data)
-    if text(now) == before:
+    if to_text(now) == before:
         return ()
     known: dict[str, str] = json.loads(before)
     if "" in known:
