@@ -18,7 +18,7 @@ from phoenix.shell import Script
 # Words of each tree: BASE UNITS OTHERS FORCE LINKS COUNT PATH... Its number begins its lines.
 _SCRIPT = Script(
     "config-tree",
-    text("components/config_tree/brought.sh")
+    text("components/config_tree/package_file.sh")
     + r"""
 t=$(printf '\t') busy= l='
 '
@@ -65,7 +65,7 @@ look() { # WORDS...: what is there; `say` begins what is printed as it is
     printf 'say\t%s\tnot in force\t%s\n' "$n" "$(printf %s "$s" | tr '\n\t' '  ' | cut -c 1-300)"
   fi
   if [ ! -e "$b/current" ]; then for p in $others; do
-   if [ -f "$p" ]; then brought "$p" || echo "say$t$n${t}superseded$t$p"; fi
+   if [ -f "$p" ]; then is_package_file "$p" || echo "say$t$n${t}superseded$t$p"; fi
   done; fi
   for u in $units; do all="$all $u" of="$of$n "; done
  done
@@ -112,7 +112,7 @@ locked "$every" "$@" | awk -F "$t" -v OFS="$t" '
    print n, "end" } }
 ' | while IFS= read -r line; do
  case $line in
- *"$t?$t"*) p=${line#*"$t?$t"}; brought "$p" || echo "${line%%"$t"*}${t}foreign$t$p";;
+ *"$t?$t"*) p=${line#*"$t?$t"}; is_package_file "$p" || echo "${line%%"$t"*}${t}foreign$t$p";;
  *) printf '%s\n' "$line";;
  esac
 done

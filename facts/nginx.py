@@ -14,7 +14,7 @@ from phoenix.files import text
 from phoenix.shell import Script
 
 _SITES = Script(
-    "nginx-sites", text("components/config_tree/brought.sh", "components/nginx/sites.sh")
+    "nginx-sites", text("components/config_tree/package_file.sh", "components/nginx/sites.sh")
 )
 
 

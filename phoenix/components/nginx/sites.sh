@@ -1,4 +1,4 @@
-# What a person's own sites of Nginx say. Runs behind config_tree/brought.sh as
+# What a person's own sites of Nginx say. Runs behind config_tree/package_file.sh as
 #   sh -c SCRIPT nginx-sites TREE CONFIG PATTERN ...
 # TREE is the folder of Phoenix's configuration tree of Nginx, CONFIG the place of nginx.conf; the files of a PATTERN
 # are those that Debian's nginx.conf reads. What a package brought is left out. Fields are separated by tabs:
@@ -48,13 +48,13 @@ said() { # FILE: its directives, with the depth of http's own as 0
 }
 ours=; case $(readlink "$config") in "$tree"/*) ours=yes ;; esac
 [ -n "$ours" ] || [ ! -e "$tree/current" ] || exit 0 # the place is Phoenix's own by now
-if [ -z "$ours" ] && [ -f "$config" ] && ! brought "$config"; then
+if [ -z "$ours" ] && [ -f "$config" ] && ! is_package_file "$config"; then
  found=$(said "$config" 1)
  [ -z "$found" ] || printf 'site\t%s\tread\n%s\n' "$config" "$found"
 fi
 for pattern; do
  for file in $pattern; do
-  [ -f "$file" ] && ! brought "$file" || continue
+  [ -f "$file" ] && ! is_package_file "$file" || continue
   case $file in *"$t"*) continue ;; esac
   read=read
   if [ -n "$ours" ]; then

@@ -1,5 +1,5 @@
-# As the package brought it: a conffile (dpkg's status), any other file of it, one that ucf manages.
-brought() {
+# Whether FILE is as its Debian package installed it: dpkg lists it as a conffile or as any other file, or ucf manages it.
+is_package_file() {
  f=$(readlink -f "$1"); [ -s "$f" ] || return 0; m=$(md5sum <"$f"); m=${m%% *}
  grep -qF " $f $m" /var/lib/dpkg/status || grep -qxF "$m  $f" /var/lib/ucf/hashfile ||
  grep -qsxF "$m  ${f#/}" /var/lib/dpkg/info/*.md5sums
