@@ -24,7 +24,7 @@ from phoenix.cli.new_site.folder import put
 from phoenix.cli.offline import Declared
 from phoenix.compose import document
 from phoenix.compose.document import ComposeFileError
-from phoenix.declaration import forms, stack_places
+from phoenix.declaration import stack_places, value_types
 from phoenix.declaration.compose import published
 from phoenix.declaration.json_edit import add, cut, insert, value
 from phoenix.declaration.json_errors import listed
@@ -263,7 +263,7 @@ class Draft:
             CommandError: it has no compose file, or one is given and another is there.
         """
         if not stack_places.NAME.match(name):
-            raise CommandError(f"{name!r} is not a name of a stack: {forms.NAME_FIX}")
+            raise CommandError(f"{name!r} is not a name of a stack: {value_types.NAME_FIX}")
         folder = self.declared.stacks / name
         manifest, file = folder / "phoenix.json", folder / "docker-compose.yml"
         where = environment or self.site.environment

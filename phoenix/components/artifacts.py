@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from phoenix.declaration.forms import FETCH_URL, SHA256
 from phoenix.declaration.pins import ARTIFACTS, VERSION
 from phoenix.declaration.settings import ImageArchive
+from phoenix.declaration.value_types import FETCH_URL, SHA256
 from phoenix.site.findings import SettingError
 
 Pins = Mapping[str, Mapping[str, Mapping[str, object]]]

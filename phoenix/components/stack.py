@@ -16,7 +16,7 @@ from phoenix.compose import document
 from phoenix.compose.document import ComposeFileError
 from phoenix.compose.interpolation import InterpolationError, interpolate
 from phoenix.declaration import compose, compose_limits, image_reference, reach
-from phoenix.declaration.forms import value_fault
+from phoenix.declaration.value_types import value_fault
 from phoenix.derived.certificates import STACKS
 from phoenix.portainer_api.swarm import SwarmFile
 from phoenix.site.findings import SettingError

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from phoenix.compose import document
 from phoenix.declaration import compose
-from phoenix.declaration.forms import shown_value
 from phoenix.declaration.json_errors import listed
 from phoenix.declaration.json_keys import RawBackups, RawStackBackup
+from phoenix.declaration.value_types import shown_value
 from phoenix.derived import backups
 from phoenix.site.findings import Report
 from phoenix.site.model import (

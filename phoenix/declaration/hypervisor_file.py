@@ -14,16 +14,6 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from phoenix.declaration.forms import (
-    DomainName,
-    EntryName,
-    HostName,
-    InterfaceName,
-    Line,
-    Resolver4,
-    problem,
-    shown_value,
-)
 from phoenix.declaration.json_errors import join, read_object, validate
 from phoenix.declaration.json_keys import (
     LABEL_PATTERN,
@@ -40,8 +30,18 @@ from phoenix.declaration.json_keys import (
     schema_key,
     unused,
 )
-from phoenix.declaration.setting_forms import TimeZone
+from phoenix.declaration.setting_types import TimeZone
 from phoenix.declaration.settings import Settings
+from phoenix.declaration.value_types import (
+    DomainName,
+    EntryName,
+    HostName,
+    InterfaceName,
+    Line,
+    Resolver4,
+    problem,
+    shown_value,
+)
 from phoenix.site.findings import Finding, Report
 from phoenix.site.model import Site
 from phoenix.site.names import LABEL

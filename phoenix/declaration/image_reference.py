@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from phoenix.declaration.forms import HOST_PORT
+from phoenix.declaration.value_types import HOST_PORT
 
 _PATH_WORD = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _REPOSITORY = rf"(?:{HOST_PORT}/)?{_PATH_WORD}(?:/{_PATH_WORD})*"

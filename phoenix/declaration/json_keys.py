@@ -22,7 +22,8 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from phoenix.declaration import key_places
-from phoenix.declaration.forms import (
+from phoenix.declaration.setting_types import MountPath, PortainerUrl, Recipient
+from phoenix.declaration.value_types import (
     HOST_PORT,
     VALUE_PATTERN,
     VARIABLE,
@@ -35,7 +36,6 @@ from phoenix.declaration.forms import (
     ExportOption,
     FarHost,
     Fingerprint,
-    Form,
     HeaderName,
     HeaderValue,
     HostName,
@@ -52,6 +52,7 @@ from phoenix.declaration.forms import (
     SiteFile,
     SnapshotName,
     StorageName,
+    TextType,
     UrlPath,
     UserName,
     Wait,
@@ -59,7 +60,6 @@ from phoenix.declaration.forms import (
     problem,
     shown_value,
 )
-from phoenix.declaration.setting_forms import MountPath, PortainerUrl, Recipient
 from phoenix.site.model import Kind, LeftAlone
 from phoenix.site.names import LABEL
 from phoenix.site.roles import ROLES, Role
@@ -298,7 +298,7 @@ GuestId = Annotated[  # Proxmox VE's own limits
 ]
 SshWord = Annotated[
     str,
-    Form(
+    TextType(
         r"[A-Za-z0-9_][A-Za-z0-9_.@:,\[\]-]{0,252}",
         "is not a host as ssh(1) takes it",
         "write [USER@]HOST[:PORT], as me@bastion.example.com:2222",
@@ -390,7 +390,7 @@ def _gpus(value: Any) -> Any:
 
 ProfileName = Annotated[
     str,
-    Form(
+    TextType(
         r"[A-Za-z0-9_/][A-Za-z0-9_./@+-]{0,199}",
         "is not the name of an AppArmor profile",
         'write one of `aa-status`, or "unconfined"',
@@ -1477,7 +1477,7 @@ class RawSwarmNetwork(Raw):
 _BACKUP_PATH = r"/(?!(?:[^?]*/)?\.{1,2}(?:/|$))(?:[A-Za-z0-9_@%+=.-]+/)*[A-Za-z0-9_@%+=.-]+"
 BackupPlace = Annotated[
     str,
-    Form(
+    TextType(
         rf"{_BACKUP_PATH}"
         rf"|sftp://[a-z_][a-z0-9_-]{{0,31}}@{HOST_PORT}{_BACKUP_PATH}"
         rf"|s3:https://{HOST_PORT}{_BACKUP_PATH}",
@@ -1489,7 +1489,7 @@ BackupPlace = Annotated[
 ]
 HostKeyText = Annotated[
     str,
-    Form(  # sshd(8), SSH_KNOWN_HOSTS FILE FORMAT, without the names in front
+    TextType(  # sshd(8), SSH_KNOWN_HOSTS FILE FORMAT, without the names in front
         r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]{20,2000}={0,2}",
         "is not a host key of SSH",
         "write the first two words of /etc/ssh/ssh_host_ed25519_key.pub of the server, as "
@@ -1499,7 +1499,7 @@ HostKeyText = Annotated[
 ]
 DayTime = Annotated[
     str,
-    Form(
+    TextType(
         r"(?:[01][0-9]|2[0-3]):[0-5][0-9]",
         "is not a time of the day",
         "write hours and minutes, as 02:30",

@@ -32,7 +32,6 @@ from phoenix.declaration import (
     virtual_address,
     without_effect,
 )
-from phoenix.declaration.forms import shown_value
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join, read_object, readdress, validate
 from phoenix.declaration.json_keys import (
@@ -46,6 +45,7 @@ from phoenix.declaration.json_keys import (
     RawVmFile,
 )
 from phoenix.declaration.stacks import StackCatalog, firewall_rule
+from phoenix.declaration.value_types import shown_value
 from phoenix.site.addressing import static_addresses
 from phoenix.site.findings import ConfigError, Report
 from phoenix.site.model import Host, Interface, Site, Source

@@ -8,15 +8,15 @@ from typing import Annotated, Final
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
-from phoenix.declaration.forms import FetchUrl, Form, Sha256, StrictLine
+from phoenix.declaration.value_types import FetchUrl, Sha256, StrictLine, TextType
 
-VERSION = Form(
+VERSION = TextType(
     r"[0-9][0-9A-Za-z.+~-]*",
     "is not a version number",
     "write it as the release is called, without v in front",
     longest=100,
 )
-MEMBER = Form(
+MEMBER = TextType(
     r"(?!(?:.*/)?\.{1,2}(?:/|$))(?:[A-Za-z0-9_@%+=:.][A-Za-z0-9_@%+=:.-]*"
     r"(?:/[A-Za-z0-9_@%+=:.-]+)*)?",
     "is not a path in an archive",

@@ -29,24 +29,9 @@ from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict
 
 from phoenix.declaration import pins
-from phoenix.declaration.forms import (
-    FetchUrl,
-    ImageFile,
-    Network,
-    Peer,
-    Resolver,
-    Resolver4,
-    Sha256,
-    SnapshotName,
-    StorageName,
-    StrictLine,
-    UserName,
-    problem,
-    shown_value,
-)
 from phoenix.declaration.json_errors import KINDS, bound_fix, in_words, join
 from phoenix.declaration.pins import Pin
-from phoenix.declaration.setting_forms import (
+from phoenix.declaration.setting_types import (
     Architecture,
     BatchSize,
     CalendarEvent,
@@ -88,6 +73,21 @@ from phoenix.declaration.setting_forms import (
     VariableValue,
     registry_name,
     secret_name,
+)
+from phoenix.declaration.value_types import (
+    FetchUrl,
+    ImageFile,
+    Network,
+    Peer,
+    Resolver,
+    Resolver4,
+    Sha256,
+    SnapshotName,
+    StorageName,
+    StrictLine,
+    UserName,
+    problem,
+    shown_value,
 )
 from phoenix.site import suggestions
 from phoenix.site.findings import Finding

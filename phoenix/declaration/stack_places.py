@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from phoenix.declaration import forms
+from phoenix.declaration import value_types
 from phoenix.declaration.json_errors import join, listed, read_object, validate
 from phoenix.declaration.json_keys import RawListedStack, RawStacksFile
 from phoenix.site.findings import Report
 
-NAME = re.compile(rf"{forms.NAME}\Z")
+NAME = re.compile(rf"{value_types.NAME}\Z")
 """A stack's name, and that of its environment: each is part of a project's name."""
 STACKS_FILE = "phoenix_stacks_config.json"
 MANIFEST, COMPOSE = "phoenix.json", "docker-compose.yml"
@@ -156,7 +156,7 @@ def read(site: Path, directory: Path, report: Report) -> StackPlaces:
     stacks = dict(top.docker_stacks) if top else {}
     for name in [name for name in stacks if not NAME.match(name)]:
         where = join("docker_stacks", name)
-        report.error(STACKS_FILE, where, f"{name[:80]!r} is not a stack name", forms.NAME_FIX)
+        report.error(STACKS_FILE, where, f"{name[:80]!r} is not a stack name", value_types.NAME_FIX)
         del stacks[name]
     places = StackPlaces(directory, site, stacks)
     places.check(report)

@@ -18,14 +18,13 @@ from phoenix.declaration import (
     compose_limits,
     compose_shape,
     compose_values,
-    forms,
     reach,
     stack_places,
     stray_files,
     swarm_stacks,
     traefik_labels,
+    value_types,
 )
-from phoenix.declaration.forms import value_fault
 from phoenix.declaration.json_errors import join, listed, read_object, validate
 from phoenix.declaration.json_keys import (
     SITE,
@@ -39,6 +38,7 @@ from phoenix.declaration.json_keys import (
 )
 from phoenix.declaration.stack_places import Place, StackPlaces
 from phoenix.declaration.stack_secrets import NamedSecret, StackSecrets
+from phoenix.declaration.value_types import value_fault
 from phoenix.derived.certificates import (
     RENEWAL_ANSWERS,
     RENEWAL_LABEL,
@@ -250,7 +250,7 @@ class StackCatalog:
                     label,
                     where,
                     f"{word[:80]!r} is not {kind} name",
-                    forms.NAME_FIX,
+                    value_types.NAME_FIX,
                 )
                 return None
         self.checked.add((ref.name, name))

@@ -12,8 +12,8 @@ from types import MappingProxyType
 
 from pydantic import SecretStr
 
-from phoenix.declaration.forms import value_fault
 from phoenix.declaration.settings import Registry
+from phoenix.declaration.value_types import value_fault
 from phoenix.secrets import client_certificate
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.rules import (

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from phoenix.declaration import setting_forms, settings
-from phoenix.declaration.forms import Form
+from phoenix.declaration import setting_types, settings
 from phoenix.declaration.pins import ARTIFACTS
 from phoenix.declaration.settings import Settings
+from phoenix.declaration.value_types import TextType
 from phoenix.site.findings import Finding
 from phoenix.site.secret_names import PLATFORM
 from phoenix.validation import setting_values as validation
@@ -64,7 +64,7 @@ URLS = [
     value
     for value in EVERY
     if value is not BACKUPS
-    and any("://" in check.pattern for check in checks(value) if isinstance(check, Form))
+    and any("://" in check.pattern for check in checks(value) if isinstance(check, TextType))
 ]
 NO_URL = (
     "", "a", "//a/b", "ftp://a/b", "gopher://a", "javascript:alert(1)", "data:,x", "ssh://a",
@@ -83,7 +83,7 @@ def test_a_url_is_one_of_a_scheme_that_its_reader_speaks(value: Value) -> None:
     for text in NO_URL:
         assert refuses(value, text), f"{value.place} takes {text[:50]!r}"
     assert not refuses(value, "https://a.example.com:8006"), value.place
-    plain = any("http|" in check.pattern for check in checks(value) if isinstance(check, Form))
+    plain = any("http|" in check.pattern for check in checks(value) if isinstance(check, TextType))
     assert refuses(value, "http://a.example.com/") is not plain
 
 
@@ -103,28 +103,28 @@ def test_what_takes_urls_is_known() -> None:
 
 
 LENGTHS: dict[object, tuple[str, ...]] = {
-    setting_forms.GoDuration: (
+    setting_types.GoDuration: (
         "0s", "0h0m0s", "-1h", "1d", "99999999999h", "9" * 4000 + "s", "1e9s", "1h 30m", "h", "",
         "1", "\u0661h", "1h\n", "+1h", ".5h", "1h1", "300y",
     ),
-    setting_forms.NginxTime: (
+    setting_types.NginxTime: (
         "0", "0s", "0ms", "-1", "-1s", "999999999", "999999999w", "25d", "1y", "1M", "9" * 4000,
         "1s1h", "1s1s", "1 h", "", "s", "1e3", "1.5h", "\u0661s", "1s;", "1s\n",
     ),
-    setting_forms.Size: (
+    setting_types.Size: (
         "0", "0m", "-1", "-1m", "999999999999999999", "9999999g", "1t", "1kb", "1 m", "", "m",
         "1e3m", "1.5m", "\u0661m", "1m;", "1m\n", "+1m",
     ),
-    setting_forms.NginxSize: (
+    setting_types.NginxSize: (
         "0m", "-1", "-1m", "999999999999999999", "9999999g", "1t", "1kb", "1 m", "", "m", "1m;",
         "1m\n", "00",
     ),
 }  # fmt: skip
 SOUND: dict[object, tuple[str, ...]] = {
-    setting_forms.GoDuration: ("1s", "5m", "24h", "1h30m", "1.5h"),
-    setting_forms.NginxTime: ("1", "300", "300s", "1h30m", "500ms", "24d", "1w2d3h4m5s6ms"),
-    setting_forms.Size: ("1", "10m", "512K", "999999g"),
-    setting_forms.NginxSize: ("0", "1", "10m", "512K", "999999g"),
+    setting_types.GoDuration: ("1s", "5m", "24h", "1h30m", "1.5h"),
+    setting_types.NginxTime: ("1", "300", "300s", "1h30m", "500ms", "24d", "1w2d3h4m5s6ms"),
+    setting_types.Size: ("1", "10m", "512K", "999999g"),
+    setting_types.NginxSize: ("0", "1", "10m", "512K", "999999g"),
 }
 
 

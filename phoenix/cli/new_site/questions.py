@@ -18,8 +18,8 @@ from phoenix.cli.exits import CommandError
 from phoenix.cli.new_site import answers as defaults_of
 from phoenix.cli.new_site import hypervisor as proxmox
 from phoenix.cli.new_site.answers import STANDARD, Answers
-from phoenix.declaration.forms import DomainName
-from phoenix.declaration.setting_forms import Organisation, TimeZone
+from phoenix.declaration.setting_types import Organisation, TimeZone
+from phoenix.declaration.value_types import DomainName
 from phoenix.site.names import LABEL
 
 _Answer = TypeVar("_Answer")

@@ -41,7 +41,7 @@ def problem(message: str, fix: str) -> PydanticCustomError:
     return PydanticCustomError("phoenix", "{text}", {"text": message, "fix": fix})
 
 
-class Form:
+class TextType:
     """Text of one form: what a value that has another form is told, and the fix.
 
     Args:
@@ -107,7 +107,7 @@ _LINE = (
     r"[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
     rf"{_HALVES}]*"
 )
-LINE = Form(
+LINE = TextType(
     _LINE,
     "has a line break or another control character",
     "write it on one line, without tabs and control characters",
@@ -118,7 +118,7 @@ Line = Annotated[str, LINE]
 StrictLine = Annotated[StrictStr, LINE]
 ShortText = Annotated[
     str,
-    Form(
+    TextType(
         _LINE.replace("*", "{1,200}"),
         "is empty, or has a line break or another control character",
         "write one short line",
@@ -128,7 +128,7 @@ ShortText = Annotated[
 """What a service is, for its users."""
 IconText = Annotated[
     str,
-    Form(
+    TextType(
         _LINE.replace("*", "{1,8}"),
         "is not an icon",
         "write one emoji, or one or two letters",
@@ -167,7 +167,7 @@ def environment_value(value: str) -> str:
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 HostName = Annotated[
     str,
-    Form(  # RFC 1123, section 2.1; empty is as if it were left out
+    TextType(  # RFC 1123, section 2.1; empty is as if it were left out
         rf"(?:{_LABEL}(?:\.{_LABEL})*)?",
         "is not a host name",
         "write a lower-case DNS name, or leave it out",
@@ -176,7 +176,7 @@ HostName = Annotated[
 ]
 DomainName = Annotated[
     str,
-    Form(
+    TextType(
         rf"{_LABEL}(?:\.{_LABEL})+",
         "is not a domain name",
         "write a lower-case DNS name with a dot, as internal.example.com",
@@ -194,7 +194,7 @@ _EXPORT_VALUES = ("mountpoint", "mp", "fsid", "anonuid", "anongid", "sec", "refe
                   "xprtsec", "reexport")  # fmt: skip
 ExportOption = Annotated[
     str,
-    Form(  # exports(5): options stand in parentheses, with commas between
+    TextType(  # exports(5): options stand in parentheses, with commas between
         rf"(?:{'|'.join(_EXPORT_WORDS)})"
         rf"|(?:{'|'.join(_EXPORT_VALUES)})=[A-Za-z0-9_.:/@+-]{{1,100}}",
         "is not an option of exports(5)",
@@ -204,7 +204,7 @@ ExportOption = Annotated[
 ]
 ServiceName = Annotated[
     str,
-    Form(  # RFC 1123, section 2.1
+    TextType(  # RFC 1123, section 2.1
         rf"{_LABEL}(?:\.{_LABEL})*",
         "is not a label or dotted name (RFC 1123)",
         "use labels of 1 to 63 lower-case letters, digits and inner hyphens, with dots between",
@@ -213,7 +213,7 @@ ServiceName = Annotated[
 ]
 PathPrefix = Annotated[
     str,
-    Form(  # No percent-encoding: Nginx and Traefik would each decode it in their own way.
+    TextType(  # No percent-encoding: Nginx and Traefik would each decode it in their own way.
         r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+",
         "is not the beginning of a path",
         "begin it with /, end it without, and use letters, digits and . _ - between",
@@ -222,7 +222,7 @@ PathPrefix = Annotated[
 ]
 HeaderName = Annotated[
     str,
-    Form(  # RFC 9110, section 5.1, without what servers drop: Nginx drops names with underscores
+    TextType(  # RFC 9110, section 5.1, without what servers drop: Nginx drops names with underscores
         r"[A-Za-z][A-Za-z0-9-]{0,98}[A-Za-z0-9]",
         "is not the name of a header",
         "use letters, digits and inner hyphens, as X-Robots-Tag",
@@ -232,7 +232,7 @@ HeaderName = Annotated[
 _VALUE = r"(?![^\n]*[{]{2})(?:[!-~](?:[ -~]*[!-~])?)?"
 HeaderValue = Annotated[
     str,
-    Form(
+    TextType(
         _VALUE,
         "is not the value of a header",
         "write visible ASCII with inner blanks, without {{; an empty value removes the header",
@@ -241,7 +241,7 @@ HeaderValue = Annotated[
 ]
 SiteFile = Annotated[
     str,
-    Form(
+    TextType(
         r"(?!(?:.*/)?\.\.(?:/|$))[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*",
         "is not a file below the site's folder",
         "write its path from there, of letters, digits and . _ -, as certificates/nas.pem",
@@ -250,7 +250,7 @@ SiteFile = Annotated[
 ]
 Fingerprint = Annotated[
     str,
-    Form(
+    TextType(
         r"[0-9A-Fa-f]{64}|[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){31}",
         "is not a SHA-256 fingerprint",
         "write what openssl x509 -noout -fingerprint -sha256 prints after the =",
@@ -260,7 +260,7 @@ Fingerprint = Annotated[
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 FarHost = Annotated[
     str,
-    Form(
+    TextType(
         # RFC 1123, section 2.1: what has digits and dots alone is an address.
         rf"{_OCTET}(?:\.{_OCTET}){{3}}|(?![0-9.]+$){_LABEL}(?:\.{_LABEL})*",
         "is not an IPv4 address or host name",
@@ -270,7 +270,7 @@ FarHost = Annotated[
 ]
 LoginUser = Annotated[
     str,
-    Form(  # RFC 7617, section 2: no colon
+    TextType(  # RFC 7617, section 2: no colon
         r"[A-Za-z0-9](?:[A-Za-z0-9_.@-]{0,98}[A-Za-z0-9])?",
         "is not the name of a user",
         "use letters, digits and inner . _ - @",
@@ -278,7 +278,7 @@ LoginUser = Annotated[
 ]
 NodeLabel = Annotated[
     str,
-    Form(  # what placement constraints name (node.labels.NAME)
+    TextType(  # what placement constraints name (node.labels.NAME)
         r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,98}[A-Za-z0-9])?=[A-Za-z0-9_.:/@+-]{0,100}",
         "is not a label of a node",
         "write NAME=VALUE, of letters, digits and . _ -, as gpu=false",
@@ -286,7 +286,7 @@ NodeLabel = Annotated[
 ]
 DockerNetworkName = Annotated[
     str,
-    Form(  # RestrictedNamePattern of Docker Engine, without what is Docker's own
+    TextType(  # RestrictedNamePattern of Docker Engine, without what is Docker's own
         r"(?!(?:ingress|docker_gwbridge|bridge|host|none|default)\Z)[A-Za-z0-9][A-Za-z0-9_.-]{1,62}",
         "is not a name of a network of yours in Docker",
         "use two or more letters, digits, dots, underscores and hyphens; ingress, docker_gwbridge, "
@@ -295,7 +295,7 @@ DockerNetworkName = Annotated[
 ]
 SecretText = Annotated[
     str,
-    Form(
+    TextType(
         r"[A-Za-z][A-Za-z0-9_]{0,99}",
         "is not the name of a secret",
         "use up to 100 letters, digits and underscores, with a letter in front",
@@ -303,7 +303,7 @@ SecretText = Annotated[
 ]
 Wait = Annotated[
     str,
-    Form(
+    TextType(
         r"[1-9][0-9]{0,5}[sm]|[1-9][0-9]{0,2}h",
         "is not a time to wait",
         "write for example 30s, 10m or 2h",
@@ -311,7 +311,7 @@ Wait = Annotated[
 ]
 BodySize = Annotated[
     str,
-    Form(
+    TextType(
         r"0|[1-9][0-9]{0,5}[kmgKMG]",
         "is not a size",
         "write for example 10m or 4g, or 0 for no limit",
@@ -335,7 +335,7 @@ class _OrList:
 
 Addresses = Annotated[
     str,
-    Form(
+    TextType(
         r"[0-9., ]*",
         "is not a list of IPv4 addresses",
         'write addresses with blanks or commas between, as "10.0.0.13"',
@@ -347,7 +347,7 @@ Addresses = Annotated[
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 """A name that a person gives, as that of a stack or of its environment."""
 NAME_FIX = "use letters, digits, dots, underscores and inner hyphens"
-VARIABLE = Form(
+VARIABLE = TextType(
     r"[A-Za-z_][A-Za-z0-9_]{0,254}",
     "is not the name of a variable",
     "use letters, digits and underscores, with no digit in front",
@@ -356,7 +356,7 @@ PVE_NAME = r"[A-Za-z][A-Za-z0-9_-]{1,39}"
 """Proxmox VE's pve-configid, in src/PVE/JSONSchema.pm of pve-common."""
 EntryName = Annotated[
     str,
-    Form(
+    TextType(
         NAME,
         "is not a name",
         NAME_FIX,
@@ -365,7 +365,7 @@ EntryName = Annotated[
 ]
 InterfaceName = Annotated[
     str,
-    Form(
+    TextType(
         r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}",  # Linux: IFNAMSIZ; Proxmox VE: pve-bridge-id
         "is not the name of a network interface",
         "use up to 15 letters, digits, dots, underscores and hyphens, as vmbr0",
@@ -373,7 +373,7 @@ InterfaceName = Annotated[
 ]
 StorageName = Annotated[
     str,
-    Form(
+    TextType(
         r"[A-Za-z][A-Za-z0-9_.-]{0,98}[A-Za-z0-9]",  # Proxmox VE: pve-storage-id
         "is not the name of a storage in Proxmox VE",
         "use letters, digits, dots, underscores and hyphens, as local-lvm",
@@ -381,7 +381,7 @@ StorageName = Annotated[
 ]
 SnapshotName = Annotated[
     str,
-    Form(
+    TextType(
         PVE_NAME,
         "is not the name of a snapshot in Proxmox VE",
         "use up to 40 letters, digits, underscores and hyphens, with a letter in front",
@@ -389,7 +389,7 @@ SnapshotName = Annotated[
 ]
 ImageFile = Annotated[
     str,
-    Form(
+    TextType(
         r"(?!(?:.*/)?\.\.(?:/|$))"
         r"(?:[A-Za-z0-9_/][A-Za-z0-9_@%+=:./-]*/|/)?[A-Za-z0-9_][A-Za-z0-9_@%+=:.-]*",
         "is not a file name or path of an image",
@@ -399,7 +399,7 @@ ImageFile = Annotated[
 ]
 UserName = Annotated[
     str,
-    Form(
+    TextType(
         r"[a-z_][a-z0-9_-]{0,31}",  # useradd(8)
         "is not the name of a Linux user",
         "use up to 32 lower-case letters, digits, underscores and hyphens",
@@ -407,7 +407,7 @@ UserName = Annotated[
 ]
 EndpointName = Annotated[
     str,
-    Form(
+    TextType(
         r"[A-Za-z0-9](?:[A-Za-z0-9_.() -]{0,98}[A-Za-z0-9_.)-])?",
         "is not the name of an environment in Portainer",
         "use up to 100 letters, digits, inner blanks and . _ - ( )",
@@ -415,7 +415,7 @@ EndpointName = Annotated[
 ]
 UrlPath = Annotated[
     str,
-    Form(
+    TextType(
         # RFC 3986, sections 3.3 and 3.4: brackets and braces are not in it, and curl expands them
         # Parts that are . or .. are gone before anybody reads a path (section 5.2.4).
         r"(?!(?:[^?]*/)?\.{1,2}(?:[/?]|$))/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*",
@@ -427,7 +427,7 @@ UrlPath = Annotated[
 ]
 ContainerPath = Annotated[
     str,
-    Form(
+    TextType(
         r"(?!.*/\.{1,2}(?:/|$))/(?:[A-Za-z0-9_@%+=,.-]+/)*[A-Za-z0-9_@%+=,.-]+",
         "is not an absolute path of a file in the container",
         "write the whole path, beginning with /, of letters, digits and _ @ % + = , . -, without "
@@ -463,13 +463,13 @@ def url(*schemes: str, path: str = _URL_PATH, query: bool = True) -> str:
 
 
 _URL_FIX = ", with a port from 1 to 65535 or none, and other characters percent-encoded (RFC 3986)"
-FETCH_URL = Form(
+FETCH_URL = TextType(
     rf"{url('https')}|file://{_URL_PATH}",
     "is not an https:// or file:/// URL",
     f"write one of these{_URL_FIX}",
 )
 FetchUrl = Annotated[StrictLine, FETCH_URL]
-SHA256 = Form(
+SHA256 = TextType(
     r"[0-9a-f]{64}", "is not 64 hexadecimal digits", "write what sha256sum prints", longest=64
 )
 Sha256 = Annotated[StrictLine, SHA256]
@@ -479,7 +479,7 @@ Sha256 = Annotated[StrictLine, SHA256]
 _PLAIN_PATH = r"/[A-Za-z0-9._~!&()*+,;=:@%/-]*"
 WebUrl = Annotated[
     str,
-    Form(
+    TextType(
         rf"{url('http', 'https', path=_PLAIN_PATH, query=False)}"
         r"(?:\?[A-Za-z0-9._~!&()*+,;=:@%/?-]*)?",
         "is not an http:// or https:// URL",
@@ -489,13 +489,13 @@ WebUrl = Annotated[
 ]
 
 
-def https_url(fix: str) -> Form:
+def https_url(fix: str) -> TextType:
     """The form of an https:// URL.
 
     Args:
         fix: what to write instead of another one.
     """
-    return Form(url("https"), "is not an https:// URL", f"{fix}{_URL_FIX}")
+    return TextType(url("https"), "is not an https:// URL", f"{fix}{_URL_FIX}")
 
 
 def _read_by(read: Callable[[str], object], message: str, fix: str) -> AfterValidator:

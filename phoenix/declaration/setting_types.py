@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, StrictStr, WithJsonSchema
 
 from phoenix.declaration import image_reference
-from phoenix.declaration.forms import (
+from phoenix.declaration.value_types import (
     HOST_PORT,
     NAME,
     NAME_FIX,
@@ -16,8 +16,8 @@ from phoenix.declaration.forms import (
     PVE_NAME,
     VALUE_PATTERN,
     VARIABLE,
-    Form,
     StrictLine,
+    TextType,
     environment_value,
     https_url,
     problem,
@@ -45,10 +45,10 @@ GoDuration = Annotated[
 ]
 # The largest is far below what nginx and Docker hold, which count bytes in 63 bits.
 _SIZE = r"[1-9][0-9]{0,14}|[1-9][0-9]{0,5}[kmgKMG]"
-Size = Annotated[StrictLine, Form(_SIZE, "is not a size", "write for example 10m or 512m")]
+Size = Annotated[StrictLine, TextType(_SIZE, "is not a size", "write for example 10m or 512m")]
 NginxSize = Annotated[
     StrictLine,
-    Form(rf"0|{_SIZE}", "is not a size", "write for example 10m or 512m, or 0 for no limit"),
+    TextType(rf"0|{_SIZE}", "is not a size", "write for example 10m or 512m, or 0 for no limit"),
 ]
 
 
@@ -68,7 +68,7 @@ _LONGEST_WAIT = 24 * 86400  # epoll_wait(2) takes milliseconds in 31 bits, which
 NginxTime = Annotated[
     StrictLine,
     # Units from the longest to the shortest (https://nginx.org/en/docs/syntax.html)
-    Form(
+    TextType(
         r"[0-9]{1,9}|(?=[0-9])(?:[0-9]{1,9}w)?(?:[0-9]{1,9}d)?(?:[0-9]{1,9}h)?(?:[0-9]{1,9}m)?"
         r"(?:[0-9]{1,9}s)?(?:[0-9]{1,9}ms)?",
         "is not a time",
@@ -79,7 +79,7 @@ NginxTime = Annotated[
 HttpsUrl = Annotated[StrictLine, https_url("write a URL by HTTPS: packages run as root")]
 Node = Annotated[
     StrictLine,
-    Form(
+    TextType(
         r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?",
         "is not the name of a node in Proxmox VE",
         "write its host name without the domain, as pve2",
@@ -87,7 +87,7 @@ Node = Annotated[
 ]
 Property = Annotated[
     StrictLine,
-    Form(
+    TextType(
         r"[A-Za-z0-9_/][A-Za-z0-9_./:;@+-]*",  # pct.conf(5): properties are separated by commas
         "cannot be in a property string of Proxmox VE",
         "write a value without blanks, commas and =",
@@ -95,7 +95,7 @@ Property = Annotated[
 ]
 NodePriority = Annotated[
     StrictLine,
-    Form(
+    TextType(
         r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?::[0-9]{1,4})?",
         "is not a node with its priority",
         "write pve2, or pve2:10 where the highest number is preferred",
@@ -103,7 +103,7 @@ NodePriority = Annotated[
 ]
 PortSpan = Annotated[
     StrictLine,
-    Form(
+    TextType(
         rf"{PORT}(?::{PORT})?",
         "is not a port or a range of ports",
         "write 2049, or 6800:7300",
@@ -111,7 +111,7 @@ PortSpan = Annotated[
 ]
 ListeningPort = Annotated[
     StrictLine,
-    Form(
+    TextType(
         rf"(?:tcp|udp)/{PORT}",
         "is not a port with its protocol",
         "write tcp/2049 or udp/111",
@@ -119,7 +119,7 @@ ListeningPort = Annotated[
 ]
 CpuType = Annotated[
     StrictLine,
-    Form(
+    TextType(
         r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
         "is not a CPU type of a VM",
         "write x86-64-v2-AES, x86-64-v3, host, or another name of qm.conf(5)",
@@ -127,18 +127,18 @@ CpuType = Annotated[
 ]
 IdRange = Annotated[
     StrictLine,  # lxc.container.conf(5), lxc.idmap
-    Form(
+    TextType(
         r"[ug] [0-9]{1,10} [0-9]{1,10} [0-9]{1,10}",
         "is not an id map",
         'write kind, first id inside, first id outside and count, as "u 0 100000 65536"',
     ),
 ]
 FileMode = Annotated[
-    StrictLine, Form(r"0[0-7]{3}", "is not a file mode", "write four octal digits, as 0660")
+    StrictLine, TextType(r"0[0-7]{3}", "is not a file mode", "write four octal digits, as 0660")
 ]
 ImageReference = Annotated[
     StrictLine,
-    Form(
+    TextType(
         image_reference.PATTERN,
         "is not an image reference",
         "write [REGISTRY/]NAME:VERSION, or NAME:VERSION@sha256:DIGEST",
@@ -149,7 +149,7 @@ ImageReference = Annotated[
 
 ProxmoxApi = Annotated[
     StrictLine,
-    Form(
+    TextType(
         rf"off|ssh|{url('https', path='/', query=False)}",
         "is no way to the API of Proxmox VE",
         'write "off", "ssh", or its URL as "https://phoenix.example:8006"',
@@ -158,7 +158,7 @@ ProxmoxApi = Annotated[
 ]
 HaRule = Annotated[
     StrictLine,
-    Form(
+    TextType(
         PVE_NAME,
         "is not the name of a rule in Proxmox VE",
         "use 2 to 40 letters, digits, underscores and hyphens, with a letter in front",
@@ -166,7 +166,7 @@ HaRule = Annotated[
 ]
 OtherApi = Annotated[
     StrictLine,
-    Form(
+    TextType(
         url("https", path="/", query=False),
         "is not a URL of the API of Proxmox VE",
         'write it as "https://pve2.example:8006"',
@@ -174,7 +174,7 @@ OtherApi = Annotated[
 ]
 Fingerprint = Annotated[
     StrictLine,
-    Form(
+    TextType(
         r"(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}",
         "is not a SHA-256 fingerprint",
         "write the 32 bytes that Proxmox VE shows for its certificate, as AB:CD:...",
@@ -182,12 +182,12 @@ Fingerprint = Annotated[
 ]
 LoginName = Annotated[
     StrictLine,  # RFC 7617, section 2: a colon ends the user's name
-    Form(r"[^:\s]+", "is not a login name", "write it without blanks and colons", longest=255),
+    TextType(r"[^:\s]+", "is not a login name", "write it without blanks and colons", longest=255),
 ]
 PortainerUrl = Annotated[StrictLine, https_url("write the URL of Portainer itself")]
 MirrorUrl = Annotated[
     StrictLine,
-    Form(  # dockerd: registry/config.go, ValidateMirror
+    TextType(  # dockerd: registry/config.go, ValidateMirror
         url("http", "https", query=False),
         "is not a URL of a mirror",
         'write it as "https://mirror.example:5000"',
@@ -195,7 +195,7 @@ MirrorUrl = Annotated[
 ]
 RegistryHost = Annotated[
     StrictLine,
-    Form(
+    TextType(
         rf"{HOST_PORT}|[0-9A-Fa-f.:]{{2,45}}/[0-9]{{1,3}}",
         "is not a registry",
         'write it as "registry.example:5000", or a network as "10.0.0.0/24"',
@@ -203,7 +203,7 @@ RegistryHost = Annotated[
 ]
 MountPath = Annotated[
     StrictLine,  # pct.conf(5): properties are separated by commas
-    Form(
+    TextType(
         r"(?!.*/\.{1,2}(?:/|$))(?:/[A-Za-z0-9_@%+:.-]+)+",
         "is not a path for a volume",
         "write it from / on and without / at its end, of letters, digits and _ @ % + : . -",
@@ -212,14 +212,14 @@ MountPath = Annotated[
 ]
 ImageUrl = Annotated[
     StrictLine,
-    Form(url("http", "https"), "is not a URL of an image", "write it with http:// or https://"),
+    TextType(url("http", "https"), "is not a URL of an image", "write it with http:// or https://"),
 ]
 LocalPath = Annotated[
-    StrictLine, Form(r"\S(?:.*\S)?", "is not a path of a file", "write the file's path")
+    StrictLine, TextType(r"\S(?:.*\S)?", "is not a path of a file", "write the file's path")
 ]
 HostPath = Annotated[
     StrictLine,
-    Form(
+    TextType(
         r"(?!.*/\.{1,2}(?:/|$))(?:/[A-Za-z0-9_@%+=:.-]+)+",
         "is not an absolute path",
         "write the whole path, from / on and without one at its end, of letters, digits and "
@@ -228,7 +228,7 @@ HostPath = Annotated[
 ]
 TimeZone = Annotated[
     StrictLine,
-    Form(  # tz database, theory.html, "Timezone identifiers"
+    TextType(  # tz database, theory.html, "Timezone identifiers"
         r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*",
         "is not a time zone",
         "write a name as in /usr/share/zoneinfo, such as Europe/Berlin",
@@ -237,7 +237,7 @@ TimeZone = Annotated[
 ]
 Organisation = Annotated[
     StrictLine,
-    Form(  # RFC 5280, appendix A.1: 64 characters of CN, which ends in " Internal Intermediate CA"
+    TextType(  # RFC 5280, appendix A.1: 64 characters of CN, which ends in " Internal Intermediate CA"
         r"\S(?:.*\S)?",
         "is not a name of an organisation",
         "write its name, without blanks around it",
@@ -246,7 +246,7 @@ Organisation = Annotated[
 ]
 Identifier = Annotated[
     StrictLine,
-    Form(
+    TextType(
         NAME,
         "is not a name",
         NAME_FIX,
@@ -263,7 +263,7 @@ VariableValue = Annotated[
 ]
 Architecture = Annotated[
     StrictStr,
-    Form(
+    TextType(
         "amd64|arm64|any",
         "is not an architecture",
         "write amd64, arm64 or any",
@@ -272,7 +272,7 @@ Architecture = Annotated[
 ]
 Tag = Annotated[
     StrictLine,
-    Form(  # Proxmox VE: pve-tag
+    TextType(  # Proxmox VE: pve-tag
         r"[a-z0-9_][a-z0-9_+.-]{0,123}",
         "is not a tag in Proxmox VE",
         "use lower-case letters, digits, underscores, hyphens, + and dots, with no dot in front",
@@ -280,7 +280,7 @@ Tag = Annotated[
 ]
 CalendarEvent = Annotated[
     StrictLine,
-    Form(  # pve-docs, "Calendar Events"
+    TextType(  # pve-docs, "Calendar Events"
         r"[A-Za-z0-9*][A-Za-z0-9*/.,: -]*",
         "is not a calendar event of Proxmox VE",
         'write it as "*/15", "mon..fri 22:30" or "hourly"',
@@ -289,7 +289,7 @@ CalendarEvent = Annotated[
 ]
 PublicKey = Annotated[
     StrictLine,
-    Form(  # sshd(8), "AUTHORIZED_KEYS FILE FORMAT", without options
+    TextType(  # sshd(8), "AUTHORIZED_KEYS FILE FORMAT", without options
         r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)|sk-ssh-ed25519@openssh\.com"
         r"|sk-ecdsa-sha2-nistp256@openssh\.com) +[A-Za-z0-9+/]+={0,2}(?: .*)?",
         "is not a public key of SSH",
@@ -299,7 +299,7 @@ PublicKey = Annotated[
 ]
 Recipient = Annotated[
     StrictLine,
-    Form(
+    TextType(
         r"age1[a-z0-9]+|ssh-ed25519 +[A-Za-z0-9+/]+={0,2}(?: .*)?",
         "is not a recipient of age",
         "write the public half that age-keygen shows, age1..., or a line ssh-ed25519 ...",
@@ -308,7 +308,7 @@ Recipient = Annotated[
 ]
 StackProject = Annotated[
     StrictLine,
-    Form(
+    TextType(
         r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}",
         "is not a name of a stack in Docker",
         "write NAME-ENVIRONMENT, as old_app-production",
@@ -318,7 +318,7 @@ StackProject = Annotated[
 
 BatchSize = Annotated[
     StrictLine,
-    Form(
+    TextType(
         r"[1-9][0-9]{0,3}|(?:[1-9][0-9]?|100)%",
         "is not a size of a batch",
         'write a number of hosts, as "5", or a part of them, as "20%"',
@@ -326,7 +326,7 @@ BatchSize = Annotated[
 ]
 LogDriver = Annotated[
     StrictLine,
-    Form(
+    TextType(
         r"[a-z0-9][a-z0-9._/:-]{0,254}",
         "is not a log driver",
         "write its name, as local, json-file or journald",
