@@ -15,7 +15,7 @@ from phoenix.components.config_tree.tree import TreeFile
 from phoenix.compose import document
 from phoenix.compose.document import ComposeFileError
 from phoenix.compose.interpolation import InterpolationError, interpolate
-from phoenix.declaration import compose, compose_limits, image_reference, reach
+from phoenix.declaration import compose, compose_limits, image_reference, stack_isolation
 from phoenix.declaration.value_types import value_fault
 from phoenix.derived.certificates import STACKS
 from phoenix.portainer_api.swarm import SwarmFile
@@ -178,7 +178,9 @@ def _check_reach(stack: Deployment, filled: Mapping[str, str | SecretStr]) -> No
         content = document.read(stack.compose_file.read_text(encoding="utf-8"))
     except ComposeFileError as error:
         raise DeploymentError(f"{stack.compose_file}: {error}") from None
-    for way in reach.ways(content, plain, stack.project, host_access=stack.host_access):
+    for way in stack_isolation.host_accesses(
+        content, plain, stack.project, host_access=stack.host_access
+    ):
         if way.refused:
             raise DeploymentError(f"{stack.compose_file}: {way.path}: {way.message}: {way.fix}")
 

@@ -14,8 +14,8 @@ from phoenix.compose import document
 from phoenix.declaration import (
     compose_addresses,
     compose_entries,
-    compose_left_out,
-    compose_shape,
+    compose_ignored_keys,
+    compose_schema,
     compose_values,
 )
 from phoenix.declaration.compose import docker_names, filled, passed_on, published
@@ -54,7 +54,7 @@ def check(
     for fault in (
         *(() if swarm else _copies(compose, values)),
         *_containers(compose, values, project),
-        *compose_shape.check(compose, values),
+        *compose_schema.check(compose, values),
         *compose_values.check(compose, values),
         *compose_entries.check(compose, values),
         *compose_addresses.check(compose, values),
@@ -63,7 +63,7 @@ def check(
         *_not_given(compose, values, declared, swarm=swarm),
     ):
         report.error(label, *fault)
-    for fault in compose_left_out.check(compose, values, project, swarm=swarm):
+    for fault in compose_ignored_keys.check(compose, values, project, swarm=swarm):
         report.unread(label, *fault)
     for fault in _not_passed_on(compose, values, declared):
         report.warn(label, *fault)

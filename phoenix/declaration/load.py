@@ -14,23 +14,23 @@ from phoenix.declaration import (
     cluster_rules,
     conflicts,
     derived_values,
+    docker_host_conflicts,
     external,
     guests,
     hypervisor_file,
+    ignored_keys,
     logins,
     networks,
     nfs_keys,
     portainer_elsewhere,
     route_targets,
     services,
-    shared_docker,
     shared_volumes,
     stack_places,
     stray_files,
     swarm,
     swarm_stacks,
     virtual_address,
-    without_effect,
 )
 from phoenix.declaration.guests import Entry
 from phoenix.declaration.json_errors import join, read_object, readdress, validate
@@ -222,7 +222,7 @@ def load_site(
     )  # fmt: skip
     virtual_address.check(site, LXC_FILE, report, whole=whole)
     portainer_elsewhere.check(elsewhere, site.guests, LXC_FILE, report)
-    without_effect.check(
+    ignored_keys.check(
         site, [(host, entry) for host, entry, _ in declared],
         *(raw_site.hypervisor, LXC_FILE, report),
     )  # fmt: skip
@@ -234,7 +234,7 @@ def load_site(
     conflicts.proven(site, report)
     conflicts.host_ports(site, report)
     conflicts.gateway_ports(site, report)
-    shared_docker.check(site, catalog, report)
+    docker_host_conflicts.check(site, catalog, report)
     route_targets.check(site, report)
     conflicts.environments(site, report)
     conflicts.names(site, report)

@@ -16,9 +16,9 @@ from phoenix.declaration import (
     compose,
     compose_addresses,
     compose_limits,
-    compose_shape,
+    compose_schema,
     compose_values,
-    reach,
+    stack_isolation,
     stack_places,
     stray_files,
     swarm_stacks,
@@ -174,7 +174,7 @@ class StackCatalog:
                 content = compose.read(place.compose, place.compose_label, self.report)
             self._compose_files[name] = content
             if content is not None:
-                compose_shape.check_keys(content, place.compose_label, self.report)
+                compose_schema.check_keys(content, place.compose_label, self.report)
                 stray_files.beside(place, _shipped(self._manifest(name)), self.report)
         return self._compose_files[name]
 
@@ -289,7 +289,9 @@ class StackCatalog:
         swarm = stack.type == "swarm"
         compose_limits.check(content, values, project, compose_label, declared, limits, swarm=swarm)
         swarm_stacks.of_file(content if swarm else {"services": {}}, values, compose_label, report)
-        reach.check(content, values, project, compose_label, report, host_access=raw.host_access)
+        stack_isolation.check(
+            content, values, project, compose_label, report, host_access=raw.host_access
+        )
         _check_renewal(content, values, compose_label, report)
         self.docker_names[ref.name, name] = tuple(compose.docker_names(content, values, project))
         self.subnets[ref.name, name] = tuple(compose_addresses.subnets(content, values))

@@ -25,7 +25,7 @@ from phoenix.compose.dotenv import EnvFileError
 from phoenix.declaration import (
     compose,
     compose_limits,
-    compose_shape,
+    compose_schema,
     guests,
     json_errors,
     json_keys,
@@ -165,7 +165,7 @@ def compose_text(case: str) -> None:
         compose.check_variables(content, values, "c", "phoenix.json", report)
         compose.check_habits(content, values, "c", report)
         compose.published(content, values, {}, "c", report)
-        compose_shape.check_keys(content, "c", report)
+        compose_schema.check_keys(content, "c", report)
         for swarm in (False, True):
             compose_limits.check(content, values, "p", "c", "phoenix.json", report, swarm=swarm)
         try:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from phoenix.compose import document
-from phoenix.declaration import compose, compose_limits, compose_shape
+from phoenix.declaration import compose, compose_limits, compose_schema
 from phoenix.site.findings import Finding, Report
 from tests.unit.site_builder import Declaration, minimal, problem
 
@@ -225,14 +225,14 @@ JUNK: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("key", [*compose_shape.SERVICE, *compose_shape.TOP])
+@pytest.mark.parametrize("key", [*compose_schema.SERVICE, *compose_schema.TOP])
 def test_whatever_stands_in_a_place_ends_in_findings(key: str) -> None:
     """Junk at each key, in a list, and under a name; no traceback."""
     for junk in JUNK:
         for value in (junk, [junk], {"n": junk}):
             service: dict[str, Any] = {"image": "a/b:1", "volumes": ["n:/n"], "networks": AT}
             file: dict[str, Any] = {"services": {"web": service}}
-            (file if key in compose_shape.TOP and key != "networks" else service)[key] = value
+            (file if key in compose_schema.TOP and key != "networks" else service)[key] = value
             if key in ("networks", "volumes", "configs", "secrets"):
                 file[key] = value
             try:
@@ -240,7 +240,7 @@ def test_whatever_stands_in_a_place_ends_in_findings(key: str) -> None:
             except document.ComposeFileError:
                 continue
             report = Report()
-            compose_shape.check_keys(content, "c", report)
+            compose_schema.check_keys(content, "c", report)
             for swarm in (False, True):
                 compose_limits.check(content, {"A": "1"}, "p", "c", "m", report, swarm=swarm)
             compose.published(content, {"A": "1"}, {}, "c", report)

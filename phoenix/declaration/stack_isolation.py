@@ -53,7 +53,7 @@ _CAPABILITIES = ("ALL", "BPF", "DAC_READ_SEARCH", "PERFMON", "SYS_ADMIN", "SYS_M
 
 
 @dataclass(frozen=True)
-class Reach:
+class HostAccess:
     """One way out of a stack. `refused`: it must not be; else the operator may want it."""
 
     path: str
@@ -81,20 +81,20 @@ def check(
         report: takes the errors and the warnings.
         host_access: the manifest says that the stack may do as it likes on its host.
     """
-    if host_access and not any(ways(compose, values, project, host_access=False)):
+    if host_access and not any(host_accesses(compose, values, project, host_access=False)):
         report.warn(
             label,
             "",
             "no service needs host_access, and a service added later would get it unnoticed",
             'remove "host_access" from the environment of its phoenix.json',
         )
-    for way in ways(compose, values, project, host_access=host_access):
+    for way in host_accesses(compose, values, project, host_access=host_access):
         (report.error if way.refused else report.warn)(label, way.path, way.message, way.fix)
 
 
-def ways(
+def host_accesses(
     compose: Mapping[str, Any], values: Mapping[str, str], project: str, *, host_access: bool
-) -> Iterator[Reach]:
+) -> Iterator[HostAccess]:
     """Each way by which a stack reaches what is not its own; see `check`."""
     for path, source, writable in _sources(compose, values):
         way = _of_path(path, source, project, writable=writable, host_access=host_access)
@@ -113,7 +113,7 @@ _DECLARE = 'write "host_access": true in the environment of its phoenix.json, if
 
 def _of_path(
     path: str, source: str, project: str, *, writable: bool, host_access: bool
-) -> Reach | None:
+) -> HostAccess | None:
     place = posixpath.normpath(source)
     place = f"/{place.lstrip('/')}"
     if place.startswith("/var/run/") or place == "/var/run":
@@ -122,7 +122,7 @@ def _of_path(
     if _within(place, own):
         if not writable or not _within(place, stack_directory(project)):
             return None
-        return Reach(
+        return HostAccess(
             path,
             f"{shown(source)} is mounted writable, and root on the host trusts its content",
             "mount it read-only (:ro)",
@@ -130,7 +130,7 @@ def _of_path(
         )
     if _within(place, _PHOENIX):
         content = "the host's own key" if _within(place, HOST_PAIRS) else "what is not this stack's"
-        return Reach(
+        return HostAccess(
             path,
             f"{shown(source)} has {content}: with it the stack could pass for another",
             f'mount "${{{TLS_VARIABLE}}}", which has fullchain.pem and privkey.pem of this stack '
@@ -143,17 +143,17 @@ def _of_path(
     return _of_host(path, source, place, writable=writable)
 
 
-def _of_host(path: str, source: str, place: str, *, writable: bool) -> Reach | None:
+def _of_host(path: str, source: str, place: str, *, writable: bool) -> HostAccess | None:
     for keys in _KEYS:
         if _within(place, keys) or _within(keys, place):
-            return Reach(
+            return HostAccess(
                 path,
                 f"{shown(source)} has keys and data of the host and of other stacks ({keys})",
                 f"mount only the directory that the stack needs; or {_DECLARE}",
                 refused=True,
             )
     if _DISKS.match(place):
-        return Reach(
+        return HostAccess(
             path,
             f"{shown(source)} has the host's disks or memory, and so every key on it",
             f"leave it out; or {_DECLARE}",
@@ -161,7 +161,7 @@ def _of_host(path: str, source: str, place: str, *, writable: bool) -> Reach | N
         )
     for socket in _SOCKETS:
         if _within(place, socket) or _within(socket, place):
-            return Reach(
+            return HostAccess(
                 path,
                 f"{shown(source)} gives whoever is in the container root on its Docker host",
                 f"leave it out; or {_DECLARE}",
@@ -169,7 +169,7 @@ def _of_host(path: str, source: str, place: str, *, writable: bool) -> Reach | N
             )
     obeyed = any(_within(place, directory) for directory in _SYSTEM)
     if writable and obeyed and not any(_within(place, directory) for directory in _HARMLESS):
-        return Reach(
+        return HostAccess(
             path,
             f"{shown(source)} is mounted writable, and the host runs or obeys its content",
             f"mount it read-only (:ro); or {_DECLARE}",
@@ -266,20 +266,20 @@ _MODES = (
 
 def _of_service(
     place: str, service: Mapping[str, Any], values: Mapping[str, str]
-) -> Iterator[Reach]:
+) -> Iterator[HostAccess]:
     out = f"leave it out; or {_DECLARE}"
     for key, value, refused, message in _MODES:
         mode = _text(service.get(key, ""), values)
         if mode.lower() == value or (value.endswith(":") and mode.startswith(value)):
-            yield Reach(f"{place}.{key}", message, out, refused)
+            yield HostAccess(f"{place}.{key}", message, out, refused)
     if "provider" in service:
         message = "it runs a program of the server that deploys the stack, as that server"
-        yield Reach(f"{place}.provider", message, out, refused=True)
+        yield HostAccess(f"{place}.provider", message, out, refused=True)
     for key, find in _LISTS.items():
         for position, entry in enumerate(service.get(key) or ()):
             message, refused = find(entry, values)
             if message:
-                yield Reach(f"{place}.{key}[{position}]", message, out, refused)
+                yield HostAccess(f"{place}.{key}[{position}]", message, out, refused)
 
 
 def _of_hook(entry: object, values: Mapping[str, str]) -> tuple[str, bool]:
@@ -319,17 +319,17 @@ _LISTS: Mapping[str, Callable[[object, Mapping[str, str]], tuple[str, bool]]] = 
 """List of a service -> what is wrong with an entry of it (empty: nothing), and if it is refused."""
 
 
-def _of_volumes(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[Reach]:
+def _of_volumes(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[HostAccess]:
     for name, volume in (compose.get("volumes") or {}).items():
         options = volume.get("driver_opts") if isinstance(volume, dict) else None
         kind = _text(options.get("type", ""), values) if isinstance(options, dict) else ""
         if kind in _KERNEL:
             message = f"a volume of type {kind} is the host's own, with leave to write"
             fix = f"leave it out: each container then has its own; or {_DECLARE}"
-            yield Reach(f"volumes.{name}.driver_opts.type", message, fix, refused=True)
+            yield HostAccess(f"volumes.{name}.driver_opts.type", message, fix, refused=True)
 
 
-def _of_networks(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[Reach]:
+def _of_networks(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[HostAccess]:
     """Networks whose packets do not pass the guard of the stack's Docker host.
 
     Docker's documentation: "Macvlan network driver", "IPvlan network driver".
@@ -344,14 +344,14 @@ def _of_networks(compose: Mapping[str, Any], values: Mapping[str, str]) -> Itera
                 f"segment: no host's guard filters their traffic"
             )
             fix = f"remove the driver, and publish with `ports` what others need; or {_DECLARE}"
-            yield Reach(f"{place}.driver", message, fix, refused=True)
+            yield HostAccess(f"{place}.driver", message, fix, refused=True)
         elif driver not in (*_SEEN_DRIVERS, "host"):
             message = f"the host's guard may not see the packets of driver {driver[:40]!r}"
-            yield Reach(f"{place}.driver", message, f"remove the driver; or {_DECLARE}", False)
+            yield HostAccess(f"{place}.driver", message, f"remove the driver; or {_DECLARE}", False)
         own = _text(network.get("name") or (name if network.get("external") else ""), values)
         if driver == "host" or (network.get("external") and own == "host"):
             message = "it may take every port of its Docker host, that of certificate orders too"
-            yield Reach(place, message, f"leave it out; or {_DECLARE}", refused=False)
+            yield HostAccess(place, message, f"leave it out; or {_DECLARE}", refused=False)
         options = network.get("driver_opts")
         bridge = _text(options.get(_BRIDGE_NAME, ""), values) if isinstance(options, dict) else ""
         if bridge and not bridge.startswith("br-"):
@@ -360,4 +360,4 @@ def _of_networks(compose: Mapping[str, Any], values: Mapping[str, str]) -> Itera
                 "none: its containers would count as another machine"
             )
             fix = f"remove the option, or begin the name with br-; or {_DECLARE}"
-            yield Reach(f"{place}.driver_opts.{_BRIDGE_NAME}", message, fix, refused=True)
+            yield HostAccess(f"{place}.driver_opts.{_BRIDGE_NAME}", message, fix, refused=True)

@@ -19,7 +19,7 @@ _FLAGS = frozenset(("0", "1", "f", "false", "n", "no", "off", "on", "t", "true",
 
 
 @dataclass(frozen=True)
-class Form:
+class KeySchema:
     """What a value may be. It may be empty (null) as well, except as an entry of a list.
 
     Attributes:
@@ -30,9 +30,9 @@ class Form:
     """
 
     scalars: frozenset[str] = frozenset()
-    items: Form | None = None
-    values: Form | None = None
-    keys: Mapping[str, Form] | None = None
+    items: KeySchema | None = None
+    values: KeySchema | None = None
+    keys: Mapping[str, KeySchema] | None = None
 
     @property
     def words(self) -> str:
@@ -50,33 +50,35 @@ class _Misfit(NamedTuple):
     """A place that is not as its form says; `key`: one that it does not have."""
 
     path: str
-    form: Form
+    form: KeySchema
     value: Any
     key: str = ""
 
 
-def _scalar(*kinds: str) -> Form:
-    return Form(frozenset(kinds))
+def _scalar(*kinds: str) -> KeySchema:
+    return KeySchema(frozenset(kinds))
 
 
-def _list(items: Form, *, scalar: Form | None = None, values: Form | None = None) -> Form:
-    return Form(scalar.scalars if scalar else frozenset(), items, values)
+def _list(
+    items: KeySchema, *, scalar: KeySchema | None = None, values: KeySchema | None = None
+) -> KeySchema:
+    return KeySchema(scalar.scalars if scalar else frozenset(), items, values)
 
 
-def _object(_scalars: Form | None = None, **keys: Form) -> Form:
-    return Form(_scalars.scalars if _scalars else frozenset(), keys=keys)
+def _object(_scalars: KeySchema | None = None, **keys: KeySchema) -> KeySchema:
+    return KeySchema(_scalars.scalars if _scalars else frozenset(), keys=keys)
 
 
-def _map(values: Form) -> Form:
-    return Form(values=values)
+def _map(values: KeySchema) -> KeySchema:
+    return KeySchema(values=values)
 
 
 ANY = _scalar("text", "number", "flag")
 TEXT, NUMBER, FLAG = _scalar("text"), _scalar("number"), _scalar("flag")
-_OPEN = Form()  # what is looked at elsewhere, or not at all
+_OPEN = KeySchema()  # what is looked at elsewhere, or not at all
 _TEXTS = _list(TEXT)
 _WORDS = _list(TEXT, scalar=TEXT)
-_PAIRS = Form(items=TEXT, values=ANY)
+_PAIRS = KeySchema(items=TEXT, values=ANY)
 _LIMITS = dict.fromkeys(("cpus", "memory", "pids"), ANY)
 _DEVICES = _list(
     _object(capabilities=_TEXTS, count=ANY, device_ids=_TEXTS, driver=TEXT, options=_PAIRS),
@@ -119,7 +121,7 @@ _MOUNT = _object(
     type=TEXT,
     volume=_object(labels=_PAIRS, nocopy=FLAG, subpath=TEXT),
 )
-_PORT = Form(
+_PORT = KeySchema(
     frozenset(("text", "number")),
     items=_OPEN,  # `compose.published` refuses it
     keys={
@@ -128,7 +130,7 @@ _PORT = Form(
     },
 )
 _RATE = _list(_object(path=TEXT, rate=ANY))
-SERVICE: Mapping[str, Form] = {
+SERVICE: Mapping[str, KeySchema] = {
     **dict.fromkeys(
         ("cgroup", "cgroup_parent", "container_name", "domainname", "hostname", "image", "ipc",
          "isolation", "mac_address", "network_mode", "pid", "platform", "pull_policy",
@@ -170,13 +172,13 @@ SERVICE: Mapping[str, Form] = {
         weight_device=_list(_object(path=TEXT, weight=NUMBER)),
     ),
     "credential_spec": _object(config=TEXT, file=TEXT, registry=TEXT),
-    "depends_on": Form(
+    "depends_on": KeySchema(
         items=TEXT, values=_object(condition=TEXT, required=FLAG, restart=FLAG)
     ),
     "deploy": _DEPLOY,
     "devices": _list(_object(TEXT, permissions=TEXT, source=TEXT, target=TEXT)),
     "extends": _object(TEXT, file=TEXT, service=TEXT),
-    "extra_hosts": Form(items=TEXT, values=_list(TEXT, scalar=TEXT)),
+    "extra_hosts": KeySchema(items=TEXT, values=_list(TEXT, scalar=TEXT)),
     "gpus": _DEVICES,
     "healthcheck": _object(
         disable=FLAG,
@@ -185,8 +187,8 @@ SERVICE: Mapping[str, Form] = {
         test=_WORDS,
     ),
     "logging": _object(driver=TEXT, options=_map(ANY)),
-    "models": Form(items=TEXT, values=_object(endpoint_var=TEXT, model_var=TEXT)),
-    "networks": Form(
+    "models": KeySchema(items=TEXT, values=_object(endpoint_var=TEXT, model_var=TEXT)),
+    "networks": KeySchema(
         items=TEXT,
         values=_object(
             aliases=_TEXTS,
@@ -210,7 +212,7 @@ _OF_DRIVER = {"driver": TEXT, "driver_opts": _map(ANY), "external": _EXTERNAL, "
               "name": TEXT}  # fmt: skip
 _POOL = _object(aux_addresses=_map(TEXT), gateway=TEXT, ip_range=TEXT, subnet=TEXT)
 _KEPT = _OF_DRIVER | dict.fromkeys(("environment", "file", "template_driver"), TEXT)
-TOP: Mapping[str, Form] = {
+TOP: Mapping[str, KeySchema] = {
     "configs": _map(_object(**_KEPT, content=TEXT)),
     "include": _OPEN,
     "models": _OPEN,
@@ -261,7 +263,7 @@ def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[tup
             )  # fmt: skip
 
 
-def _walk(value: Any, form: Form, path: str, values: Mapping[str, str]) -> Iterator[_Misfit]:
+def _walk(value: Any, form: KeySchema, path: str, values: Mapping[str, str]) -> Iterator[_Misfit]:
     if value is None or form == _OPEN:
         return
     if isinstance(value, Mapping):
@@ -279,7 +281,7 @@ def _walk(value: Any, form: Form, path: str, values: Mapping[str, str]) -> Itera
 
 
 def _walk_mapping(
-    value: Mapping[str, Any], form: Form, path: str, values: Mapping[str, str]
+    value: Mapping[str, Any], form: KeySchema, path: str, values: Mapping[str, str]
 ) -> Iterator[_Misfit]:
     if form.keys is None and form.values is None:
         yield _Misfit(path, form, value)
