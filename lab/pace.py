@@ -13,9 +13,9 @@ WORK = (
 )
 QUIET_SECONDS = 0.5
 """What `WORK` takes, twice side by side, on two quiet cores: 0.38 s measured, rounded up."""
-LEAST, MOST = 2.0, 12.0
+MIN_FACTOR, MAX_FACTOR = 2.0, 12.0
 """A machine may get busy after the start: no deadline is shorter than twice what a quiet one needs.
-And one that is slower than `MOST` has another fault."""
+And one that is slower than `MAX_FACTOR` has another fault."""
 
 
 def deadline_factor() -> float:
@@ -35,7 +35,7 @@ def deadline_factor() -> float:
 
 def factor(seconds: float) -> float:
     """The factor for a machine on which `WORK` took that long."""
-    return round(min(max(LEAST, LEAST * seconds / QUIET_SECONDS), MOST), 1)
+    return round(min(max(MIN_FACTOR, MIN_FACTOR * seconds / QUIET_SECONDS), MAX_FACTOR), 1)
 
 
 def measured() -> float:

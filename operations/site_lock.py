@@ -72,7 +72,7 @@ The first line of its input is the run for the history, what follows is how the 
 that dies sends no end, and is in the history without one."""
 _SECONDS = 10.0
 _channels: list[paramiko.Channel] = []
-_MOST = 4 * 1024 * 1024  # bytes of a history
+_MAX_HISTORY_BYTES = 4 * 1024 * 1024  # bytes of a history
 _tried: list[Owner] = []
 _informed: list[Host] = []
 _refused: list[SiteLockedError] = []
@@ -366,5 +366,5 @@ def record_in_history(hypervisor: Host, runs: str) -> None:
             return
         channel = transport.open_session()
         channel.exec_command(history.READ.line(history.FILE, runs, history.DEPLOYS))
-        text = _read(channel, _MOST)
+        text = _read(channel, _MAX_HISTORY_BYTES)
         value(history.TOLD, hypervisor.name, text.splitlines())

@@ -49,7 +49,7 @@ from phoenix.runs.results import (
 )
 from phoenix.site.addressing import routed_networks
 
-_MOST_OTHERS = 12
+_MAX_OTHERS = 12
 
 
 class HostSummary(BaseModel):
@@ -445,9 +445,9 @@ def _others(summary: Summary) -> list[str]:
              for (step, reason), names in hosts.items()]  # fmt: skip
     if same:
         lines.insert(0, f"  {', '.join(dict.fromkeys(same))}: the same")
-    left = len(lines) - _MOST_OTHERS
+    left = len(lines) - _MAX_OTHERS
     if left > 0:
-        lines = [*lines[:_MOST_OTHERS], f"  and {left} more: see the log"]
+        lines = [*lines[:_MAX_OTHERS], f"  and {left} more: see the log"]
     return ["failed as well:", *lines] if lines else []
 
 

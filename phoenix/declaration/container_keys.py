@@ -202,13 +202,13 @@ def _idmap(raw: RawLxc, source: Source, report: Report) -> Iterator[str]:
         return
     for kind in ("uid", "gid"):
         own = [id_map for id_map in raw.id_maps if id_map.type == kind]
-        lines = _lines(own, kind, raw, source, report) if len(own) <= _MOST_LINES else ()
+        lines = _lines(own, kind, raw, source, report) if len(own) <= _MAX_LINES else ()
         if lines is None:
             return
-        if (number := max(len(own), len(lines))) > _MOST_LINES:
+        if (number := max(len(own), len(lines))) > _MAX_LINES:
             message = (
                 f"the id map of {kind}s has {number} lines with what lies between, and Linux takes "
-                f"{_MOST_LINES}: the container would not start"
+                f"{_MAX_LINES}: the container would not start"
             )
             fix = "map ranges by size, or fewer ids"
             report.error(source.file, f"{source.path}.id_maps", message, fix)
@@ -243,7 +243,7 @@ def _lines(
     return lines
 
 
-_MOST_LINES = 340
+_MAX_LINES = 340
 """Of a map of ids in Linux (user_namespaces(7))."""
 
 

@@ -1,7 +1,7 @@
 """Digests of a declaration's files, so that a run notices files edited since the plan.
 
-A person may edit a file while they read a plan, or between two calls of one command. Each call reads
-the files again, and would then do something other than what the person agreed to.
+A person may edit a file while they read a plan, or between two calls of one command. Each call
+reads the files again, and would then do something other than what the person agreed to.
 """
 
 from __future__ import annotations

@@ -169,16 +169,16 @@ def _ports(value: Any) -> Any:
     spans = [[int(number) for number in part.split(":")] for part in parts]
     if not all(1 <= span[0] <= span[-1] <= 65535 for span in spans):
         raise problem(f"{shown_value(value)} names no port", 'write "443", "80,443" or "8000:8010"')
-    if sum(map(len, spans)) > _MOST_PORTS:
+    if sum(map(len, spans)) > _MAX_PORTS:
         raise problem(
-            f"{shown_value(value)} names more than {_MOST_PORTS} ports, where a range counts as "
+            f"{shown_value(value)} names more than {_MAX_PORTS} ports, where a range counts as "
             "two: Proxmox VE takes no such rule",
             "write several rules, or a range",
         )
     return text
 
 
-_MOST_PORTS = 15
+_MAX_PORTS = 15
 """Of one rule of Proxmox VE's firewall (iptables-extensions(8), "multiport")."""
 
 

@@ -12,7 +12,7 @@ from phoenix.declaration import settings
 _SETTINGS = "group_data/all.py"
 _OF_MANY = frozenset(("name", "port", "description", "version", "author", "schema_", "users"))
 """Keys that stand in so many places that none is likelier than the next."""
-_MOST = 3
+_MAX_PLACES = 3
 """Places that a fix names."""
 
 
@@ -32,7 +32,7 @@ def of_key(base: type[BaseModel], key: str) -> str:
 def of_setting(base: type[BaseModel], name: str) -> str:
     """The fix for a setting that nothing reads, as `of_key`; empty where it is not a JSON key."""
     places = _places(base).get(name, [])
-    return f"move it to {' or '.join(places)}" if 0 < len(places) <= _MOST else ""
+    return f"move it to {' or '.join(places)}" if 0 < len(places) <= _MAX_PLACES else ""
 
 
 @cache

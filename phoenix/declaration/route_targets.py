@@ -133,16 +133,16 @@ def _check_redirect(service: Service, names: _Names, report: Report) -> None:
             f"clients go in a circle: {' -> '.join(way)}",
             "write the URL of a service that answers",
         )
-    elif len(way) > _MOST_REDIRECTS:
+    elif len(way) > _MAX_REDIRECTS:
         report.error(
             *_at(service, "redirect_to"),
-            f"a redirect loop: after {_MOST_REDIRECTS} redirects clients are at {way[-1]}, which "
+            f"a redirect loop: after {_MAX_REDIRECTS} redirects clients are at {way[-1]}, which "
             f"redirects as well",
             "write the URL of a service that answers",
         )
 
 
-_MOST_REDIRECTS = 20
+_MAX_REDIRECTS = 20
 """So many a client follows (https://fetch.spec.whatwg.org/#http-redirect-fetch)."""
 
 
@@ -150,7 +150,7 @@ def _led(service: Service, names: _Names) -> tuple[list[str], bool]:
     """The redirects through which a client is led, and whether they come back to the first."""
     passed = [service.name]
     at: Service | None = service
-    while at is not None and at.redirect is not None and len(passed) <= _MOST_REDIRECTS:
+    while at is not None and at.redirect is not None and len(passed) <= _MAX_REDIRECTS:
         asked = urlsplit(at.redirect.url)
         path = f"{asked.path}{at.path if at.redirect.keeps_path else ''}"
         at = names.of(asked._replace(path=path).geturl())

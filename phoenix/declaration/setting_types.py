@@ -1,4 +1,4 @@
-"""Forms of the settings' values: what each may be, and what another value is told."""
+"""Types of the settings: the pattern of each, and the error for a value that fails it."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ TimeZone = Annotated[
 ]
 Organisation = Annotated[
     StrictLine,
-    TextType(  # RFC 5280, appendix A.1: 64 characters of CN, which ends in " Internal Intermediate CA"
+    TextType(  # RFC 5280, appendix A.1: CN has 64; it ends in " Internal Intermediate CA"
         r"\S(?:.*\S)?",
         "is not a name of an organisation",
         "write its name, without blanks around it",

@@ -1,4 +1,4 @@
-"""Forms of text: what a field takes, and what a value of another form is told.
+"""Types of text in the declaration: the pattern of each, and the error for a value that fails it.
 
 Text of a declaration ends in files, command lines and property strings that separate by line
 breaks, tabs, commas and quotes. So each field has a form, and a value of another form is refused
@@ -42,23 +42,23 @@ def problem(message: str, fix: str) -> PydanticCustomError:
 
 
 class TextType:
-    """Text of one form: what a value that has another form is told, and the fix.
+    """A type of text: the pattern that a value must match, and the message and fix if it does not.
 
     Args:
         pattern: a regular expression that Python and ECMAScript read alike, for the whole text;
             it also stands in the JSON Schema.
-        message: follows the value.
+        message: follows the value in the error.
         fix: what to write instead.
         longest: the most characters that are taken.
         general: a field's own pattern stands in the JSON Schema instead of this one.
-        words: those of the values that are words, to tell which of them was perhaps meant.
+        words: the values that are words; similar ones are suggested.
     """
 
     def __init__(
         self, pattern: str, message: str, fix: str, *, longest: int = 4096, general: bool = False,
         words: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """Keep it; it is compiled when it is first asked."""
+        """Compile the pattern only when it is first used."""
         self.words = tuple(words)
         self.pattern, self.message, self.fix = f"^(?:{pattern})$", message, fix
         self.longest, self.general = longest, general
@@ -78,12 +78,12 @@ class TextType:
         return own | schema_of_type if self.general else schema_of_type | own
 
     @cached_property
-    def _form(self) -> re.Pattern[str]:
+    def _compiled(self) -> re.Pattern[str]:
         return re.compile(rf"(?:{self._pattern})\Z")
 
     def takes(self, text: str) -> bool:
-        """Whether text has this form and is not too long."""
-        return len(text) <= self.longest and bool(self._form.match(text))
+        """Whether text matches the pattern and is not too long."""
+        return len(text) <= self.longest and bool(self._compiled.match(text))
 
     def _check(self, value: str) -> str:
         if len(value) > self.longest:
@@ -222,7 +222,7 @@ PathPrefix = Annotated[
 ]
 HeaderName = Annotated[
     str,
-    TextType(  # RFC 9110, section 5.1, without what servers drop: Nginx drops names with underscores
+    TextType(  # RFC 9110, section 5.1, without underscores: Nginx drops such headers
         r"[A-Za-z][A-Za-z0-9-]{0,98}[A-Za-z0-9]",
         "is not the name of a header",
         "use letters, digits and inner hyphens, as X-Robots-Tag",

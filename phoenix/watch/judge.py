@@ -36,8 +36,8 @@ MAINTENANCE_SECONDS = 7200
 HOUR = 3600
 FLAPS, QUIET_SECONDS = 3, 900
 """A fault that began so often within an hour is over when it was well for so many seconds."""
-MOST = Check("the watcher", "reach", "reports of the site's hosts", ())
-"""Most hosts are silent at once."""
+REPORTS_CHECK = Check("the watcher", "reach", "reports of the site's hosts", ())
+"""The check that fails when most hosts are silent at once."""
 ISSUED = "certificates that the CA issued"
 """What a warning of one that nobody asked for is about."""
 ISSUED_SECONDS = 2 * 86_400
@@ -288,7 +288,7 @@ def messages_of(plan: Plan, observed: Observed, state: State, now: float) -> lis
             continue
         if not alarm.told:
             del state.known[key]
-        elif alarm.host not in (*plan.hosts, MOST.host) or _is_well(
+        elif alarm.host not in (*plan.hosts, REPORTS_CHECK.host) or _is_well(
             alarm, key, well, known_checks, newest, silent, plan.hosts
         ):  # a host that left the site tells nothing more
             messages += _over(plan, state, key, looked, now)
@@ -328,7 +328,7 @@ def _faults(
     most = bool(silent) and len(late) > 2 and 2 * len(late) > len(plan.hosts)
     if most:
         text = f"{len(late)} of {len(plan.hosts)} hosts do not report: {', '.join(late)}"
-        yield RootCause(Outcome(MOST, text), (MOST.host,), ())
+        yield RootCause(Outcome(REPORTS_CHECK, text), (REPORTS_CHECK.host,), ())
     for cause in first_causes:
         if not (most and cause.outcome.check.layer == "reach"):
             yield cause
@@ -407,7 +407,11 @@ def _begun(
             continue
         known.text, known.breaks = text, list(cause.breaks)
         # Hosts that were silent together come back one after the other.
-        returns = check.layer == "reach" and check != MOST and _key("fault", MOST) in state.known
+        returns = (
+            check.layer == "reach"
+            and check != REPORTS_CHECK
+            and _key("fault", REPORTS_CHECK) in state.known
+        )
         if locked or returns:  # a sync stops and starts what it changes: it counts from its end on
             known.since = now
         elif looked > known.since or check.layer == "reach":  # silence has lasted for long already

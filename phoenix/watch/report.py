@@ -14,7 +14,7 @@ FIRST = "phoenix-watch 1"
 """The first line: what it is, and the version of its form."""
 LONGEST = 1024 * 1024
 """Bytes: no report is longer."""
-_MOST_LINES = 50_000
+_MAX_LINES = 50_000
 KEY_LETTERS = 16
 """So much of a key's digest tells it from others; `phoenix-watch` reports no more."""
 _LAST = 253_402_300_799
@@ -185,7 +185,7 @@ def parse(text: str) -> Report:
         ReportError: it is none, or names no host; says which line.
     """
     # What a check has heard may hold other characters that Python takes for the end of a line.
-    first, *lines = text.removesuffix("\n").split("\n")[:_MOST_LINES]
+    first, *lines = text.removesuffix("\n").split("\n")[:_MAX_LINES]
     if first != FIRST:
         raise ReportError(f"the first line is not {FIRST!r}")
     read = _Reader()

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.long
 Planned = Callable[..., Plan]
 ARCHIVE = "ubuntu-24.04-standard_24.04-2_amd64.tar.zst"
 IMAGE = "noble-server-cloudimg-amd64.img"
-MOST = 300
+MAX_WRITES = 300
 Cut = Callable[..., int]
 
 
@@ -57,7 +57,7 @@ def cut(request: pytest.FixtureRequest, client: Client) -> Cut:
 
         client._send = send  # type: ignore[method-assign]
         try:
-            for died in range(MOST):
+            for died in range(MAX_WRITES):
                 sent, most = 0, writes[died % len(writes)]
                 try:
                     work()
@@ -66,7 +66,7 @@ def cut(request: pytest.FixtureRequest, client: Client) -> Cut:
                 return died
         finally:
             client._send = real  # type: ignore[method-assign]
-        raise AssertionError(f"not done after {MOST} runs of one write each")
+        raise AssertionError(f"not done after {MAX_WRITES} runs of one write each")
 
     return until_done
 

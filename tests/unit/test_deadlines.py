@@ -25,10 +25,10 @@ def run_pytest(*words: str, **environment: str) -> subprocess.CompletedProcess[s
 
 
 def test_factor_grows_with_the_time_that_the_machine_needs() -> None:
-    assert pace.factor(0.1) == pace.LEAST
-    assert pace.factor(pace.QUIET_SECONDS) == pace.LEAST
-    assert pace.factor(2 * pace.QUIET_SECONDS) == 2 * pace.LEAST
-    assert pace.factor(1000) == pace.MOST
+    assert pace.factor(0.1) == pace.MIN_FACTOR
+    assert pace.factor(pace.QUIET_SECONDS) == pace.MIN_FACTOR
+    assert pace.factor(2 * pace.QUIET_SECONDS) == 2 * pace.MIN_FACTOR
+    assert pace.factor(1000) == pace.MAX_FACTOR
 
 
 def test_the_environment_sets_the_factor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_the_environment_sets_the_factor(monkeypatch: pytest.MonkeyPatch) -> Non
         pace.deadline_factor()
     monkeypatch.setattr(pace, "measured", lambda: 3 * pace.QUIET_SECONDS)
     monkeypatch.delenv(pace.VARIABLE)
-    assert pace.deadline_factor() == 3 * pace.LEAST
+    assert pace.deadline_factor() == 3 * pace.MIN_FACTOR
 
 
 @pytest.mark.fast_cases(1)

@@ -20,12 +20,12 @@ from phoenix.health.advice import component_of
 from phoenix.health.checks import checks
 from phoenix.site.model import Site
 
-MOST = 12
+LIMIT = 12
 
 
 @pytest.fixture(autouse=True)
 def limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certificates, "MAX_NAMES", MOST)
+    monkeypatch.setattr(certificates, "MAX_NAMES", LIMIT)
 
 
 @pytest.fixture
@@ -39,18 +39,18 @@ def split(number: int) -> dict[str, tuple[str, ...]]:
 
 
 def test_up_to_the_limit_there_is_one_certificate_with_all_names_in_their_order() -> None:
-    names = tuple(f"app{each}.example.com" for each in range(MOST))
+    names = tuple(f"app{each}.example.com" for each in range(LIMIT))
     assert split(0) == {}
-    assert split(MOST) == {"gateway": names}
+    assert split(LIMIT) == {"gateway": names}
 
 
 def test_beyond_it_each_name_is_in_one_certificate_and_none_has_too_many() -> None:
-    for number in (MOST + 1, 40, 200):
+    for number in (LIMIT + 1, 40, 200):
         parts = split(number)
         assert sorted(name for names in parts.values() for name in names) == sorted(
             f"app{each}.example.com" for each in range(number)
         )
-        assert max(map(len, parts.values())) <= MOST
+        assert max(map(len, parts.values())) <= LIMIT
         assert "gateway" in parts
 
 

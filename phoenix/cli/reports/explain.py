@@ -15,7 +15,7 @@ from phoenix.explain.model import Backend, Certificate, Explanation, Gateway, Ro
 from phoenix.site import suggestions
 from phoenix.site.model import Source
 
-_MOST = 16
+_MAX_ROWS = 16
 """So many flows and checks are shown to a person; JSON has all."""
 _LONGEST = 160
 """Characters of a declaration that are shown whole; of a longer one its first line."""
@@ -129,10 +129,10 @@ def _add(tree: Tree, title: str, lines: Iterable[str]) -> None:
     if not rows:
         return
     branch = tree.add(Text(title, style="cyan"))
-    for line in rows[:_MOST]:
+    for line in rows[:_MAX_ROWS]:
         branch.add(Text(line))
-    if rows[_MOST:]:
-        branch.add(Text(f"and {len(rows) - _MOST} more, all by --json", style="dim"))
+    if rows[_MAX_ROWS:]:
+        branch.add(Text(f"and {len(rows) - _MAX_ROWS} more, all by --json", style="dim"))
 
 
 def print_unknown(console: Console, unknown: UnknownName) -> None:
