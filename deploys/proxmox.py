@@ -19,7 +19,7 @@ from phoenix.site.findings import ConfigError
 
 def converge() -> None:
     """The operations in their order; each needs the results of those above it."""
-    moves.refuse_ahead(site(), needs_target=True)
+    moves.refuse_before_run(site(), needs_target=True)
     config = settings().proxmox
     desired = plan(
         site(),
@@ -42,7 +42,7 @@ def converge() -> None:
         if guest.node == own_node
         for mount in guest.root.bind_mounts
     ]
-    proxmox.look_ahead(access, desired)
+    proxmox.prefetch_api(access, desired)
     asked = question(AbsentFolders, folders=list(dict.fromkeys(folders)))
     proxmox.ready(
         name="Proxmox: nothing stands in the way",

@@ -87,7 +87,7 @@ def others_are_there(
         needed = sorted(pair for pair in names_of.takes - makes if pair[0] in kinds)
         if needed:
             with part(project):
-                docker_names.look_ahead(project, needed, makers)
+                docker_names.refuse_missing(project, needed, makers)
                 docker_names.needed_exists(
                     name=f"Stack {project}: networks and volumes of others",
                     project=project,

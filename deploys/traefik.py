@@ -24,7 +24,7 @@ from phoenix.shell import fill, join
 from phoenix.site.secret_names import DASHBOARD_PASSWORD
 
 if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
-    moves.refuse_ahead(site())
+    moves.refuse_before_run(site())
     with setting_errors():
         program = pinned_program("traefik")
         own = traefik_tree.own_traefik()

@@ -23,8 +23,8 @@ Makers = Mapping[tuple[str, str], str]
 """The stack that makes such a thing."""
 
 
-def look_ahead(project: str, needed: Needed, makers: Makers) -> None:
-    """Refuse the run, before its first step, where this host's Docker lacks what a stack takes.
+def refuse_missing(project: str, needed: Needed, makers: Makers) -> None:
+    """Refuse the run before its first step if this host's Docker lacks what a stack uses.
 
     Before Docker is installed this cannot be known: `needed_exists` looks again then.
 

@@ -40,10 +40,10 @@ from facts.host_fact import (
     answers,
     complete_lines,
 )
-from operations import read_ahead
+from operations import prefetch
 from operations.connection import BROKEN, connect, is_gone, was_silent
 from operations.failure import say
-from operations.read_ahead import MAX_SECONDS
+from operations.prefetch import MAX_SECONDS
 from phoenix.runs import planning
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class _HostState:
         self.answers: dict[str, Answer] = {}
         self.asked_at = 0.0
         self.changes = 0
-        self.was_ahead = False
+        self.was_prefetched = False
         """Whether the last output is what `read_ahead` had."""
 
     def forget(self) -> None:
@@ -102,7 +102,7 @@ class _HostState:
 
 _host_states: WeakKeyDictionary[Host, _HostState] = WeakKeyDictionary()
 _change_counts: WeakKeyDictionary[State, int] = WeakKeyDictionary()
-_ahead: WeakSet[State] = WeakSet()
+_prefetched: WeakSet[State] = WeakSet()
 
 
 def _state_of(target: Host) -> _HostState:
@@ -197,22 +197,22 @@ def _learn(target: Host, host_state: _HostState, *queries: Question[Any]) -> Non
         host_state.asked_at = 0.0
 
 
-def ask_ahead() -> None:
+def prefetch_hosts() -> None:
     """Ask all hosts at once for the facts to come, while the first operations run elsewhere.
 
     A host that cannot be asked here is asked again, and fails, when an operation reads.
     """
     state = _state()
-    if state in _ahead:
+    if state in _prefetched:
         return
-    _ahead.add(state)
+    _prefetched.add(state)
     for target in state.inventory.get_active_hosts():
         host_state = _state_of(target)
         if host_state.waiting and target.connected:
-            gevent.spawn(_ask_ahead, state, target, host_state)
+            gevent.spawn(_prefetch_host, state, target, host_state)
 
 
-def _ask_ahead(state: State, target: Host, host_state: _HostState) -> None:
+def _prefetch_host(state: State, target: Host, host_state: _HostState) -> None:
     with (
         ctx_state.use(state),
         ctx_host.use(target),
@@ -277,7 +277,7 @@ def ask_all(
     """
     queries = list(questions)
     values = _values(queries)
-    if _state_of(this_host()).was_ahead and not holds(values):
+    if _state_of(this_host()).was_prefetched and not holds(values):
         values = _values(queries)
     return values
 
@@ -304,7 +304,7 @@ def changes(sent_command: PyinfraCommand) -> None:
         return
     _change_counts[_state()] = _change_counts.get(_state(), 0) + 1
     anywhere = isinstance(sent_command, FunctionCommand)
-    read_ahead.forget(this_host(), site=anywhere)
+    prefetch.forget(this_host(), site=anywhere)
     if anywhere:
         for host_state in list(_host_states.values()):
             host_state.forget()
@@ -391,8 +391,8 @@ def _output(target: Host, program: str, *, of_site: bool = True) -> list[str]:
         ConversationError, ConnectError: as for `run`.
     """
     is_step = _state().is_executing
-    lines = read_ahead.answer(target, program, of_site=of_site) if is_step else None
-    _state_of(target).was_ahead = lines is not None
+    lines = prefetch.answer(target, program, of_site=of_site) if is_step else None
+    _state_of(target).was_prefetched = lines is not None
     return run(target, command("sh"), program).stdout_lines if lines is None else lines
 
 
@@ -403,7 +403,7 @@ def _own_output(target: Host, program: str) -> list[str]:
 
 def _first_output(target: Host, program: str) -> list[str]:
     """`_output` of the first program of a run; behind it the host answers what is asked later."""
-    lines = read_ahead.begin(target, program)
+    lines = prefetch.begin(target, program)
     return run(target, command("sh"), program).stdout_lines if lines is None else lines
 
 

@@ -259,7 +259,7 @@ def refuse_run(title: str, refusal: str) -> None:
     _not_begun(name=title, refusal=refusal)
 
 
-def refuse_ahead(site: Site, *, needs_target: bool = False) -> None:
+def refuse_before_run(site: Site, *, needs_target: bool = False) -> None:
     """Refuse a run that would lead clients to a stack's new host while the stack is not there.
 
     For deploys of what leads to a stack (routes, firewall). Where its new host is in the run, the

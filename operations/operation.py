@@ -52,7 +52,7 @@ def operation(
                     yield from refuse(reason)
                     return
                 slow_hashes.write()
-                host_state.ask_ahead()
+                host_state.prefetch_hosts()
             try:
                 for command in function(*args, **kwargs):
                     host_state.changes(command)

@@ -20,7 +20,7 @@ from pyinfra.api import FunctionCommand
 from pyinfra.api.command import PyinfraCommand
 
 from facts.command import command
-from operations import host_state, read_ahead, site_lock
+from operations import host_state, prefetch, site_lock
 from operations.failure import locally, refuse
 from operations.operation import operation
 from operations.ssh_forward import dial_through
@@ -46,7 +46,7 @@ from phoenix.site.ports import PROXMOX_API
 _T = TypeVar("_T")
 _started: set[int] = set()
 _to_make: list[str] = []
-_ahead: dict[ProxmoxAccess, Greenlet[..., None]] = {}
+_prefetching: dict[ProxmoxAccess, Greenlet[..., None]] = {}
 _Commands = Generator[FunctionCommand, None, None]
 
 
@@ -120,14 +120,14 @@ def waiting(access: ProxmoxAccess, desired: Plan) -> dict[int, str]:
     return reasons
 
 
-def look_ahead(access: ProxmoxAccess, desired: Plan) -> None:
-    """Read what the steps below compare while the hosts answer (`operations.read_ahead`).
+def prefetch_api(access: ProxmoxAccess, desired: Plan) -> None:
+    """Prefetch what the steps below compare, while the hosts answer (`operations.prefetch`).
 
     Args:
         access: how to reach the API.
         desired: guests and scopes of the firewall.
     """
-    if not site_lock.is_held() or access in _ahead:
+    if not site_lock.is_held() or access in _prefetching:
         return
     reader = _reader(access)
 
@@ -138,7 +138,7 @@ def look_ahead(access: ProxmoxAccess, desired: Plan) -> None:
                 guests.pending(reader, declared, desired.settings)
             apply.pending(reader, desired.scopes)
 
-    _ahead[access] = gevent.spawn(look)
+    _prefetching[access] = gevent.spawn(look)
 
 
 @operation()
@@ -407,9 +407,9 @@ def _reader(access: ProxmoxAccess) -> ReadOnce:
     reader = _clients(access)[1]
     if not host.state.is_executing:
         reader.forget()
-    elif access in _ahead:
-        _ahead.pop(access).join()
-        if read_ahead.has_changed(host_state.this_host()):
+    elif access in _prefetching:
+        _prefetching.pop(access).join()
+        if prefetch.has_changed(host_state.this_host()):
             reader.forget()
     return reader
 

@@ -39,7 +39,7 @@ def _release() -> str:
     """The release; in a checkout the revision too, which tells what came after the release."""
     from importlib import metadata
 
-    from phoenix.place import PROJECT
+    from phoenix.locations import PROJECT
     from phoenix.runs.revision import revision
 
     release, checkout = f"phoenix {metadata.version('phoenix')}", revision(PROJECT)

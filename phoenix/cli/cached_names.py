@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from phoenix.place import user_cache
+from phoenix.locations import user_cache
 
 Names = Mapping[str, Sequence[str]]
 """Names by kind of thing; those of all kinds under the empty text."""

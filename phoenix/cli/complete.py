@@ -12,7 +12,7 @@ import typer
 
 from phoenix.cli import cached_names
 from phoenix.cli.options import DEFAULT_INVENTORY, SITE
-from phoenix.place import site_inventory
+from phoenix.locations import site_inventory
 
 if TYPE_CHECKING:
     from phoenix.derived.find import Kind

@@ -11,7 +11,7 @@ import typer
 
 from phoenix.cli import options
 from phoenix.cli.exits import CommandError
-from phoenix.place import PROJECT
+from phoenix.locations import PROJECT
 
 app = typer.Typer(
     no_args_is_help=True, help="The container lab: the same site without a Proxmox host."

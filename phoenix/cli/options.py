@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer._click.core import Parameter, ParameterSource  # typer brings its own copy of click
 
-from phoenix.place import site_inventory
+from phoenix.locations import site_inventory
 
 DEFAULT_INVENTORY = Path("inventories/phoenix.py")
 SITE = "phoenix.site"

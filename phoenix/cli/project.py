@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from phoenix.cli.exits import CommandError
 from phoenix.declaration import inventory as inventories
-from phoenix.place import CHECKOUT, EXAMPLE, PROJECT, deploys_of
+from phoenix.locations import CHECKOUT, EXAMPLE, PROJECT, deploys_of
 from phoenix.site.model import Site
 
 if TYPE_CHECKING:  # completion needs none of these

@@ -313,7 +313,7 @@ def test_what_was_taken_over_is_told_after_the_command(monkeypatch: pytest.Monke
         files={"/etc/demo": have}, foreign=frozenset({"/etc/demo"}), superseded=("/etc/old",)
     )
     monkeypatch.setattr("operations.config_tree.read", lambda _: state)
-    monkeypatch.setattr(host_state, "ask_ahead", lambda: None)
+    monkeypatch.setattr(host_state, "prefetch_hosts", lambda: None)
     monkeypatch.setattr(host_state, "changes", lambda _: None)
     here = fixed(StateStage.Execute)
     here.state.is_executing = True

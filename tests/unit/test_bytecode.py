@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.place import PROJECT
+from phoenix.locations import PROJECT
 
 
 @pytest.mark.fast_cases(1)

@@ -112,12 +112,12 @@ def test_unspoilt_copy_keeps_every_contract(spoilt: Path) -> None:
 
 OWN_PLACE = {
     "phoenix/files.py": "the templates and scripts that are shipped",
-    "phoenix/place.py": "the project that this command was installed from",
+    "phoenix/locations.py": "the project that this command was installed from",
 }
 """Who asks where its own code lies, and for what."""
 READS_DEPLOYS = {
     "phoenix/declaration/settings.py": "which settings the deploys read",
-    "phoenix/place.py": "whether a folder is a project; it opens no file there",
+    "phoenix/locations.py": "whether a folder is a project; it opens no file there",
 }
 
 

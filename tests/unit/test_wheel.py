@@ -168,7 +168,7 @@ def test_every_module_of_the_deploys_is_importable(python: Path, tmp_path: Path)
     code = (
         "import importlib, sys\n"
         "from pathlib import Path\n"
-        "from phoenix.place import CHECKOUT, PROJECT\n"
+        "from phoenix.locations import CHECKOUT, PROJECT\n"
         "assert not CHECKOUT\n"
         "sys.path.insert(0, str(PROJECT))\n"
         "names = [f'{folder}.{path.stem}' for folder in ('operations', 'facts')"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from phoenix.cli.exits import CommandError
-from phoenix.place import CHECKOUT, PROJECT
+from phoenix.locations import CHECKOUT, PROJECT
 
 JOURNAL = ".phoenix-init.json"
 """The files that are being written, whole: there from the first one to the last."""

@@ -12,7 +12,7 @@ from pyinfra.api import State
 from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_host
 
-from operations import proxmox, read_ahead, site_lock
+from operations import prefetch, proxmox, site_lock
 from operations.proxmox import ProxmoxAccess
 from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox.client import Client, ReadOnce
@@ -46,7 +46,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     reader = ReadOnce(None)
     monkeypatch.setattr(Client, "_send", lambda _, *words: api.send(*words))
     monkeypatch.setattr(proxmox, "_clients", lambda _access: (None, reader))
-    monkeypatch.setattr(proxmox, "_ahead", {})
+    monkeypatch.setattr(proxmox, "_prefetching", {})
     monkeypatch.setattr(site_lock, "_channels", [object()])
     monkeypatch.setattr(proxmox, "preflight", lambda client, *_: client.get("nodes"))
     return api
@@ -58,7 +58,7 @@ def state(api: Api) -> Iterator[State]:
     with state_of(Site(), StateStage.Prepare) as state:
         host = state.inventory.get_host("left")
         with ctx_host.use(host):
-            proxmox.look_ahead(ACCESS, NOTHING)
+            proxmox.prefetch_api(ACCESS, NOTHING)
             yield state
 
 
@@ -76,7 +76,7 @@ def test_the_steps_ask_nothing_that_was_read_ahead(api: Api, state: State) -> No
 
 def test_after_a_change_the_steps_ask_again(api: Api, state: State) -> None:
     gevent.sleep(0)
-    read_ahead.forget(state.inventory.get_host("right"), site=False)
+    prefetch.forget(state.inventory.get_host("right"), site=False)
     steps_ask(state)
     assert api.asked.count("GET nodes") == 2
 
@@ -97,6 +97,6 @@ def test_a_run_without_the_lock_looks_when_it_has_it(
         state_of(Site(), StateStage.Prepare) as state,
         ctx_host.use(state.inventory.get_host("left")),
     ):
-        proxmox.look_ahead(ACCESS, NOTHING)
+        proxmox.prefetch_api(ACCESS, NOTHING)
         gevent.sleep(0)
     assert api.asked == []

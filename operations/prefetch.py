@@ -1,11 +1,11 @@
-"""Hosts answer while a run is prepared: they are asked at once what the last run asked them.
+"""Prefetched answers: while a run is prepared, its hosts answer what the last run asked them.
 
-What a run asks is known when all its deploys are prepared. That takes the control machine about as
-long as it takes the hosts to answer, and nearly always it is what the last run asked. So a run that
-changed nothing keeps the programs that it had its hosts run (`operations.host_state`), and the next
-one of the same deploys has each host run them behind the first program that it is sent. An answer
-serves where the run then asks exactly that program, and soon, and has changed nothing that it rests
-on. In every other case the host is asked as if nothing had been kept.
+A run knows what it asks only when all its deploys are prepared. That takes about as long as the
+hosts' answers, and nearly always the questions are those of the last run. A run that changed nothing
+therefore keeps the programs that its hosts ran (`operations.host_state`). The next run of the same
+deploys sends each host these programs behind the first one. A prefetched answer is used if the run
+asks exactly that program within `MAX_SECONDS`, and has changed nothing that the answer depends on.
+Otherwise the host is asked as usual.
 
 The programs read and change nothing, and hold no secret: what is secret is compared by digests that
 hosts make (`facts.held_secrets`).
@@ -30,18 +30,18 @@ from pyinfra.api.state import StateStage
 
 from operations import connection, site_lock
 from phoenix import bounded
-from phoenix.place import user_cache
+from phoenix.locations import user_cache
 from phoenix.secrets import private_file
 
 Programs = Mapping[str, Sequence[str]]
 """What each host was asked, by its name."""
 MAX_SECONDS = 30.0
-"""How long after it was asked a host's answer serves: a person may change the host meanwhile."""
+"""The greatest age of a prefetched answer: a person may change the host meanwhile."""
 _MARK = "phoenix-program-ends"
 
 
-class _Conversation:
-    """Programs that one shell on a host runs in turn, and their output so far."""
+class _Shell:
+    """A shell on a host that runs programs one after the other, and their output so far."""
 
     def __init__(self, transport: paramiko.Transport) -> None:
         """Start the shell.
@@ -58,7 +58,7 @@ class _Conversation:
         self._output = self._channel.makefile("rb")
 
     def send(self, *programs: str) -> None:
-        """Have the shell run programs behind those before.
+        """Send further programs.
 
         Raises:
             BROKEN: the connection broke.
@@ -68,7 +68,7 @@ class _Conversation:
         connection.send_all(self._channel, text.encode())
 
     def end(self) -> None:
-        """No program follows.
+        """Tell the shell that no program follows.
 
         Raises:
             BROKEN: the connection broke.
@@ -95,28 +95,28 @@ class _Conversation:
         return None
 
 
-class _Progress:
-    """Of one run: what its hosts were asked ahead, and have been asked since its first step."""
+class _Run:
+    """One run: its prefetched answers, the hosts it has changed, and what it has asked them."""
 
     def __init__(self) -> None:
         self.kept: Programs | None = None
         self.changed: set[str] = set()
-        self.conversations: dict[str, _Conversation] = {}
+        self.shells: dict[str, _Shell] = {}
         self.asked: dict[str, list[str]] = {}
 
 
-_runs: WeakKeyDictionary[State, _Progress] = WeakKeyDictionary()
+_runs: WeakKeyDictionary[State, _Run] = WeakKeyDictionary()
 
 
 def begin(target: Host, program: str) -> list[str] | None:
-    """Have a host run a program, and behind it what the last run asked it.
+    """Have a host run a program, and prefetch behind it what the last run asked.
 
-    Called while the run is prepared. The site's lock is taken before the host is asked ahead: else
-    another run could change the site after the host has answered.
+    Called while the run is prepared. The run takes the site's lock first. Otherwise another run could
+    change the site after the host has answered.
 
     Returns:
-        The lines that `program` prints; None where nothing is to be asked ahead, and where the
-        connection broke: then the host is to be asked in the usual way.
+        The lines that `program` prints. None if nothing is prefetched or the connection broke: the
+        caller then asks the host as usual.
 
     Raises:
         ConnectError: the host does not answer by SSH.
@@ -127,54 +127,54 @@ def begin(target: Host, program: str) -> list[str] | None:
     if transport is None:
         return None
     with suppress(*connection.BROKEN):
-        conversation = _Conversation(transport)
-        conversation.send(program)
-        conversation.send(*_of_last_run(target))
-        conversation.end()
-        _of(target).conversations[target.name] = conversation
-        return conversation.take(program)
+        shell = _Shell(transport)
+        shell.send(program)
+        shell.send(*_of_last_run(target))
+        shell.end()
+        _of(target).shells[target.name] = shell
+        return shell.take(program)
     return None
 
 
 def _of_last_run(target: Host) -> Sequence[str]:
-    """What the last run asked a host; nothing where this run does not hold the lock."""
+    """The programs of the last run for a host; none if this run does not hold the lock."""
     with suppress(site_lock.SiteLockedError):  # the first step says so
         site_lock.for_this_run()
     if not site_lock.is_held():
         return ()
-    progress = _of(target)
-    if progress.kept is None:
-        progress.kept = _read(_file())
+    this_run = _of(target)
+    if this_run.kept is None:
+        this_run.kept = _read(_file())
         site_lock.at_end(_keep)
-    return progress.kept.get(target.name, ())
+    return this_run.kept.get(target.name, ())
 
 
 def answer(target: Host, program: str, *, of_site: bool) -> list[str] | None:
-    """What a program printed that a host was asked ahead; None where it is to be asked.
+    """The prefetched output of a program; None if the host has to be asked.
 
-    It waits for an answer that is not there yet. Each serves once.
+    Waits for an output that is still under way. Each output is used once.
 
     Args:
         target: the host.
         program: for sh(1).
-        of_site: whether the answer rests on other hosts as well, as that of a check does.
+        of_site: whether the answer depends on other hosts too, as that of a check does.
     """
-    progress = _of(target)
-    if not progress.changed and program not in progress.asked.setdefault(target.name, []):
-        progress.asked[target.name].append(program)
-    conversation = progress.conversations.get(target.name)
-    if conversation is None or time.monotonic() - conversation.began_at > MAX_SECONDS:
+    this_run = _of(target)
+    if not this_run.changed and program not in this_run.asked.setdefault(target.name, []):
+        this_run.asked[target.name].append(program)
+    shell = this_run.shells.get(target.name)
+    if shell is None or time.monotonic() - shell.began_at > MAX_SECONDS:
         return None
 
-    def serves() -> bool:
-        return not progress.changed if of_site else target.name not in progress.changed
+    def is_valid() -> bool:
+        return not this_run.changed if of_site else target.name not in this_run.changed
 
-    lines = conversation.take(program) if serves() else None
-    return lines if serves() else None
+    lines = shell.take(program) if is_valid() else None
+    return lines if is_valid() else None
 
 
 def forget(target: Host, *, site: bool) -> None:
-    """Drop the answers that a change makes old.
+    """Drop the prefetched answers that a change makes stale.
 
     Args:
         target: the host that the run changes.
@@ -185,23 +185,23 @@ def forget(target: Host, *, site: bool) -> None:
 
 
 def has_changed(target: Host) -> bool:
-    """Whether the run of this host has changed anything."""
+    """Whether this run has changed any host."""
     return bool(_of(target).changed)
 
 
-def _of(target: Host) -> _Progress:
-    return _runs.setdefault(target.state, _Progress())
+def _of(target: Host) -> _Run:
+    return _runs.setdefault(target.state, _Run())
 
 
 def _keep(hypervisor: Host) -> None:
-    """Keep what this run has asked, if it came to its end, failed nowhere and changed nothing."""
-    state, progress, file = hypervisor.state, _of(hypervisor), _file()
-    if state.current_stage < StateStage.Disconnect or state.failed_hosts or progress.changed:
+    """Keep what this run has asked, if it finished, failed nowhere and changed nothing."""
+    state, this_run, file = hypervisor.state, _of(hypervisor), _file()
+    if state.current_stage < StateStage.Disconnect or state.failed_hosts or this_run.changed:
         return
-    if progress.asked == progress.kept:
+    if this_run.asked == this_run.kept:
         return
     with suppress(OSError):  # the next run asks later
-        private_file.write(file, progress.asked)
+        private_file.write(file, this_run.asked)
 
 
 def _file() -> Path:

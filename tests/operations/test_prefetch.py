@@ -18,9 +18,9 @@ from pyinfra.api.operations import run_ops
 from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_host
 
-from operations import connection, host_state, read_ahead, site_lock
+from operations import connection, host_state, prefetch, site_lock
 from operations.operation import operation
-from phoenix.place import user_cache
+from phoenix.locations import user_cache
 from tests.operations.two_hosts import HOSTS, Site, Word, reading, state_of, words_of
 
 Words = dict[str, list[str]]
@@ -185,7 +185,7 @@ def test_each_answer_serves_once(site: Site) -> None:
 
 def test_an_old_answer_is_asked_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     whole_run(site, reading(site, "a"))
-    monkeypatch.setattr(read_ahead, "MAX_SECONDS", -1.0)
+    monkeypatch.setattr(prefetch, "MAX_SECONDS", -1.0)
     assert whole_run(site, reading(site, "a"))[1] == each([["a"]])
 
 
