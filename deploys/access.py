@@ -28,7 +28,7 @@ def portainer() -> PortainerAccess:
     Raises:
         SecretError: Portainer is elsewhere, and there is no key.
     """
-    elsewhere = site().portainer_elsewhere
+    elsewhere = site().external_portainer
     if elsewhere is not None:
         return PortainerAccess(
             url=elsewhere.url,

@@ -7,7 +7,7 @@ not touched again.
 from pyinfra import host
 from pyinfra.api import DeployError
 
-from deploys import ca, residents, systems
+from deploys import ca, existing_services, systems
 from deploys.context import settings, site, site_host
 from operations import identity, removal, resolver
 from operations.config_tree import config_tree
@@ -28,7 +28,7 @@ UPDATES = "/etc/apt/apt.conf.d/60phoenix"
 ca.check_names()
 systems.check_identity()
 systems.check()
-residents.look()
+existing_services.look()
 alone = frozenset(site_host().left_alone)
 names: list[str | tuple[str, ...]] = ["bind9-dnsutils", "ca-certificates", "curl", "openssl"]
 if "time" not in alone:

@@ -5,7 +5,7 @@ The hypervisor's comes first, and the others are changed while it answers: never
 
 from pyinfra import host
 
-from deploys import ca, residents
+from deploys import ca, existing_services
 from deploys.context import setting_errors, settings, site, site_host
 from operations import taking_over
 from operations.config_tree import config_tree
@@ -51,7 +51,7 @@ def name_server(behind_another: bool) -> Tree:
             known=a_record,
             answer=answer(site(), a_record, site_host()),
         )
-    return residents.giving_way(
+    return existing_services.replacing_existing(
         "resolver",
         Tree(
             component="dns",
@@ -80,7 +80,7 @@ def name_server(behind_another: bool) -> Tree:
 # By the site, not by a group: the inventories of sites that are older than the role lack its group.
 if host.name in {server.name for server in site().name_servers}:
     ca.check_names()
-    residents.look()
+    existing_services.look()
     is_first = site_host() == site().hypervisor
     behind_another = is_first and settings().taking_over.resolver == "keep"
     # dnsmasq-base is the program without Debian's service, which would listen everywhere and

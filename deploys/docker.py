@@ -2,7 +2,7 @@
 
 from pyinfra import host
 
-from deploys import residents, systems
+from deploys import existing_services, systems
 from deploys.context import machine, settings, site, site_host
 from facts.docker import DockerStart
 from operations import removal, serial
@@ -26,7 +26,7 @@ if "docker" in host.groups and alone:
     removal.component(name="Docker: left alone", tree="docker", volumes=False)
 elif "docker" in host.groups:
     with serial.component("Docker", settings().serial):
-        residents.look()
+        existing_services.look()
         systems.check_docker()
         source = settings().docker_packages
         if source == "distribution":

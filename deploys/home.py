@@ -5,7 +5,7 @@ The page itself is written by each verification (deploys/verify.py).
 
 from pyinfra import host
 
-from deploys import residents
+from deploys import existing_services
 from deploys.context import site
 from operations import removal, serial
 from operations.config_tree import config_tree
@@ -21,7 +21,7 @@ from phoenix.site import unit_names
 CONFIG = "/etc/phoenix/home.conf"
 
 if "traefik" in host.groups and any(service.kind == "home" for service in site().services):
-    residents.look()
+    existing_services.look()
     packages(name="Home: packages", names=["nginx", "curl"])
     with serial.component("Home", serial.ALL):
         config_tree(

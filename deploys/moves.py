@@ -2,7 +2,7 @@
 
     pyinfra INVENTORY deploys/moves.py      stop, copy, start on the new host and prove it there
     pyinfra INVENTORY deploys/all.py        routes, and proof of every hop
-    pyinfra INVENTORY deploys/moved.py      away with the old containers; volumes stay
+    pyinfra INVENTORY deploys/finish_moves.py      away with the old containers; volumes stay
 
 `phoenix sync --move` does all three.
 """

@@ -3,7 +3,7 @@
 A change that keeps a new SSH login out is undone (`ssh_confirm_seconds`).
 """
 
-from deploys import residents
+from deploys import existing_services
 from deploys.context import settings, site, site_host
 from facts.networks import Interfaces
 from operations.config_tree import config_tree
@@ -18,7 +18,7 @@ from phoenix.runs.reporter import tell
 from phoenix.shell import fill
 
 if site_host() in component_hosts("networks", site()):
-    residents.look()
+    existing_services.look()
     actual = read_or(question(Interfaces), bridges.HostInterfaces())
     own = bridges.own(site(), actual)
     for difference in bridges.differences(site(), actual):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pyinfra import host
 
-from deploys import acme, gateway_tree, keepalived_tree, residents
+from deploys import acme, existing_services, gateway_tree, keepalived_tree
 from deploys.context import secrets, setting_errors, site, site_host
 from deploys.site_secrets import secret
 from facts.gateway import ClientCertificate
@@ -52,7 +52,7 @@ if "nginx" in host.groups and (certificates := acme.of_the_gateway()):
         client = former or secret(GATEWAY_CERTIFICATE)
         tree = gateway_tree.tree(client.get_secret_value())
 
-    residents.look()
+    existing_services.look()
     with serial.component("Nginx", serial.ALL):
         packages(
             name="Nginx: packages",
@@ -71,7 +71,8 @@ if "nginx" in host.groups and (certificates := acme.of_the_gateway()):
         # the first start is made with one that nobody trusts.
         placeholder(name="Nginx: certificate to start with", certificate=first.name)
         config_tree(
-            name="Nginx: configuration and service", tree=residents.giving_way("nginx", tree)
+            name="Nginx: configuration and service",
+            tree=existing_services.replacing_existing("nginx", tree),
         )
         config_tree(
             name="Nginx: sandbox",

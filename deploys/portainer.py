@@ -3,7 +3,7 @@
 A server elsewhere (`site.portainer`) is introduced to the agents, and left as it is else.
 """
 
-from deploys import portainer_trees, residents
+from deploys import existing_services, portainer_trees
 from deploys.access import portainer as access
 from deploys.context import secrets, setting_errors, settings, site, site_host
 from deploys.site_secrets import secret
@@ -29,13 +29,13 @@ def open_tunnel(whose: str) -> None:
 
 
 if site_host() == server or site_host() in site().agents:
-    residents.look()
+    existing_services.look()
 
 if site_host() == server:
     with setting_errors():
         if unfinished := secrets().is_changing(ADMIN_PASSWORD):
             secrets().propose(ADMIN_PASSWORD)
-        tree = residents.giving_way("portainer", portainer_trees.server())
+        tree = existing_services.replacing_existing("portainer", portainer_trees.server())
         password = secret(ADMIN_PASSWORD)
     packages(name="Portainer: packages", names=["jq", "curl"])
     open_tunnel("Portainer")
@@ -56,7 +56,7 @@ if site_host() == server:
 
 if site_host() in site().agents:
     with setting_errors():
-        agent_tree = residents.giving_way("agent", portainer_trees.agent())
+        agent_tree = existing_services.replacing_existing("agent", portainer_trees.agent())
     with serial.component("Portainer agent", settings().serial):
         images(
             name="Portainer agent: image",

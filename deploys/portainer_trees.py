@@ -47,7 +47,7 @@ def shared_secret() -> TreeFile:
 
     That of a Portainer elsewhere is given: it knows no other.
     """
-    known = given_secret(AGENT_SECRET) if site().portainer_elsewhere else secret(AGENT_SECRET)
+    known = given_secret(AGENT_SECRET) if site().external_portainer else secret(AGENT_SECRET)
     value = known.get_secret_value()
     return TreeFile(f"AGENT_SECRET={value}\n", mode="0600", secret=True)
 

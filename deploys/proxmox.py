@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pyinfra import host
 
-from deploys import residents
+from deploys import existing_services
 from deploys.access import proxmox as proxmox_access
 from deploys.context import settings, site
 from facts.proxmox import AbsentFolders, Listeners, RootShell, SshClientAddress
@@ -78,7 +78,7 @@ def converge() -> None:
 
 
 if "hypervisor" in host.groups:
-    residents.look()
+    existing_services.look()
     if settings().proxmox.api == "off":
         reason = 'guests and firewall are left alone: proxmox_api is "off"'
         proxmox.off(name="Proxmox: guests and firewall", reason=reason)

@@ -43,7 +43,7 @@ if on_it and item.kind == "host":
 removal.together(name="Remove: containers are gone")
 server = site().portainer
 # A Portainer elsewhere is asked from here, once, about declared hosts' environments alone.
-elsewhere = site().portainer_elsewhere is not None and bool(asked.environment or item.endpoints)
+elsewhere = site().external_portainer is not None and bool(asked.environment or item.endpoints)
 if host.name == (site().hypervisor.name if elsewhere else server.name if server else ""):
     if item.kind == "stack":
         removal.portainer_stack(

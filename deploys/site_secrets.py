@@ -13,7 +13,7 @@ from pyinfra.context import ctx_state
 
 from deploys.access import portainer as access
 from deploys.context import secrets, settings, site
-from facts.held_secrets import HeldSecrets
+from facts.deployed_secrets import DeployedSecrets
 from facts.host_fact import FactError
 from facts.secret_record import SecretRecord
 from operations import secrets as operations
@@ -21,8 +21,8 @@ from operations.compose_host import HostStacks
 from operations.host_state import question, read_of
 from operations.portainer import PortainerStacks, SwarmStacks
 from operations.stacks import Stacks, variables
-from phoenix.components import held_secrets
-from phoenix.components.held_secrets import Holdings, Trace
+from phoenix.components import deployed_secrets
+from phoenix.components.deployed_secrets import Holdings, Trace
 from phoenix.derived import deployments
 from phoenix.secrets import catalog, record
 from phoenix.secrets.errors import SecretError
@@ -56,7 +56,7 @@ def secret(name: str) -> SecretStr:
         return value
     held = _held(ctx_state.get())  # type: ignore[no-untyped-call]
     if held:
-        raise held_secrets.refusal(held)
+        raise deployed_secrets.refusal(held)
     operations.stored(name=f"Secrets: {name}", secret=name, store=secrets())
     value = secrets().get(name, catalog.generator(name))
     operations.remember(name, value)
@@ -110,10 +110,10 @@ def _held(_run: State) -> tuple[Trace, ...]:
         for use in catalog.uses(site(), settings().registries)
         if use.generated and secrets().origin(use.name) == "absent"
     }
-    expected = [trace for trace in held_secrets.traces(site()) if trace.secret in absent]
+    expected = [trace for trace in deployed_secrets.traces(site()) if trace.secret in absent]
     guests = dict.fromkeys(trace.guest for trace in expected)
     actual = {guest: _holdings(guest, expected) for guest in guests}
-    return held_secrets.shown(expected, actual, _variables(expected))
+    return deployed_secrets.shown(expected, actual, _variables(expected))
 
 
 def _holdings(guest: str, expected: list[Trace]) -> Holdings:
@@ -121,7 +121,7 @@ def _holdings(guest: str, expected: list[Trace]) -> Holdings:
         dict.fromkeys(trace.path for trace in expected if trace.guest == guest and trace.path)
     )
     try:
-        return read_of(inventory.get_host(guest), question(HeldSecrets, paths=paths))
+        return read_of(inventory.get_host(guest), question(DeployedSecrets, paths=paths))
     except (ConnectError, FactError) as error:
         names = ", ".join(sorted({trace.secret for trace in expected if trace.guest == guest}))
         raise SecretError(
@@ -131,7 +131,7 @@ def _holdings(guest: str, expected: list[Trace]) -> Holdings:
         ) from None
 
 
-def _variables(expected: list[Trace]) -> held_secrets.Variables:
+def _variables(expected: list[Trace]) -> deployed_secrets.Variables:
     """What is kept for each project whose variables are wanted, where its host deploys it."""
     names_by_stack: dict[tuple[str, str], frozenset[str] | None] = {}
     for trace in expected:

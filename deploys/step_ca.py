@@ -2,7 +2,7 @@
 
 from pyinfra import host
 
-from deploys import ca, residents
+from deploys import ca, existing_services
 from deploys.context import pinned_program, secrets, setting_errors, settings, site, site_host
 from deploys.site_secrets import secret
 from operations import step_ca, taking_over
@@ -22,7 +22,7 @@ from phoenix.components.step_ca.authority import (
 )
 from phoenix.components.step_ca.authority import claims as claims_of
 from phoenix.components.step_ca.issuance import TEMPLATE, leaf_template
-from phoenix.components.taking_over.residents import places
+from phoenix.components.taking_over.existing_services import places
 from phoenix.derived import control_plane
 from phoenix.derived.certificates import certificates
 from phoenix.files import render
@@ -35,7 +35,7 @@ COPY = f"{LIBRARY}/ca-copy"
 
 if "step_ca" in host.groups:
     ca.check_names()
-    residents.look()
+    existing_services.look()
     with setting_errors():
         program = pinned_program("step-ca")
         check_version(program.version)
@@ -71,7 +71,7 @@ if "step_ca" in host.groups:
     )
     config_tree(
         name="Step-CA: configuration and service",
-        tree=residents.giving_way(
+        tree=existing_services.replacing_existing(
             "ca",
             Tree(
                 component="step-ca",

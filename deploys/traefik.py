@@ -5,7 +5,7 @@ Of several one is changed after the other: where the first does not prove itself
 
 from pyinfra import host
 
-from deploys import acme, residents, traefik_tree
+from deploys import acme, existing_services, traefik_tree
 from deploys.context import pinned_program, setting_errors, settings, site, site_host
 from deploys.site_secrets import secret
 from facts.external import PinnedLeaves
@@ -52,13 +52,13 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
             beside=bool(own.dynamic),
         )
 
-    residents.look()
+    existing_services.look()
     with serial.component("Traefik", serial.ALL):
         packages(name="Traefik: packages", names=["curl", "iproute2", "lego", "openssl"])
         artifact(name="Traefik: program", item=program)
         config_tree(
             name="Traefik: configuration and service",
-            tree=residents.giving_way(
+            tree=existing_services.replacing_existing(
                 "traefik",
                 Tree(
                     component=traefik_tree.COMPONENT,

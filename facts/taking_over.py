@@ -11,31 +11,35 @@ from typing_extensions import override
 from facts.command import script
 from facts.host_fact import HostFact, marked
 from phoenix.components.config_tree.tree import BASE
-from phoenix.components.taking_over.residents import ResidentError, Residents, parse
+from phoenix.components.taking_over.existing_services import (
+    ExistingServiceError,
+    ExistingServices,
+    parse,
+)
 from phoenix.files import text
 from phoenix.shell import Script
 
 _ASK = Script("zone-answer", 'dig +time=2 +tries=1 +short "@$2" "$1" A 2>/dev/null | tail -n 1; :')
 
 
-class Standing(HostFact[Residents]):
-    """Who listens on the ports that Phoenix needs here, and containers in its containers' places.
+class ExistingServicesFact(HostFact[ExistingServices]):
+    """Existing services of a host, on the ports and in the places that Phoenix needs.
 
     Args:
-        places: as `residents.word` writes them. One whose configuration tree is on the host already
-            is Phoenix's own, and is not looked at.
+        places: as `Place.word` writes them. A place whose configuration tree is on the host is
+            Phoenix's own, and is left out.
     """
 
     @override
     def command(self, places: Iterable[str]) -> StringCommand:
-        program = Script("residents", text("components/taking_over/look.sh"))
+        program = Script("existing-services", text("components/taking_over/find_existing.sh"))
         return marked(script(program, BASE, *places))
 
     @override
-    def parse(self, lines: list[str]) -> Residents:
+    def parse(self, lines: list[str]) -> ExistingServices:
         try:
             return parse(lines)
-        except ResidentError as error:
+        except ExistingServiceError as error:
             raise FactProcessError(str(error)) from error
 
 

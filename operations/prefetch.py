@@ -1,14 +1,14 @@
 """Prefetched answers: while a run is prepared, its hosts answer what the last run asked them.
 
-A run knows what it asks only when all its deploys are prepared. That takes about as long as the
-hosts' answers, and nearly always the questions are those of the last run. A run that changed nothing
-therefore keeps the programs that its hosts ran (`operations.host_state`). The next run of the same
-deploys sends each host these programs behind the first one. A prefetched answer is used if the run
-asks exactly that program within `MAX_SECONDS`, and has changed nothing that the answer depends on.
-Otherwise the host is asked as usual.
+A run knows what it asks when all its deploys are prepared. That takes about as long as the
+hosts' answers, and nearly always the questions are those of the last run. A run that changed
+nothing therefore keeps the programs that its hosts ran (`operations.host_state`). The next run of
+the same deploys sends each host these programs behind the first one. A prefetched answer is used if
+the run asks exactly that program within `MAX_SECONDS`, and has changed nothing that the answer
+depends on. Otherwise the host is asked as usual.
 
 The programs read and change nothing, and hold no secret: what is secret is compared by digests that
-hosts make (`facts.held_secrets`).
+hosts make (`facts.deployed_secrets`).
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ _runs: WeakKeyDictionary[State, _Run] = WeakKeyDictionary()
 def begin(target: Host, program: str) -> list[str] | None:
     """Have a host run a program, and prefetch behind it what the last run asked.
 
-    Called while the run is prepared. The run takes the site's lock first. Otherwise another run could
+    Called while the run is prepared. The run takes the site's lock first. Else another run could
     change the site after the host has answered.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a person had on a host in the place that Phoenix takes: told and decided before anything.
+"""Existing services of a host: reported, and decided about before the first change.
 
 Thin over `phoenix.components.taking_over`. Give operations a ``name=``.
 """
@@ -18,7 +18,7 @@ from facts.command import script
 from facts.docker import DockerDaemon, DockerStart
 from facts.nginx import OwnSites
 from facts.step_ca import CertificateAuthority
-from facts.taking_over import Standing, ZoneAnswer
+from facts.taking_over import ExistingServicesFact, ZoneAnswer
 from facts.traefik import OwnTraefikFiles
 from operations import isolation
 from operations.explain import fail_in_turn, log_lines
@@ -33,7 +33,7 @@ from phoenix.components.nginx.nginx_conf import served_names
 from phoenix.components.nginx.own_sites import OwnSite, considered
 from phoenix.components.step_ca.authority import DIRECTORY as CA_DIRECTORY
 from phoenix.components.taking_over.decision import AUTHORITIES, DIRECTORY, decide, unfit
-from phoenix.components.taking_over.residents import Place, Residents
+from phoenix.components.taking_over.existing_services import ExistingServices, Place
 from phoenix.components.traefik import own_files
 from phoenix.components.traefik.traefik_yml import taken_names
 from phoenix.components.x509 import parse_chain
@@ -56,8 +56,8 @@ _RECORD = Script(
 )
 
 
-def _standing(places: Sequence[Place]) -> Question[Residents]:
-    return question(Standing, places=[place.word for place in places])
+def _existing(places: Sequence[Place]) -> Question[ExistingServices]:
+    return question(ExistingServicesFact, places=[place.word for place in places])
 
 
 def _sites(places: Sequence[Place]) -> list[Question[tuple[OwnSite, ...]]]:
@@ -82,35 +82,35 @@ def _docker(places: Sequence[Place]) -> list[tuple[Question[DaemonState], Questi
 
 
 def _all(places: Sequence[Place]) -> list[Question[Any]]:
-    """Every question for who stands in these places."""
+    """Every question about existing services in these places."""
     docker = [query for pair in _docker(places) for query in pair]
-    return [_standing(places), *_sites(places), *_traefik(places), *docker]
+    return [_existing(places), *_sites(places), *_traefik(places), *docker]
 
 
-def _residents(places: Sequence[Place], choices: TakingOver) -> Residents:
-    """Who stands in these places, as far as somebody has to decide about it."""
-    residents = read(_standing(places))
+def _existing_services(places: Sequence[Place], choices: TakingOver) -> ExistingServices:
+    """The existing services in these places that somebody has to decide about."""
+    existing = read(_existing(places))
     for query in _sites(places):
         sites: tuple[OwnSite, ...] = read(query)
-        residents = replace(residents, sites=considered(sites, are_kept=choices.nginx == "keep"))
+        existing = replace(existing, sites=considered(sites, are_kept=choices.nginx == "keep"))
     for traefik in _traefik(places):
         own: own_files.OwnTraefik = read(traefik)
         proxy = own_files.considered(own, is_kept=choices.traefik == "keep")
-        residents = replace(residents, proxy=proxy)
+        existing = replace(existing, proxy=proxy)
     for daemon, start in _docker(places):
         state: DaemonState = read(daemon)
         apis = remote_api.remote_apis(state.present, read(start))
         # Where Phoenix's daemon.json is in place already, nothing is asked any more.
         asked = state.foreign or not state.present or choices.docker == "keep"
-        residents = replace(residents, apis=apis if asked else ())
-    return residents
+        existing = replace(existing, apis=apis if asked else ())
+    return existing
 
 
-def _warn(residents: Residents, choices: TakingOver) -> None:
+def _warn(existing: ExistingServices, choices: TakingOver) -> None:
     """Tell on each run of a kept port by which anybody is root."""
     if not host.state.is_executing or choices.docker != "keep":
         return
-    for api in residents.apis:
+    for api in existing.apis:
         if api.is_open:
             tell(host.name, f"Docker's API at {api.url} is open: whoever reaches it is root here")
 
@@ -127,10 +127,10 @@ def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Co
     Where they say nothing the host is refused, and left out of the run, before anything on it is
     touched. A plan shows what was found and what may be said.
     """
-    residents = _residents(places, choices)
+    existing = _existing_services(places, choices)
     verdict = decide(
         places,
-        residents,
+        existing,
         choices,
         partial(unfit, site),
         served_names(site),
@@ -145,7 +145,7 @@ def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Co
         host.noop("nobody stands in the places that Phoenix takes")
         return
     log_lines(verdict.does)
-    _warn(residents, choices)
+    _warn(existing, choices)
     if not verdict.records:
         host.noop("nothing that stands there has to stop")
         return
@@ -156,7 +156,7 @@ def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Co
             tell(host.name, f"taking_over: {line}")
 
 
-@operation(reads=lambda places, **_: [_standing(places), question(CertificateAuthority)])
+@operation(reads=lambda places, **_: [_existing(places), question(CertificateAuthority)])
 def ca_adopted(
     *,
     site: Site,
@@ -182,7 +182,7 @@ def ca_adopted(
             site, organisation=organisation, years=years, password=password
         )
         return
-    authorities = read(_standing(places)).authorities
+    authorities = read(_existing(places)).authorities
     if len(authorities) != 1:
         where = ", ".join(authority.directory for authority in authorities) or "none"
         reason = (

@@ -122,12 +122,12 @@ def with_moves(calls: Sequence[Work], site: Site, *, move: bool) -> list[Work]:
     environment = deploying[0].environment
     if move:
         first = Work(("deploys/moves.py",), limit, data, environment, decides=True)
-        end = Work(("deploys/moved.py",), every, {}, environment, rests_on_all=True)
+        end = Work(("deploys/finish_moves.py",), every, {}, environment, rests_on_all=True)
         moving = [replace(work, environment={**work.environment, MOVING: "1"}) for work in worded]
         return [first, *moving, end]
     if len(calls) == 1:
         return list(calls)
-    return [Work(("deploys/unmoved.py",), limit, data, environment, decides=True), *calls]
+    return [Work(("deploys/check_moves.py",), limit, data, environment, decides=True), *calls]
 
 
 def _with_word(call: Work) -> Work:

@@ -314,7 +314,7 @@ def host_ports(site: Site, report: Report) -> None:
             named = "Portainer" if of_portainer else f"service {service.name}"
             user = _WHAT.get(service.kind, named)
             at: tuple[_Address, ...] = (None,)
-            if service.kind == "agent" and site.portainer_elsewhere is None:
+            if service.kind == "agent" and site.external_portainer is None:
                 # The tunnel ends on the first, the agent has the second.
                 at = (host.address, ports.LOOPBACK)
             other = next(

@@ -16,13 +16,13 @@ from phoenix.declaration import (
     derived_values,
     docker_host_conflicts,
     external,
+    external_portainer,
     guests,
     hypervisor_file,
     ignored_keys,
     logins,
     networks,
     nfs_keys,
-    portainer_elsewhere,
     route_targets,
     services,
     shared_volumes,
@@ -184,7 +184,7 @@ def load_site(
     nodes = [host for host, _, _ in declared if host.swarm is not None]
     nodes.sort(key=lambda host: not host.is_manager)
     site_services = swarm_stacks.spread(site_services, nodes)
-    elsewhere = portainer_elsewhere.read(raw_site.portainer, LXC_FILE, inventories, move, report)
+    elsewhere = external_portainer.read(raw_site.portainer, LXC_FILE, inventories, move, report)
     site = Site(
         domain=raw_site.domain,
         environment=environment or raw_site.environment or ENVIRONMENT,
@@ -195,7 +195,7 @@ def load_site(
         templates=tuple(guests.template(e, cards[e.vmid], defaults, report) for e in templates),
         services=site_services,
         warnings=(),
-        portainer_elsewhere=elsewhere,
+        external_portainer=elsewhere,
         timezone=host_file.raw.timezone,
         upstreams=host_file.raw.dns_server.upstream_servers,
         swarm_networks=swarm.networks(raw_site.swarm_networks, known, LXC_FILE, report),
@@ -221,7 +221,7 @@ def load_site(
         elsewhere=raw_site.portainer is not None, report=report,
     )  # fmt: skip
     virtual_address.check(site, LXC_FILE, report, whole=whole)
-    portainer_elsewhere.check(elsewhere, site.guests, LXC_FILE, report)
+    external_portainer.check(elsewhere, site.guests, LXC_FILE, report)
     ignored_keys.check(
         site, [(host, entry) for host, entry, _ in declared],
         *(raw_site.hypervisor, LXC_FILE, report),

@@ -318,8 +318,8 @@ def _to_service(site: Site, service: Service) -> Iterator[Flow]:
     elif service.kind == "agent":
         if site.portainer:
             yield Flow(site.portainer, owner, "tcp", port, "Portainer to its agent")
-        elif site.portainer_elsewhere:
-            for network in site.portainer_elsewhere.connects_from:
+        elif site.external_portainer:
+            for network in site.external_portainer.connects_from:
                 yield Flow(network, owner, "tcp", port, "Portainer to its agent")
     elif service.exposure == "direct":
         for source in _clients(site, owner):

@@ -143,7 +143,7 @@ PLATFORM = (
         (
             "deploys/step_ca.py",
             "deploys/certificates.py",
-            "deploys/passed_on.py",
+            "deploys/passthrough_certificates.py",
             "deploys/traefik.py",
             "deploys/nginx.py",
         ),
@@ -251,12 +251,12 @@ def uses(site: Site, registries: Registries = NO_REGISTRIES) -> tuple[SecretUse,
         site: whose secrets.
         registries: the setting of that name.
     """
-    absent = {API_KEY} if site.portainer_elsewhere is None else set()
+    absent = {API_KEY} if site.external_portainer is None else set()
     absent |= set(_OF_PORTAINER) if site.portainer is None else set()
     absent |= set(_OF_THE_WATCH) if site.watcher is None else set()
     absent |= _not_of(site.backups)
     secrets = [use for use in PLATFORM if use.name not in absent]
-    secrets += [_AGENT_SECRET_ELSEWHERE] if site.portainer_elsewhere is not None else []
+    secrets += [_AGENT_SECRET_ELSEWHERE] if site.external_portainer is not None else []
     stacks = [stack for guest in site.guests for stack in guest.docker_stacks]
     of_variables = {v.secret.lower() for stack in stacks for v in stack.variables if v.secret}
     for stack in stacks:

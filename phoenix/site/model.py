@@ -609,7 +609,7 @@ class Service(Named):
         return inside.rpartition(".")[0]  # the last word is how it is declared
 
 
-class PortainerElsewhere(Frozen):
+class ExternalPortainer(Frozen):
     """A Portainer that is none of the site's guests, whose API deploys the site's stacks.
 
     `ca` is PEM and `fingerprint` the SHA-256 of its certificate in lower-case hex; where both are
@@ -671,7 +671,7 @@ class Site(Frozen):
     templates: tuple[Template, ...]
     services: tuple[Service, ...]
     warnings: tuple[Finding, ...]
-    portainer_elsewhere: PortainerElsewhere | None = None
+    external_portainer: ExternalPortainer | None = None
     timezone: str | None = None
     """Time zone that the hypervisor's file gives; the setting `timezone` goes before it."""
     upstreams: tuple[str, ...] = ()
@@ -748,7 +748,7 @@ class Site(Frozen):
     @property
     def has_portainer(self) -> bool:
         """Whether a Portainer deploys stacks: that of a guest, or one elsewhere."""
-        return self.portainer is not None or self.portainer_elsewhere is not None
+        return self.portainer is not None or self.external_portainer is not None
 
     @property
     def watcher(self) -> Host | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phoenix.components.taking_over.residents import places
+from phoenix.components.taking_over.existing_services import places
 from phoenix.declaration.group_data import ALL, HostSettings, SettingsFile, of_host
 from phoenix.declaration.settings import FOLDER, PROXMOX, fields
 from phoenix.derived import deployments, home

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from phoenix.watch import alarms, judge, live, metrics, page_html, plan, report
+from phoenix.watch.atomic_file import write
 from phoenix.watch.causes import walk
 from phoenix.watch.folders import ETC, PLAN, RUN, SHOWN, STATUS, VAR
 from phoenix.watch.history import History
-from phoenix.watch.place import write
 
 PORT = 8470
 _HISTORY_SECONDS = 60

@@ -13,8 +13,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from phoenix.watch.atomic_file import write
 from phoenix.watch.causes import State
-from phoenix.watch.place import write
 
 KEPT = 90
 """Days."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any, NamedTuple
 
-from phoenix.watch.place import write
+from phoenix.watch.atomic_file import write
 from phoenix.watch.report import LONGEST, ReportError, parse
 
 SECONDS = 15

@@ -267,7 +267,7 @@ def fingerprint_of(pem: str) -> str:
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
 
 
-def test_a_portainer_elsewhere_is_reached_by_its_url_with_a_given_key(
+def test_a_external_portainer_is_reached_by_its_url_with_a_given_key(
     fresh: Start, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No host of the site carries the API or keeps a key; its certificate is proven either way."""
@@ -297,7 +297,7 @@ def test_a_portainer_elsewhere_is_reached_by_its_url_with_a_given_key(
     assert key.get_secret_value() not in caplog.text
 
 
-def test_an_agent_that_a_portainer_elsewhere_does_not_reach_is_refused_with_the_reason(
+def test_an_agent_that_a_external_portainer_does_not_reach_is_refused_with_the_reason(
     fresh: Start, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = fresh()

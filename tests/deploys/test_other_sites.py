@@ -133,8 +133,9 @@ def test_a_name_that_leads_to_the_gateway_is_proven_when_the_gateway_knows_it(
         site_inventories=str(tmp_path), site_stacks=str(tmp_path / "stacks"),
     )  # fmt: skip
     order = done.operations
-    step = "deploys/passed_on.py | Certificates: the gateway passes on the CA's questions"
-    issue = "deploys/passed_on.py | Certificate: issue"
+    deploy = "deploys/passthrough_certificates.py"
+    step = f"{deploy} | Certificates: the gateway passes on the CA's questions"
+    issue = f"{deploy} | Certificate: issue"
     gateway = "deploys/nginx.py | Nginx: configuration and service"
     assert order.index(gateway) < order.index(step) < order.index(issue)
     assert (done.changed[step], done.changed[issue]) == ([], ["post"])

@@ -95,7 +95,7 @@ def test_by_hand_the_setting_says_what_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("environment", ["worker", ""])
-def test_a_portainer_elsewhere_is_asked_for_the_environment_of_a_declared_host_alone(
+def test_a_external_portainer_is_asked_for_the_environment_of_a_declared_host_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str
 ) -> None:
     """It has stacks of others, whose environments may be gone too."""

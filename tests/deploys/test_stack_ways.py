@@ -177,7 +177,7 @@ def test_a_site_without_portainer_gets_none(tmp_path: Path) -> None:
     assert deployed(tmp_path, without_portainer, "portainer").operations == []
 
 
-def test_an_agent_of_a_portainer_elsewhere_listens_for_it_with_the_given_secret(
+def test_an_agent_of_a_external_portainer_listens_for_it_with_the_given_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accesses: list[Any] = []

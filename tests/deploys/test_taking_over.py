@@ -17,7 +17,7 @@ from tests.deploys.recorder import Run, run
 HYPERVISOR = "phoenix"
 CONFIG = "/etc/phoenix/dnsmasq.conf"
 LOOKED = "Taking over: what was here before Phoenix"
-RESOLVER = re.compile(r"residents /var/lib/phoenix/trees resolver:dns:53")
+RESOLVER = re.compile(r"existing-services /var/lib/phoenix/trees resolver:dns:53")
 DNSMASQ = "listener\tresolver\tudp\t0.0.0.0:53\tdnsmasq\tdnsmasq.service\t\t\t"
 STANDING: dict[Any, Any] = {RESOLVER: DNSMASQ}
 
@@ -70,8 +70,8 @@ def test_a_resolver_that_is_replaced_gives_way_just_before_ours_and_else_comes_b
     assert before
     assert otherwise
     for verb in ("stop", "back"):
-        assert f"give-way {verb} /var/lib/phoenix/taken_over resolver" in params
-    assert params.index("give-way stop") < params.index("give-way back")
+        assert f"stop-existing {verb} /var/lib/phoenix/taken_over resolver" in params
+    assert params.index("stop-existing stop") < params.index("stop-existing back")
 
 
 def test_a_resolver_that_stays_has_ours_behind_it_and_must_forward_the_zone(
@@ -88,7 +88,7 @@ def test_a_resolver_that_stays_has_ours_behind_it_and_must_forward_the_zone(
     files = files_to(silent, HYPERVISOR)
     assert "listen-address=127.0.0.1" in files[CONFIG].splitlines()
     assert "-p 5335 @127.0.0.1" in files["params"]
-    assert "give-way" not in files["params"]
+    assert "stop-existing" not in files["params"]
     address = re.search(r"host-record=[^,]+,(\S+)", files[CONFIG])
     assert address
     answers = {**STANDING, asked: address[1]}
@@ -130,15 +130,15 @@ def test_a_persons_ca_is_adopted_before_ours_is_configured_and_its_password_is_n
 ) -> None:
     monkeypatch.setenv("PHOENIX_SECRET_STEP_CA_PASSWORD", PLANTED)
     lines = authority(tmp_path)
-    standing: dict[Any, Any] = {
-        re.compile("residents /var/lib/phoenix/trees ca:step-ca:"): lambda _: lines
+    conflicting: dict[Any, Any] = {
+        re.compile("existing-services /var/lib/phoenix/trees ca:step-ca:"): lambda _: lines
     }
-    refused = run("step_ca", tmp_path / "s.json", responses=standing)
+    refused = run("step_ca", tmp_path / "s.json", responses=conflicting)
     assert refused.failed == {CA}
     assert f"the CA in {FOLDER}, run by step-ca.service: Phoenix's CA takes its" in caplog.text
     caplog.clear()
     caplog.set_level("INFO")
-    done = run("step_ca", tmp_path / "s.json", responses=standing, taking_over={"ca": "adopt"})
+    done = run("step_ca", tmp_path / "s.json", responses=conflicting, taking_over={"ca": "adopt"})
     assert not done.failed, caplog.text
     step = "Step-CA: keys and certificates of the CA that was here"
     assert step in done.operations
@@ -152,7 +152,7 @@ def test_a_persons_ca_is_adopted_before_ours_is_configured_and_its_password_is_n
     assert not [sent for sent in done.sent if "step-ca-init" in sent.command]
     tree = next(sent for sent in done.sent if "/etc/step-ca/config/ca.json" in sent.files())
     assert done.sent.index(copied) < done.sent.index(tree)
-    assert "give-way stop /var/lib/phoenix/taken_over ca" in tree.files()["params"]
+    assert "stop-existing stop /var/lib/phoenix/taken_over ca" in tree.files()["params"]
     assert f"the CA in {FOLDER} is adopted: Their Root" in caplog.text
 
 
@@ -180,14 +180,14 @@ def own_site(*statements: str) -> dict[Any, Any]:
 def test_a_persons_sites_are_asked_about_before_the_gateway_is_touched(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    standing = own_site("listen 80", "server_name blog.example")
-    done = run("nginx", tmp_path / "s.json", responses=standing)
+    conflicting = own_site("listen 80", "server_name blog.example")
+    done = run("nginx", tmp_path / "s.json", responses=conflicting)
     assert done.failed == {GATEWAY}
     assert f"{BLOG}, Nginx for blog.example: the gateway takes its place" in caplog.text
     assert "taking_over = {'nginx': 'keep'}" in caplog.text
     assert not [sent for sent in done.sent if sent.files() or "apt-get" in sent.command]
     replaced = run(
-        "nginx", tmp_path / "s.json", responses=standing, taking_over={"nginx": "replace"}
+        "nginx", tmp_path / "s.json", responses=conflicting, taking_over={"nginx": "replace"}
     )
     assert not replaced.failed, caplog.text
     assert "sites-enabled" not in replaced.files(GATEWAY)[NGINX]
@@ -196,9 +196,9 @@ def test_a_persons_sites_are_asked_about_before_the_gateway_is_touched(
 def test_a_kept_site_is_read_by_the_gateway_s_nginx_and_checked_with_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    standing = own_site("listen 80", "server_name blog.example")
+    conflicting = own_site("listen 80", "server_name blog.example")
     keep = {"nginx": "keep"}
-    done = run("nginx", tmp_path / "s.json", responses=standing, taking_over=keep)
+    done = run("nginx", tmp_path / "s.json", responses=conflicting, taking_over=keep)
     assert not done.failed, caplog.text
     files = done.files(GATEWAY)
     assert "    include /etc/nginx/sites-enabled/blo[g];" in files[NGINX].splitlines()
@@ -212,8 +212,8 @@ def test_a_kept_site_that_claims_the_site_s_own_name_is_refused_on_each_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     name = "portainer.internal.thinkheads.ai"
-    standing = own_site("listen 443 ssl default_server", f"server_name {name}")
-    done = run("nginx", tmp_path / "s.json", responses=standing, taking_over={"nginx": "keep"})
+    conflicting = own_site("listen 443 ssl default_server", f"server_name {name}")
+    done = run("nginx", tmp_path / "s.json", responses=conflicting, taking_over={"nginx": "keep"})
     assert done.failed == {GATEWAY}
     assert f"{BLOG} claims {name}, which the site serves" in caplog.text
     assert f"{BLOG} is the default_server of port 443" in caplog.text
@@ -291,8 +291,8 @@ def test_kept_routers_have_their_entry_point_beside_phoenix_s(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     keep = {"traefik": "keep"}
-    standing = own_traefik("web")
-    done = run("traefik", tmp_path / "s.json", responses=standing, taking_over=keep)
+    conflicting = own_traefik("web")
+    done = run("traefik", tmp_path / "s.json", responses=conflicting, taking_over=keep)
     assert not done.failed, caplog.text
     files = done.files(TRAEFIK)
     points = yaml.safe_load(files[OWN_STATIC])["entryPoints"]
@@ -300,7 +300,9 @@ def test_kept_routers_have_their_entry_point_beside_phoenix_s(
     assert set(points) == {"web", "local", "websecure"}
     assert "beside-phoenix" in files["/etc/traefik/dynamic/phoenix.yml"]
     assert RULES not in files
-    assert not [sent for sent in done.sent if "give-way stop" in sent.files().get("params", "")]
+    assert not [
+        sent for sent in done.sent if "stop-existing stop" in sent.files().get("params", "")
+    ]
     caplog.clear()
     refused = run("traefik", tmp_path / "s.json", responses=own_traefik("secure"), taking_over=keep)
     assert refused.failed == {TRAEFIK}

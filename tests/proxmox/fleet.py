@@ -20,7 +20,7 @@ from facts.host_fact import BEGIN, END
 LOCK = "phoenix-site.lock"
 SEES = {
     "root-shell": "yes",
-    " residents ": "",  # nobody stands in Phoenix's places
+    " existing-services ": "",  # nobody stands in Phoenix's places
     "ss -Hltnup": "node .\ntcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\ntcp LISTEN 0 128 *:8006 *:*",
     "uname -m": "x86_64\nID=debian\nVERSION_ID=13",
     "dpkg-query": "installed dpkg",

@@ -232,7 +232,7 @@ def test_asked_to_move_the_moves_come_first_and_the_end_last(site: Site) -> None
     assert with_moves(calls, site, move=True) == [
         Work(("deploys/moves.py",), docker, decides=True),
         *(replace(call, environment={MOVING: "1", STOPPING: "1"}) for call in calls),
-        Work(("deploys/moved.py",), docker, rests_on_all=True),
+        Work(("deploys/finish_moves.py",), docker, rests_on_all=True),
     ]
 
 
@@ -253,14 +253,14 @@ def test_of_a_stack_that_one_alone_moves(site: Site) -> None:
         replace(guests, environment={MOVING: "1", STOPPING: "1"}),
         *(replace(call, environment={MOVING: "1"}) for call in others),
     ]
-    assert last.deploys == ("deploys/moved.py",)
+    assert last.deploys == ("deploys/finish_moves.py",)
 
 
 def test_not_asked_a_run_of_several_calls_is_refused_before_the_first(site: Site) -> None:
     calls = work(["qdrant"], site)
     assert len(calls) > 1
     first, *others = with_moves(calls, site, move=False)
-    assert first.deploys == ("deploys/unmoved.py",)
+    assert first.deploys == ("deploys/check_moves.py",)
     assert first.limit == ("drphoenix",)
     assert first.decides
     assert others == calls

@@ -11,7 +11,7 @@ import pytest
 from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
 from phoenix.components.docker.daemon_json import declared
 from phoenix.components.taking_over.decision import decide
-from phoenix.components.taking_over.residents import Listener, Residents, places
+from phoenix.components.taking_over.existing_services import ExistingServices, Listener, places
 from phoenix.declaration.settings import Settings, TakingOver
 from phoenix.derived import dns, firewall
 from phoenix.derived.components import component_hosts, hosts_of, trees_of
@@ -256,8 +256,8 @@ def test_another_resolver_is_kept_on_the_hypervisor_alone(site: Site) -> None:
         other = Listener(
             "resolver", "udp", str(site.host(host).address), 53, "named", unit="named.service"
         )
-        verdict = decide([place], Residents((other,)), TakingOver(resolver="keep"))
+        verdict = decide([place], ExistingServices((other,)), TakingOver(resolver="keep"))
         assert bool(verdict.refused) == refused
-        asked = "\n".join(decide([place], Residents((other,)), TakingOver()).refused)
+        asked = "\n".join(decide([place], ExistingServices((other,)), TakingOver()).refused)
         assert ("'resolver': 'keep'" in asked) != refused
         assert "'resolver': 'replace'" in asked

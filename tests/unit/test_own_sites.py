@@ -24,7 +24,7 @@ from phoenix.components.nginx.own_sites import (
     parse,
 )
 from phoenix.components.taking_over.decision import decide
-from phoenix.components.taking_over.residents import Listener, Place, Residents
+from phoenix.components.taking_over.existing_services import ExistingServices, Listener, Place
 from phoenix.declaration.settings import TakingOver
 from phoenix.files import text
 from phoenix.shell import Script
@@ -172,7 +172,9 @@ def test_what_would_take_the_site_s_own_requests_is_refused_with_the_fix(
     reasons = tuple(faults(own_site, NAMES))
     assert len(reasons) == 1
     assert why in reasons[0]
-    verdict = decide([NGINX], Residents(sites=(own_site,)), TakingOver(nginx="keep"), names=NAMES)
+    verdict = decide(
+        [NGINX], ExistingServices(sites=(own_site,)), TakingOver(nginx="keep"), names=NAMES
+    )
     assert verdict.refused == reasons
     assert not verdict.records
 
@@ -187,36 +189,38 @@ def test_what_would_take_the_site_s_own_requests_is_refused_with_the_fix(
     ],
 )
 def test_what_stays_beside_the_site_s_own_is_kept(own_site: OwnSite) -> None:
-    verdict = decide([NGINX], Residents(sites=(own_site,)), TakingOver(nginx="keep"), names=NAMES)
+    verdict = decide(
+        [NGINX], ExistingServices(sites=(own_site,)), TakingOver(nginx="keep"), names=NAMES
+    )
     assert (verdict.refused, verdict.records) == ((), {})
     assert verdict.does[0].startswith("/etc/nginx/sites-enabled/blog, Nginx for ")
 
 
 def test_without_a_word_each_site_is_named_and_both_ways_are_told() -> None:
-    verdict = decide([NGINX], Residents(sites=(own(),)), TakingOver(), names=NAMES)
+    verdict = decide([NGINX], ExistingServices(sites=(own(),)), TakingOver(), names=NAMES)
     reasons = "\n".join(verdict.refused)
     assert "/etc/nginx/sites-enabled/blog, Nginx for blog.example" in reasons
     for choice in ("keep", "replace"):
         assert f"taking_over = {{'nginx': '{choice}'}}" in reasons
-    replaced = decide([NGINX], Residents(sites=(own(),)), TakingOver(nginx="replace"))
+    replaced = decide([NGINX], ExistingServices(sites=(own(),)), TakingOver(nginx="replace"))
     assert (replaced.refused, replaced.records) == ((), {})
 
 
 def test_a_site_on_traefik_s_guest_is_asked_about_before_its_nginx_is_masked() -> None:
     """It was masked for the start page's sake without a word, whatever it served."""
     place = Place("nginx", "home", (), shared=False)
-    reasons = "\n".join(decide([place], Residents(sites=(own(),)), TakingOver()).refused)
+    reasons = "\n".join(decide([place], ExistingServices(sites=(own(),)), TakingOver()).refused)
     assert "Nginx for blog.example: the start page's Nginx takes its place" in reasons
     assert "'keep'" not in reasons
-    refused = decide([place], Residents(sites=(own(),)), TakingOver(nginx="keep")).refused
+    refused = decide([place], ExistingServices(sites=(own(),)), TakingOver(nginx="keep")).refused
     assert "move it to the gateway" in refused[0]
-    replaced = decide([place], Residents(sites=(own(),)), TakingOver(nginx="replace"))
+    replaced = decide([place], ExistingServices(sites=(own(),)), TakingOver(nginx="replace"))
     assert (replaced.refused, replaced.records) == ((), {})
 
 
 def test_another_program_on_the_gateway_s_port_cannot_be_kept() -> None:
     caddy = Listener("nginx", "tcp", "*", 443, "caddy", "caddy.service")
-    (reason,) = decide([NGINX], Residents((caddy,)), TakingOver(nginx="keep")).refused
+    (reason,) = decide([NGINX], ExistingServices((caddy,)), TakingOver(nginx="keep")).refused
     assert "caddy.service on port 443 cannot be kept" in reason
     assert "external_services" in reason
 

@@ -11,7 +11,12 @@ import pytest
 import yaml
 
 from phoenix.components.taking_over.decision import decide
-from phoenix.components.taking_over.residents import Listener, OwnRoutes, Place, Residents
+from phoenix.components.taking_over.existing_services import (
+    ExistingServices,
+    Listener,
+    OwnRoutes,
+    Place,
+)
 from phoenix.components.traefik import traefik_yml
 from phoenix.components.traefik.own_files import (
     OwnFile,
@@ -226,25 +231,25 @@ def test_what_cannot_stay_is_refused_with_its_fix(
 def test_a_word_is_asked_for_and_keep_leaves_all_of_it_in_place(folder: Path) -> None:
     own = looked(folder)
     route = OwnRoutes("/etc/traefik/dynamic/blog.yml", True, ("blog.example",))
-    residents = Residents(routes=(route,), proxy=own)
-    asked_ = "\n".join(decide([PLACE], residents, TakingOver()).refused)
+    existing = ExistingServices(routes=(route,), proxy=own)
+    asked_ = "\n".join(decide([PLACE], existing, TakingOver()).refused)
     assert "traefik.yml, a Traefik with the entry points web (:8000), secure (:8443)" in asked_
     assert "and the providers file" in asked_
     for choice in ("keep", "replace"):
         assert f"taking_over = {{'traefik': '{choice}'}}" in asked_
     keep = TakingOver(traefik="keep")
-    verdict = decide([PLACE], residents, keep, unkept=lambda own: faults(own, ()))
+    verdict = decide([PLACE], existing, keep, unkept=lambda own: faults(own, ()))
     assert (verdict.refused, verdict.records) == ((), {})
     assert any("blog.example: its routers stay" in line for line in verdict.does)
-    replace = decide([PLACE], residents, TakingOver(traefik="replace"))
+    replace = decide([PLACE], existing, TakingOver(traefik="replace"))
     assert replace.refused == ()
     assert replace.records == {"traefik": (f"file {route.path}",)}
 
 
 def test_who_has_the_port_or_stands_elsewhere_cannot_be_kept() -> None:
     container = Listener("traefik", "tcp", "*", 443, "docker-proxy", "", "edge", "traefik:v3.1")
-    residents = Residents((container,), routes=(OwnRoutes("/etc/traefik/conf/a.yml"),))
-    refused = decide([PLACE], residents, TakingOver(traefik="keep")).refused
+    existing = ExistingServices((container,), routes=(OwnRoutes("/etc/traefik/conf/a.yml"),))
+    refused = decide([PLACE], existing, TakingOver(traefik="keep")).refused
     assert "container edge (traefik:v3.1) on port 443 cannot be kept there" in refused[0]
     assert "external_services and say 'replace'" in refused[0]
     assert "a.yml" in refused[1]

@@ -376,7 +376,7 @@ def test_a_step_that_would_fail_is_counted_as_that(
 
 
 # What is undeclared is looked at last: before the end the old copy is there, and is nobody's.
-MOVE = ["deploys/moves.py", "deploys/all.py", "deploys/moved.py", "deploys/observe.py"]
+MOVE = ["deploys/moves.py", "deploys/all.py", "deploys/finish_moves.py", "deploys/observe.py"]
 
 
 def test_asked_to_move_the_move_comes_first_and_the_end_last(site: Site, phoenix: Any) -> None:
@@ -403,9 +403,9 @@ def test_without_proof_of_the_new_copy_the_old_one_stays(site: Site, phoenix: An
 
 
 def test_a_run_that_is_refused_for_a_move_makes_no_later_call(site: Site, phoenix: Any) -> None:
-    site.failing = "deploys/unmoved.py"
+    site.failing = "deploys/check_moves.py"
     code, _, _ = phoenix("sync", "qdrant")
-    assert (code, site.files) == (exits.ERROR, ["deploys/unmoved.py"])
+    assert (code, site.files) == (exits.ERROR, ["deploys/check_moves.py"])
 
 
 @pytest.mark.usefixtures("terminal")

@@ -25,7 +25,7 @@ from phoenix.components.docker.remote_api import (
     remote_apis,
 )
 from phoenix.components.taking_over.decision import decide
-from phoenix.components.taking_over.residents import Place, Residents
+from phoenix.components.taking_over.existing_services import ExistingServices, Place
 from phoenix.declaration.settings import TakingOver, read
 from phoenix.site.model import Site
 from tests.unit.site_builder import minimal
@@ -80,18 +80,18 @@ def test_who_is_root_without_a_certificate(url: str, port: int, is_open: bool) -
 
 
 def test_without_a_word_the_host_is_refused_and_an_open_port_is_told_loudly() -> None:
-    reasons = "\n".join(decide([PLACE], Residents(apis=(OPEN,)), TakingOver()).refused)
+    reasons = "\n".join(decide([PLACE], ExistingServices(apis=(OPEN,)), TakingOver()).refused)
     assert "tcp://0.0.0.0:2375, by /etc/docker/daemon.json, UNENCRYPTED AND FOR ANYBODY" in reasons
     for choice in ("keep", "replace"):
         assert f"taking_over = {{'docker': '{choice}'}}" in reasons
-        verdict = decide([PLACE], Residents(apis=(OPEN,)), TakingOver(docker=choice))
+        verdict = decide([PLACE], ExistingServices(apis=(OPEN,)), TakingOver(docker=choice))
         assert (verdict.refused, verdict.records) == ((), {})
 
 
 def test_a_port_that_systemd_opens_is_its_persons_to_close() -> None:
     (api,) = remote_apis("", DaemonStart(LOCAL, "", ("0.0.0.0:2375",)))
     assert api == RemoteApi("tcp://0.0.0.0:2375", SOCKET)
-    (reason,) = decide([PLACE], Residents(apis=(api,)), TakingOver(docker="replace")).refused
+    (reason,) = decide([PLACE], ExistingServices(apis=(api,)), TakingOver(docker="replace")).refused
     assert "take its ListenStream= out of docker.socket" in reason
 
 

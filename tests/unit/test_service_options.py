@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from phoenix.components.held_secrets import traces
+from phoenix.components.deployed_secrets import traces
 from phoenix.components.nginx.nginx_conf import nginx_config
 from phoenix.components.step_ca.authority import claims, config
 from phoenix.components.traefik import traefik_yml as traefik

@@ -11,7 +11,7 @@ import yaml
 from pydantic import SecretStr
 
 from phoenix.components import stack as deployment
-from phoenix.components.held_secrets import Holdings, shown, traces
+from phoenix.components.deployed_secrets import Holdings, shown, traces
 from phoenix.components.traefik.traefik_yml import dynamic_config
 from phoenix.declaration.swarm_stacks import candidates, is_pinned
 from phoenix.derived import firewall

@@ -13,20 +13,20 @@ import pytest
 
 from facts.host_fact import BEGIN, END
 from facts.step_ca import CertificateAuthority
-from facts.taking_over import Standing
+from facts.taking_over import ExistingServicesFact
 from operations.step_ca import shipped
 from operations.taking_over import _RECORD
 from phoenix.components.config_tree.tree import BASE
 from phoenix.components.dnsmasq import dnsmasq_conf
 from phoenix.components.step_ca.authority import CaState, faults
-from phoenix.components.taking_over.decision import GIVE_WAY, WAYS, decide, unfit
-from phoenix.components.taking_over.residents import (
+from phoenix.components.taking_over.decision import STOP_EXISTING, WAYS, decide, unfit
+from phoenix.components.taking_over.existing_services import (
     Authority,
     Container,
+    ExistingServiceError,
+    ExistingServices,
     Listener,
     Place,
-    ResidentError,
-    Residents,
     clashes,
     parse,
     places,
@@ -60,7 +60,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 def test_without_a_word_the_host_is_refused_and_each_choice_is_told() -> None:
-    verdict = decide([RESOLVER], Residents((DNSMASQ,)), TakingOver(agent="replace"))
+    verdict = decide([RESOLVER], ExistingServices((DNSMASQ,)), TakingOver(agent="replace"))
     text = "\n".join(verdict.refused)
     assert "dnsmasq.service on port 53: the name server of the site takes its place" in text
     assert "nothing was touched on this host" in text
@@ -73,8 +73,8 @@ def test_without_a_word_the_host_is_refused_and_each_choice_is_told() -> None:
 
 def test_the_line_to_write_is_read_as_the_setting() -> None:
     """Each line that a refusal names is one that the settings take."""
-    residents = Residents((DNSMASQ, PUBLISHED), (BY_HAND,))
-    refused = decide([RESOLVER, PORTAINER], residents, TakingOver()).refused
+    existing = ExistingServices((DNSMASQ, PUBLISHED), (BY_HAND,))
+    refused = decide([RESOLVER, PORTAINER], existing, TakingOver()).refused
     lines = [line.strip() for line in refused if line.strip().startswith("taking_over = ")]
     assert len(lines) == len(WAYS["resolver"]) + len(WAYS["portainer"])
     for line in lines:
@@ -96,7 +96,9 @@ def test_every_choice_of_the_setting_is_explained_and_every_kind_may_be_said() -
 
 
 def test_what_is_replaced_gives_way_by_its_unit() -> None:
-    verdict = decide([RESOLVER], Residents((DNSMASQ, DNSMASQ)), TakingOver(resolver="replace"))
+    verdict = decide(
+        [RESOLVER], ExistingServices((DNSMASQ, DNSMASQ)), TakingOver(resolver="replace")
+    )
     assert verdict.refused == ()
     assert verdict.records == {"resolver": ("unit dnsmasq.service",)}
     (line,) = verdict.does
@@ -109,48 +111,52 @@ def test_systemd_resolved_in_the_resolver_s_place_is_told_and_gives_way() -> Non
         "resolver", "udp", "127.0.0.53", 53, "systemd-resolve", "systemd-resolved.service"
     )
     extra = replace(stub, address="10.0.0.13")
-    assert decide([RESOLVER], Residents((stub,)), TakingOver()).refused == ()
-    asked = decide([RESOLVER], Residents((stub, extra)), TakingOver()).refused
+    assert decide([RESOLVER], ExistingServices((stub,)), TakingOver()).refused == ()
+    asked = decide([RESOLVER], ExistingServices((stub, extra)), TakingOver()).refused
     assert asked[0].startswith("systemd-resolved.service on port 53: the name server of the site")
-    verdict = decide([RESOLVER], Residents((stub, extra)), TakingOver(resolver="replace"))
+    verdict = decide([RESOLVER], ExistingServices((stub, extra)), TakingOver(resolver="replace"))
     assert verdict.records == {"resolver": ("unit systemd-resolved.service",)}
 
 
 def test_what_is_kept_is_left_alone() -> None:
-    verdict = decide([RESOLVER], Residents((DNSMASQ,)), TakingOver(resolver="keep"))
+    verdict = decide([RESOLVER], ExistingServices((DNSMASQ,)), TakingOver(resolver="keep"))
     assert (verdict.refused, verdict.records) == ((), {})
     assert "127.0.0.1, port 5335" in verdict.does[0]
 
 
 def test_a_portainer_by_hand_is_adopted_with_its_data() -> None:
-    residents = Residents((PUBLISHED,), (BY_HAND,))
-    verdict = decide([PORTAINER], residents, TakingOver(portainer="adopt"))
+    existing = ExistingServices((PUBLISHED,), (BY_HAND,))
+    verdict = decide([PORTAINER], existing, TakingOver(portainer="adopt"))
     assert verdict.records == {"portainer": ("container portainer", "data /data/p")}
 
 
 @pytest.mark.parametrize(
-    ("residents", "why"),
+    ("existing", "why"),
     [
         (
-            Residents((Listener("portainer", "tcp", EVERY, 9443, "python3"),)),
+            ExistingServices((Listener("portainer", "tcp", EVERY, 9443, "python3"),)),
             "process python3 on port 9443 belongs to no container and no systemd unit",
         ),
         (
-            Residents((Listener("portainer", "tcp", "*", 9443, "dockerd", "docker.service"),)),
+            ExistingServices(
+                (Listener("portainer", "tcp", "*", 9443, "dockerd", "docker.service"),)
+            ),
             "docker.service on port 9443 belongs to no container and no systemd unit that Phoenix",
         ),
         (
-            Residents((Listener("portainer", "tcp", "*", 9443, "caddy", "caddy.service"),)),
+            ExistingServices((Listener("portainer", "tcp", "*", 9443, "caddy", "caddy.service"),)),
             "caddy.service on port 9443 is no Portainer, so it cannot be adopted",
         ),
         (
-            Residents((), (BY_HAND, Container("portainer", "old", BY_HAND.image, data="/data/q"))),
+            ExistingServices(
+                (), (BY_HAND, Container("portainer", "old", BY_HAND.image, data="/data/q"))
+            ),
             "the containers portainer, old all have data of Portainer",
         ),
     ],
 )
-def test_what_cannot_give_way_is_refused(residents: Residents, why: str) -> None:
-    verdict = decide([PORTAINER], residents, TakingOver(portainer="adopt"))
+def test_what_cannot_be_stopped_is_refused(existing: ExistingServices, why: str) -> None:
+    verdict = decide([PORTAINER], existing, TakingOver(portainer="adopt"))
     assert why in "\n".join(verdict.refused)
     assert verdict.records == {}
 
@@ -166,7 +172,7 @@ def test_what_cannot_give_way_is_refused(residents: Residents, why: str) -> None
     ],
 )
 def test_only_who_is_in_the_way_is_told(listener: Listener, stands: bool) -> None:
-    assert bool(clashes(RESOLVER, Residents((listener,)))) == stands
+    assert bool(clashes(RESOLVER, ExistingServices((listener,)))) == stands
 
 
 def test_phoenix_s_own_is_no_stranger() -> None:
@@ -174,7 +180,7 @@ def test_phoenix_s_own_is_no_stranger() -> None:
         "agent", "portainer_agent", "portainer/agent:2", "phoenix-portainer-agent"
     )
     agent = Place("agent", "portainer-agent", (9001,))
-    assert clashes(agent, Residents((), (own_container,))) == []
+    assert clashes(agent, ExistingServices((), (own_container,))) == []
 
 
 def test_each_place_is_on_the_host_that_takes_it(site: Site) -> None:
@@ -401,7 +407,7 @@ def test_a_host_tells_of_a_ca_and_of_the_unit_that_runs_it(
 
 
 def test_without_a_word_a_ca_is_told_and_nothing_is_done(foreign_ca: Path) -> None:
-    verdict = decide([CA], Residents(authorities=(authority_of(foreign_ca),)), TakingOver())
+    verdict = decide([CA], ExistingServices(authorities=(authority_of(foreign_ca),)), TakingOver())
     reasons = "\n".join(verdict.refused)
     assert f"the CA in {foreign_ca}: Phoenix's CA takes its place" in reasons
     for choice in ("adopt", "keep", "replace"):
@@ -409,14 +415,14 @@ def test_without_a_word_a_ca_is_told_and_nothing_is_done(foreign_ca: Path) -> No
 
 
 def test_an_adopted_ca_stops_by_its_unit_and_a_kept_one_does_not(foreign_ca: Path) -> None:
-    residents = Residents(
+    existing = ExistingServices(
         authorities=(authority_of(foreign_ca, unit="step-ca.service", runs=True),)
     )
-    verdict = decide([CA], residents, TakingOver(ca="adopt"))
+    verdict = decide([CA], existing, TakingOver(ca="adopt"))
     assert (verdict.refused, verdict.records) == ((), {"ca": ("unit step-ca.service",)})
-    verdict = decide([CA], residents, TakingOver(ca="keep"))
+    verdict = decide([CA], existing, TakingOver(ca="keep"))
     assert (verdict.refused, verdict.records) == ((), {})
-    still = Residents(authorities=(authority_of(foreign_ca),))
+    still = ExistingServices(authorities=(authority_of(foreign_ca),))
     verdict = decide([CA], still, TakingOver(ca="adopt"))
     assert (verdict.refused, verdict.records) == ((), {})
 
@@ -434,11 +440,11 @@ def test_an_adopted_ca_stops_by_its_unit_and_a_kept_one_does_not(foreign_ca: Pat
 def test_a_ca_that_cannot_become_what_was_said_is_refused(
     foreign_ca: Path, choice: str, changed: dict[str, object], listeners: tuple[str, ...], why: str
 ) -> None:
-    residents = Residents(
+    existing = ExistingServices(
         tuple(Listener("ca", "tcp", "*", 9000, "x", unit) for unit in listeners),
         authorities=(authority_of(foreign_ca, **changed),),
     )
-    verdict = decide([CA], residents, TakingOver.model_validate({"ca": choice}))
+    verdict = decide([CA], existing, TakingOver.model_validate({"ca": choice}))
     assert why in "\n".join(verdict.refused)
     assert verdict.records == {}
 
@@ -447,8 +453,8 @@ def test_one_ca_alone_can_be_adopted(foreign_ca: Path) -> None:
     two = (authority_of(foreign_ca), authority_of(foreign_ca, directory="/etc/step"))
     for authorities, why in ((two, "several CAs are in"), ((), "no CA is in /root/.step")):
         listening = (Listener("ca", "tcp", "*", 9000, "x", "x.service"),)
-        residents = Residents(listening, authorities=authorities)
-        refused = decide([CA], residents, TakingOver(ca="adopt")).refused
+        existing = ExistingServices(listening, authorities=authorities)
+        refused = decide([CA], existing, TakingOver(ca="adopt")).refused
         assert why in "\n".join(refused)
 
 
@@ -468,7 +474,7 @@ def test_a_root_that_may_not_vouch_for_the_site_is_told_before(
     assert "its intermediate certificate 'Leaf' is none of a CA" in unfit(site, leaf)
     assert "cannot be read" in unfit(site, authority_of(foreign_ca, root="junk"))
     verdict = decide(
-        [CA], Residents(authorities=(narrow,)), TakingOver(ca="adopt"), partial(unfit, site)
+        [CA], ExistingServices(authorities=(narrow,)), TakingOver(ca="adopt"), partial(unfit, site)
     )
     assert "cannot be adopted: its root certificate does not vouch for" in verdict.refused[0]
 
@@ -488,7 +494,7 @@ def test_names_that_no_command_may_be_given_are_left_out() -> None:
     (listener,) = parse([line]).listeners
     assert (listener.unit, listener.container) == ("", "")
     for line in ("listener\tresolver\tudp", "listener\tother\tudp\t*:1\t\t\t\t\t", "what"):
-        with pytest.raises(ResidentError, match="unexpected answer of the host"):
+        with pytest.raises(ExistingServiceError, match="unexpected answer of the host"):
             parse([line])
 
 
@@ -509,7 +515,7 @@ esac
 """
 
 
-def looking(tmp_path: Path, *words: str, ss: str = SS) -> Residents:
+def looking(tmp_path: Path, *words: str, ss: str = SS) -> ExistingServices:
     """The fact's own command, with programs and files of a host below `tmp_path`."""
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -523,7 +529,7 @@ def looking(tmp_path: Path, *words: str, ss: str = SS) -> Residents:
     for name, program in (("ss", f"#!/bin/sh\ncat {tmp_path}/ss\n"), ("docker", DOCKER)):
         (programs / name).write_text(program)
         (programs / name).chmod(0o755)
-    line = Standing().command(words).get_raw_value()
+    line = ExistingServicesFact().command(words).get_raw_value()
     line = line.replace(BASE, f"{tmp_path}/trees").replace("/proc/$2", f"{tmp_path}/$2")
     line = line.replace("/proc/[0-9]*", f"{tmp_path}/proc/[0-9]*")
     line = line.replace("/root/.step /etc/step ", "").replace("/etc/traefik", f"{tmp_path}/traefik")
@@ -534,7 +540,7 @@ def looking(tmp_path: Path, *words: str, ss: str = SS) -> Residents:
     )  # fmt: skip
     lines = done.stdout.splitlines()
     assert (lines[0], lines[-1]) == (BEGIN, f"{END} 0"), done
-    return Standing().parse(lines[1:-1])
+    return ExistingServicesFact().parse(lines[1:-1])
 
 
 def test_a_host_tells_who_listens_where_and_whose_container_it_is(tmp_path: Path) -> None:
@@ -597,18 +603,20 @@ def test_routes_of_a_person_s_traefik_are_told_by_name_and_url_alone(tmp_path: P
     verdict = decide([place], leftovers, TakingOver(traefik="replace"))
     assert verdict.refused == ()
     assert verdict.records == {"traefik": (f"file {folder}/dynamic/tls.yaml",)}
-    odd = Residents(routes=(replace(by_name["tls.yaml"], path="/etc/traefik/dynamic/a b.yml"),))
+    odd = ExistingServices(
+        routes=(replace(by_name["tls.yaml"], path="/etc/traefik/dynamic/a b.yml"),)
+    )
     assert "rename it" in decide([place], odd, TakingOver(traefik="replace")).refused[0]
 
 
 def test_a_place_whose_tree_is_there_is_not_looked_at(tmp_path: Path) -> None:
     for tree in ("dns", "portainer"):
         (tmp_path / "trees" / tree / "current").mkdir(parents=True)
-    assert looking(tmp_path, RESOLVER.word, PORTAINER.word) == Residents()
+    assert looking(tmp_path, RESOLVER.word, PORTAINER.word) == ExistingServices()
 
 
 def test_a_host_that_has_nothing_answers_with_nothing(tmp_path: Path) -> None:
-    assert looking(tmp_path, RESOLVER.word, ss="") == Residents()
+    assert looking(tmp_path, RESOLVER.word, ss="") == ExistingServices()
 
 
 # -- how it gives way ------------------------------------------------------------------------------
@@ -669,7 +677,7 @@ class Hand:
 
     def run(self, verb: str, kind: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            GIVE_WAY.argv(verb, self.records, kind, SERVER_VOLUME),
+            STOP_EXISTING.argv(verb, self.records, kind, SERVER_VOLUME),
             env={**os.environ, "PATH": self.path, "STATE": str(self.state)},
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from phoenix.components.held_secrets import traces
+from phoenix.components.deployed_secrets import traces
 from phoenix.components.nginx.nginx_conf import nginx_config
-from phoenix.components.taking_over.residents import places
+from phoenix.components.taking_over.existing_services import places
 from phoenix.components.traefik import traefik_yml
 from phoenix.derived import firewall, home
 from phoenix.derived.certificates import certificates

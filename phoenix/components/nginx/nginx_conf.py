@@ -72,7 +72,7 @@ class _Server(NamedTuple):
 class _Traefik(NamedTuple):
     """One that requests are handed to, and the name that it proves."""
 
-    target_address: IPv4Address
+    address: IPv4Address
     name: str
 
 

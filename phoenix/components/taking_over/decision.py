@@ -1,4 +1,4 @@
-"""What becomes of what a person had: their word for it, what that does, or why a run is refused."""
+"""The decision about existing services: keep, adopt or replace, or why the run is refused."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from phoenix.components.dnsmasq.dnsmasq_conf import KEPT_PORT
 from phoenix.components.docker.remote_api import SOCKET, RemoteApi
 from phoenix.components.nginx.own_sites import OwnSite, faults
 from phoenix.components.step_ca.authority import DIRECTORY as CA_DIRECTORY
-from phoenix.components.taking_over.residents import (
+from phoenix.components.taking_over.existing_services import (
     HOME,
     Authority,
     Container,
+    ExistingService,
+    ExistingServices,
     Kind,
     Listener,
     OwnRoutes,
     Place,
-    Resident,
-    Residents,
     clashes,
 )
 from phoenix.components.traefik.own_files import OwnTraefik
@@ -35,12 +35,13 @@ from phoenix.site.model import Site
 from phoenix.site.ports import LOOPBACK
 
 DIRECTORY = "/var/lib/phoenix/taken_over"
-"""What was found and gave way, a file each kind: `phoenix` never reads it on another host."""
+"""Records of the existing services that Phoenix stopped, a file for each kind: they are read only
+on the host itself."""
 AUTHORITIES = (
     "/root/.step, /etc/step, /opt/step, /opt/step-ca, /home/*/.step or where a step-ca runs"
 )
 """Where a CA is looked for."""
-GIVE_WAY = Script("give-way", text("components/taking_over/give_way.sh"))
+STOP_EXISTING = Script("stop-existing", text("components/taking_over/stop_existing.sh"))
 """Stops what the record of a kind names, or puts it back: stop|back DIRECTORY KIND."""
 
 _NEVER = frozenset({
@@ -119,7 +120,7 @@ class Verdict:
     Attributes:
         refused: why the host is not touched, a line each; empty where it may be.
         does: what becomes of it, a line each.
-        records: by kind, what gives way: lines for `GIVE_WAY`.
+        records: by kind, what is stopped: lines for `STOP_EXISTING`.
     """
 
     refused: tuple[str, ...] = ()
@@ -139,7 +140,7 @@ def no_faults(_: OwnTraefik) -> Iterable[str]:
 
 def decide(
     places: Iterable[Place],
-    residents: Residents,
+    existing: ExistingServices,
     choices: TakingOver,
     fault: Callable[[Authority], str] = no_fault,
     names: Collection[str] = (),
@@ -149,7 +150,7 @@ def decide(
 
     Args:
         places: those that Phoenix takes there.
-        residents: who is there.
+        existing: the existing services.
         choices: the setting `taking_over`.
         fault: why a CA cannot be adopted; see `unfit`.
         names: those that the gateway answers to.
@@ -159,26 +160,26 @@ def decide(
     actions: list[str] = []
     records: dict[Kind, tuple[str, ...]] = {}
     for place in places:
-        standing = clashes(place, residents)
-        if not standing:
+        conflicting = clashes(place, existing)
+        if not conflicting:
             continue
         choice = choices.of(place.kind)
-        who = list(dict.fromkeys(map(_words, standing)))
+        who = list(dict.fromkeys(map(_words, conflicting)))
         if choice is None:
             refused += _asked(place, who, choices)
         elif reasons := [
-            *_impossible(place.kind, choice, standing, residents, fault),
-            *_resolver_impossible(place, choice, standing),
-            *_sites_impossible(place, choice, standing, names),
-            *_routers_impossible(choice, standing, unkept),
-            *_api_impossible(choice, standing),
+            *_impossible(place.kind, choice, conflicting, existing, fault),
+            *_resolver_impossible(place, choice, conflicting),
+            *_sites_impossible(place, choice, conflicting, names),
+            *_routers_impossible(choice, conflicting, unkept),
+            *_api_impossible(choice, conflicting),
         ]:
             refused += reasons
         elif choice == "keep":
-            actions += [f"{resident}: {WAYS[place.kind][choice]}" for resident in who]
+            actions += [f"{service}: {WAYS[place.kind][choice]}" for service in who]
         else:
-            actions += [f"{resident}: {WAYS[place.kind][choice]}" for resident in who]
-            if lines := _record(standing, residents):
+            actions += [f"{service}: {WAYS[place.kind][choice]}" for service in who]
+            if lines := _record(conflicting, existing):
                 records[place.kind] = lines
     return Verdict(tuple(refused), tuple(actions), records)
 
@@ -187,7 +188,7 @@ def _asked(place: Place, who: Iterable[str], choices: TakingOver) -> list[str]:
     """The question to the person, with the line to write for each answer."""
     kind = place.kind
     needed_by = _NEEDED_BY[kind] if place.tree != HOME else "the start page's Nginx"
-    lines = [f"{resident}: {needed_by} takes its place" for resident in who]
+    lines = [f"{service}: {needed_by} takes its place" for service in who]
     lines.append(
         "nothing was touched on this host: say what becomes of it, in group_data/all.py, by one of"
     )
@@ -199,41 +200,39 @@ def _asked(place: Place, who: Iterable[str], choices: TakingOver) -> list[str]:
     return lines
 
 
-def _words(resident: Resident) -> str:
+def _words(service: ExistingService) -> str:
     """What it is, as an operator finds it."""
-    if isinstance(resident, RemoteApi):
-        how = (
-            "for clients with a certificate" if resident.is_verified else "without any certificate"
-        )
-        if resident.is_open:
+    if isinstance(service, RemoteApi):
+        how = "for clients with a certificate" if service.is_verified else "without any certificate"
+        if service.is_open:
             how = "UNENCRYPTED AND FOR ANYBODY: whoever reaches it is root on this host"
-        return f"Docker's API at {visible(resident.url)}, by {resident.where}, {how}"
-    if isinstance(resident, OwnRoutes):
-        names = list(map(visible, resident.names)) or ["no name"]
-        urls = f" to {', '.join(map(visible, resident.urls))}" if resident.urls else ""
-        return f"{visible(resident.path)}, routes of Traefik for {', '.join(names)}{urls}"
-    if isinstance(resident, OwnTraefik):
-        return _traefik_words(resident)
-    if isinstance(resident, OwnSite):
-        names = [visible(name) for name in resident.names] or ["no name"]
-        ports = f", on port {' and '.join(map(str, resident.ports))} too" if resident.ports else ""
-        return f"{visible(resident.path)}, Nginx for {', '.join(names)}{ports}"
-    if isinstance(resident, Authority):
-        runs = f", run by {resident.unit or 'no unit'}" if resident.runs else ""
-        return f"the CA in {visible(resident.directory)}{runs}"
-    if isinstance(resident, Container):
+        return f"Docker's API at {visible(service.url)}, by {service.where}, {how}"
+    if isinstance(service, OwnRoutes):
+        names = list(map(visible, service.names)) or ["no name"]
+        urls = f" to {', '.join(map(visible, service.urls))}" if service.urls else ""
+        return f"{visible(service.path)}, routes of Traefik for {', '.join(names)}{urls}"
+    if isinstance(service, OwnTraefik):
+        return _traefik_words(service)
+    if isinstance(service, OwnSite):
+        names = [visible(name) for name in service.names] or ["no name"]
+        ports = f", on port {' and '.join(map(str, service.ports))} too" if service.ports else ""
+        return f"{visible(service.path)}, Nginx for {', '.join(names)}{ports}"
+    if isinstance(service, Authority):
+        runs = f", run by {service.unit or 'no unit'}" if service.runs else ""
+        return f"the CA in {visible(service.directory)}{runs}"
+    if isinstance(service, Container):
         return (
-            f"container {visible(resident.name)} ({visible(resident.image)}, "
-            f"{visible(resident.state)})"
+            f"container {visible(service.name)} ({visible(service.image)}, "
+            f"{visible(service.state)})"
         )
     holder = (
-        f"process {visible(resident.process)}" if resident.process else "a process without a name"
+        f"process {visible(service.process)}" if service.process else "a process without a name"
     )
-    if resident.container:
-        holder = f"container {resident.container} ({visible(resident.image)})"
-    elif resident.unit:
-        holder = resident.unit
-    return f"{holder} on port {resident.port}"
+    if service.container:
+        holder = f"container {service.container} ({visible(service.image)})"
+    elif service.unit:
+        holder = service.unit
+    return f"{holder} on port {service.port}"
 
 
 def _traefik_words(traefik: OwnTraefik) -> str:
@@ -278,68 +277,68 @@ def unfit(site: Site, authority: Authority) -> str:
 def _impossible(
     kind: Kind,
     choice: str,
-    standing: Sequence[Resident],
-    residents: Residents,
+    conflicting: Sequence[ExistingService],
+    existing: ExistingServices,
     fault: Callable[[Authority], str],
 ) -> list[str]:
     """Why what stands there cannot become what it was told."""
-    if kind == "ca" and (reasons := _ca_impossible(choice, standing, residents, fault)):
+    if kind == "ca" and (reasons := _ca_impossible(choice, conflicting, existing, fault)):
         return reasons
     if choice == "keep":
         return []
     reasons = [
-        f"{_words(resident)} belongs to no container and no systemd unit that Phoenix may stop and "
+        f"{_words(service)} belongs to no container and no systemd unit that Phoenix may stop and "
         "could start again: take it from there, and run again"
-        for resident in standing
-        if not _stopped(resident)
-        and not isinstance(resident, OwnSite | OwnRoutes | OwnTraefik | RemoteApi)
-        and not (isinstance(resident, Authority) and not resident.runs)
+        for service in conflicting
+        if not _stopped(service)
+        and not isinstance(service, OwnSite | OwnRoutes | OwnTraefik | RemoteApi)
+        and not (isinstance(service, Authority) and not service.runs)
     ]
     reasons += [
-        f"{_words(resident)} stands where Phoenix's Traefik reads every file: rename it to a "
+        f"{_words(service)} stands where Phoenix's Traefik reads every file: rename it to a "
         "name of "
         "letters, digits, dots and hyphens, and run again"
-        for resident in standing
-        if isinstance(resident, OwnRoutes)
-        and resident.is_read
-        and not _PATH.fullmatch(resident.path)
+        for service in conflicting
+        if isinstance(service, OwnRoutes) and service.is_read and not _PATH.fullmatch(service.path)
     ]
     if kind == "portainer":
-        reasons += _portainer_impossible(standing, residents)
+        reasons += _portainer_impossible(conflicting, existing)
     return reasons
 
 
-def _resolver_impossible(place: Place, choice: str, standing: Sequence[Resident]) -> list[str]:
+def _resolver_impossible(
+    place: Place, choice: str, conflicting: Sequence[ExistingService]
+) -> list[str]:
     """Why a resolver of a person's cannot be kept."""
     if place.kind != "resolver" or choice != "keep" or place.shared:
         return []
     return [
-        f"{_words(resident)} has the port of the site's name server, which a guest with the role "
+        f"{_words(service)} has the port of the site's name server, which a guest with the role "
         'name_server has for itself: write {"resolver": "replace"} in the data of this host, or '
         "give the role to another guest"
-        for resident in standing
+        for service in conflicting
     ]
 
 
 def _sites_impossible(
-    place: Place, choice: str, standing: Sequence[Resident], names: Collection[str]
+    place: Place, choice: str, conflicting: Sequence[ExistingService], names: Collection[str]
 ) -> list[str]:
     """Why sites of Nginx cannot be kept, or who else has the gateway's port."""
     if choice != "keep":
         return []
     reasons: list[str] = []
-    for resident in standing:
-        if isinstance(resident, OwnSite) and place.tree == HOME:
+    for service in conflicting:
+        if isinstance(service, OwnSite) and place.tree == HOME:
             reasons.append(
-                f"{_words(resident)} is on Traefik's guest, whose own {unit_names.NGINX} is "
+                f"{_words(service)} is on Traefik's guest, whose own {unit_names.NGINX} is "
                 "masked: move it "
                 "to the gateway, and run again; or say 'replace' in group_data/traefik.py"
             )
-        elif isinstance(resident, OwnSite):
-            reasons += faults(resident, names)
-        elif isinstance(resident, Listener) and resident.kind == "nginx":
+        elif isinstance(service, OwnSite):
+            reasons += faults(service, names)
+        elif isinstance(service, Listener) and service.kind == "nginx":
             reasons.append(
-                f"{_words(resident)} cannot be kept, since the gateway needs that port: "
+                f"{_words(service)} cannot be kept, since the gateway needs that port: "
                 "declare what it "
                 "serves as external_services, at another port, and say 'replace'"
             )
@@ -348,25 +347,25 @@ def _sites_impossible(
 
 def _routers_impossible(
     choice: str,
-    standing: Sequence[Resident],
+    conflicting: Sequence[ExistingService],
     unkept: Callable[[OwnTraefik], Iterable[str]],
 ) -> list[str]:
     """Why routers of a Traefik cannot be kept, or who else has the port of Phoenix's."""
     if choice != "keep":
         return []
     reasons: list[str] = []
-    for resident in standing:
-        if isinstance(resident, OwnTraefik):
-            reasons += unkept(resident)
-        elif isinstance(resident, OwnRoutes) and not resident.is_read:
+    for service in conflicting:
+        if isinstance(service, OwnTraefik):
+            reasons += unkept(service)
+        elif isinstance(service, OwnRoutes) and not service.is_read:
             reasons.append(
-                f"{_words(resident)} is not in {DYNAMIC}, where Phoenix's Traefik reads "
+                f"{_words(service)} is not in {DYNAMIC}, where Phoenix's Traefik reads "
                 "files: move it "
                 "there, or out of /etc/traefik, and run again"
             )
-        elif isinstance(resident, Listener) and resident.kind == "traefik":
+        elif isinstance(service, Listener) and service.kind == "traefik":
             reasons.append(
-                f"{_words(resident)} cannot be kept there, since Phoenix needs that port: give it "
+                f"{_words(service)} cannot be kept there, since Phoenix needs that port: give it "
                 "another one (of a Traefik the entry point's address, of a container the published "
                 "port), or declare what it serves as external_services and say 'replace'; then run "
                 "again"
@@ -374,31 +373,33 @@ def _routers_impossible(
     return reasons
 
 
-def _api_impossible(choice: str, standing: Sequence[Resident]) -> list[str]:
+def _api_impossible(choice: str, conflicting: Sequence[ExistingService]) -> list[str]:
     """Ports that systemd opens for dockerd are its person's to close."""
     if choice != "replace":
         return []
     return [
-        f"{_words(resident)}: take its ListenStream= out of {SOCKET} (systemctl edit --full "
+        f"{_words(service)}: take its ListenStream= out of {SOCKET} (systemctl edit --full "
         f"{SOCKET}), "
         f"run systemctl restart {SOCKET}, and run again"
-        for resident in standing
-        if isinstance(resident, RemoteApi) and resident.where == SOCKET
+        for service in conflicting
+        if isinstance(service, RemoteApi) and service.where == SOCKET
     ]
 
 
-def _portainer_impossible(standing: Sequence[Resident], residents: Residents) -> list[str]:
+def _portainer_impossible(
+    conflicting: Sequence[ExistingService], existing: ExistingServices
+) -> list[str]:
     portainers = {
         container.name: container.data
-        for container in residents.containers
+        for container in existing.containers
         if container.image_is_portainer
     }
     reasons = [
-        f"{_words(resident)} is no Portainer, so it cannot be adopted: stop it, or give "
+        f"{_words(service)} is no Portainer, so it cannot be adopted: stop it, or give "
         "Portainer's "
         "guest another port (traefik_service.port)"
-        for resident in standing
-        if _stopped(resident) and _name(resident) not in portainers
+        for service in conflicting
+        if _stopped(service) and _name(service) not in portainers
     ]
     if len(holding := [name for name, data in portainers.items() if data]) > 1:
         reasons.append(
@@ -410,11 +411,11 @@ def _portainer_impossible(standing: Sequence[Resident], residents: Residents) ->
 
 def _ca_impossible(
     choice: str,
-    standing: Sequence[Resident],
-    residents: Residents,
+    conflicting: Sequence[ExistingService],
+    existing: ExistingServices,
     fault: Callable[[Authority], str],
 ) -> list[str]:
-    for authority in residents.authorities:
+    for authority in existing.authorities:
         if authority.directory == CA_DIRECTORY:
             reason = (
                 f"{_words(authority)} stands where Phoenix keeps its own: stop its service "
@@ -422,7 +423,7 @@ def _ca_impossible(
                 "run again: it is then found there"
             )
             return [reason]
-    listening = [resident for resident in standing if isinstance(resident, Listener)]
+    listening = [service for service in conflicting if isinstance(service, Listener)]
     if choice == "keep":
         return [
             f"{_words(listener)} cannot be kept, since Phoenix's CA needs that port: replace "
@@ -432,11 +433,11 @@ def _ca_impossible(
         ]
     if choice != "adopt":
         return []
-    if len(residents.authorities) != 1:
-        where = ", ".join(authority.directory for authority in residents.authorities) or AUTHORITIES
-        many = "several CAs are" if residents.authorities else "no CA is"
+    if len(existing.authorities) != 1:
+        where = ", ".join(authority.directory for authority in existing.authorities) or AUTHORITIES
+        many = "several CAs are" if existing.authorities else "no CA is"
         return [f"{many} in {where}: leave the one there that is to be adopted, and run again"]
-    (authority,) = residents.authorities
+    (authority,) = existing.authorities
     reasons = [
         f"{_words(other)} is not {_words(authority)}: stop it, or give the CA's guest another port "
         "(traefik_service.port)"
@@ -452,33 +453,30 @@ def _ca_impossible(
     return reasons
 
 
-def _record(standing: Sequence[Resident], residents: Residents) -> tuple[str, ...]:
-    """What `GIVE_WAY` stops, and behind it the data that Phoenix's own goes on with."""
-    names = {_name(resident) for resident in standing}
+def _record(conflicting: Sequence[ExistingService], existing: ExistingServices) -> tuple[str, ...]:
+    """What `STOP_EXISTING` stops, and behind it the data that Phoenix's own goes on with."""
+    names = {_name(service) for service in conflicting}
     data = (
         f"data {container.data}"
-        for container in residents.containers
+        for container in existing.containers
         if container.name in names and container.data
     )
-    return tuple(dict.fromkeys((*filter(None, map(_stopped, standing)), *data)))
+    return tuple(dict.fromkeys((*filter(None, map(_stopped, conflicting)), *data)))
 
 
-def _name(resident: Resident) -> str:
+def _name(service: ExistingService) -> str:
     """The name of its container; empty where it has none."""
-    if isinstance(resident, Authority | OwnSite | OwnRoutes | OwnTraefik | RemoteApi):
+    if isinstance(service, Authority | OwnSite | OwnRoutes | OwnTraefik | RemoteApi):
         return ""
-    return resident.name if isinstance(resident, Container) else resident.container
+    return service.name if isinstance(service, Container) else service.container
 
 
-def _stopped(resident: Resident) -> str:
-    """The line by which `GIVE_WAY` stops it; empty where Phoenix cannot."""
-    if name := _name(resident):
+def _stopped(service: ExistingService) -> str:
+    """The line by which `STOP_EXISTING` stops it; empty where Phoenix cannot."""
+    if name := _name(service):
         return f"container {name}"
-    if isinstance(resident, OwnRoutes):
-        return f"file {resident.path}" if resident.is_read else ""
-    if (
-        isinstance(resident, Container | OwnSite | OwnTraefik | RemoteApi)
-        or resident.unit in _NEVER
-    ):
+    if isinstance(service, OwnRoutes):
+        return f"file {service.path}" if service.is_read else ""
+    if isinstance(service, Container | OwnSite | OwnTraefik | RemoteApi) or service.unit in _NEVER:
         return ""
-    return f"unit {resident.unit}" if resident.unit else ""
+    return f"unit {service.unit}" if service.unit else ""

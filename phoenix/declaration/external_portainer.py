@@ -1,4 +1,4 @@
-"""A Portainer that is none of the site's guests, from `site.portainer`."""
+"""An external Portainer (`site.portainer`): one that is not a guest of the site."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from phoenix.declaration import external
 from phoenix.declaration.json_keys import RawPortainer
 from phoenix.site.findings import Report
-from phoenix.site.model import Host, PortainerElsewhere, Source
+from phoenix.site.model import ExternalPortainer, Host, Source
 
 PATH = "site.portainer"
 
@@ -22,7 +22,7 @@ def read(
     folder: Path,
     move: Callable[[Any], Any],
     report: Report,
-) -> PortainerElsewhere | None:
+) -> ExternalPortainer | None:
     """The Portainer elsewhere; None where none is declared, or with the reason reported.
 
     Args:
@@ -48,7 +48,7 @@ def read(
     if pem is None:
         return None
     moved = RawPortainer.model_validate(move(raw.model_dump(mode="json")))
-    return PortainerElsewhere(
+    return ExternalPortainer(
         url=raw.url,
         connects_from=moved.connects_from or _address(urlsplit(moved.url).hostname or ""),
         ca=pem,
@@ -64,7 +64,7 @@ def _address(name: str) -> tuple[IPv4Network, ...]:
 
 
 def check(
-    elsewhere: PortainerElsewhere | None, guests: Sequence[Host], file: str, report: Report
+    elsewhere: ExternalPortainer | None, guests: Sequence[Host], file: str, report: Report
 ) -> None:
     """Refuse a second Portainer, and agents that nobody could be let in to.
 

@@ -13,7 +13,7 @@ import pytest
 from phoenix.derived import firewall
 from phoenix.derived.components import AGENT, TUNNEL, trees_of
 from phoenix.secrets import catalog
-from phoenix.site.model import PortainerElsewhere
+from phoenix.site.model import ExternalPortainer
 from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET, API_KEY
 from tests.unit.site_builder import LXC, Declaration, minimal, problem
 from tests.unit.test_deployments import elsewhere
@@ -31,7 +31,7 @@ def declared(**portainer: Any) -> Declaration:
 
 def test_its_address_is_where_it_comes_from(tmp_path: Path) -> None:
     site = declared().load(tmp_path)
-    assert site.portainer_elsewhere == PortainerElsewhere(
+    assert site.external_portainer == ExternalPortainer(
         url="https://192.0.2.10:9443", connects_from=(IPv4Network("192.0.2.10"),)
     )
     (flow,) = (flow for flow in firewall.flows(site) if flow.port == 9001)
@@ -58,8 +58,8 @@ def test_by_a_name_its_addresses_are_asked_for(tmp_path: Path) -> None:
     finding = problem(findings, LXC, "site.portainer.connects_from")
     assert "would let nobody in" in finding.message
     site = declared(url=URL, connects_from=["192.0.2.0/28"]).load(tmp_path)
-    assert site.portainer_elsewhere is not None
-    assert site.portainer_elsewhere.connects_from == (IPv4Network("192.0.2.0/28"),)
+    assert site.external_portainer is not None
+    assert site.external_portainer.connects_from == (IPv4Network("192.0.2.0/28"),)
 
 
 def test_there_is_one_portainer(tmp_path: Path) -> None:
@@ -80,11 +80,11 @@ def test_who_it_is_is_proven_in_one_way(tmp_path: Path) -> None:
     folder.mkdir()
     shutil.copy(tmp_path / "ca.pem", folder)
     site = declared(**words, ca_file="ca.pem").load(folder)
-    assert site.portainer_elsewhere is not None
-    assert site.portainer_elsewhere.ca.startswith("-----BEGIN CERTIFICATE-----")
+    assert site.external_portainer is not None
+    assert site.external_portainer.ca.startswith("-----BEGIN CERTIFICATE-----")
     site = declared(**words, fingerprint=print_).load(folder)
-    assert site.portainer_elsewhere is not None
-    assert site.portainer_elsewhere.fingerprint == "ab" * 32
+    assert site.external_portainer is not None
+    assert site.external_portainer.fingerprint == "ab" * 32
     both = declared(**words, ca_file="ca.pem", fingerprint=print_).refused(folder)
     assert "two proofs" in problem(both, LXC, "site.portainer.fingerprint").message
     absent = declared(**words, ca_file="no.pem").refused(folder)

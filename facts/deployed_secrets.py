@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from facts.command import script
 from facts.host_fact import HostFact, marked, unexpected
-from phoenix.components.held_secrets import Holdings
+from phoenix.components.deployed_secrets import Holdings
 from phoenix.shell import Script
 
 _LABEL = "com.docker.compose.project"
@@ -29,7 +29,7 @@ printf '%s\\n' "$names" | sed 's/-[^-]*$//'""",
 )
 
 
-class HeldSecrets(HostFact[Holdings]):
+class DeployedSecrets(HostFact[Holdings]):
     """Which of these files are there, and which stacks run, of compose and of a swarm.
 
     An engine that is installed and does not answer makes the answer unknown, not empty.

@@ -1,4 +1,4 @@
-"""What a person had in the places that Phoenix takes: looked at once, ahead of a host's changes."""
+"""Services of a person that use what Phoenix needs on a host: found before its first change."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from deploys.context import settings, site
 from operations import taking_over
 from operations.host_state import this_host
 from phoenix.components.config_tree.tree import Tree
-from phoenix.components.taking_over.decision import DIRECTORY, GIVE_WAY
-from phoenix.components.taking_over.residents import Kind, places
+from phoenix.components.taking_over.decision import DIRECTORY, STOP_EXISTING
+from phoenix.components.taking_over.existing_services import Kind, places
 from phoenix.shell import in_turn
 from phoenix.site.names import SERVER_VOLUME
 
@@ -34,16 +34,16 @@ def look() -> None:
     )
 
 
-def giving_way(kind: Kind, tree: Tree) -> Tree:
-    """The tree, before which what was noted of `kind` gives way.
+def replacing_existing(kind: Kind, tree: Tree) -> Tree:
+    """The tree with a step before it that stops the existing services of `kind`.
 
-    Where the tree's first generation does not come up it runs again.
+    They start again if the tree's first generation does not come up.
     """
     if settings().taking_over.of(kind) not in ("replace", "adopt"):
         return tree
     words = (DIRECTORY, kind, SERVER_VOLUME)
     return replace(
         tree,
-        before=in_turn(GIVE_WAY.line("stop", *words), tree.before),
-        otherwise=GIVE_WAY.line("back", *words),
+        before=in_turn(STOP_EXISTING.line("stop", *words), tree.before),
+        otherwise=STOP_EXISTING.line("back", *words),
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from facts.held_secrets import HeldSecrets
+from facts.deployed_secrets import DeployedSecrets
 from facts.host_fact import FactError
-from phoenix.components import held_secrets
-from phoenix.components.held_secrets import Holdings, Trace
+from phoenix.components import deployed_secrets
+from phoenix.components.deployed_secrets import Holdings, Trace
 from phoenix.site.secret_names import PLATFORM
 from tests.unit.site_builder import minimal
 from tests.unit.test_check_script import stand_in
@@ -27,7 +27,7 @@ def test_every_generated_secret_has_its_places(tmp_path: Path) -> None:
     entry = {"secret": "SHOP_KEY", "destination_in_container": "/key"}
     production["files"] = [entry]
     declared.stacks["shop"][1]["services"]["web"]["environment"] = {"D": "${DB}", "A": "${A}"}
-    traces = held_secrets.traces(declared.load(tmp_path))
+    traces = deployed_secrets.traces(declared.load(tmp_path))
     assert {(trace.secret, trace.guest) for trace in traces} == {
         ("traefik_dashboard_password", "proxy"),
         ("step_ca_issuance_key", "authority"),
@@ -65,20 +65,20 @@ def test_every_generated_secret_has_its_places(tmp_path: Path) -> None:
     ],
 )
 def test_variable_of_a_stack(
-    state: Holdings, variables: held_secrets.Variables, *, held: bool
+    state: Holdings, variables: deployed_secrets.Variables, *, held: bool
 ) -> None:
-    assert held_secrets.shown([VARIABLE], {"worker": state}, variables) == (VARIABLE,) * held
+    assert deployed_secrets.shown([VARIABLE], {"worker": state}, variables) == (VARIABLE,) * held
 
 
 def test_file_is_held_where_it_is() -> None:
     trace = Trace("a", "worker", path="/x")
-    assert held_secrets.shown([trace], {"worker": Holdings(("/x",), ())}, {}) == (trace,)
-    assert held_secrets.shown([trace], {"worker": RUNS}, {}) == ()
+    assert deployed_secrets.shown([trace], {"worker": Holdings(("/x",), ())}, {}) == (trace,)
+    assert deployed_secrets.shown([trace], {"worker": RUNS}, {}) == ()
 
 
 def test_refusal_names_each_secret_once_with_its_places() -> None:
     message = str(
-        held_secrets.refusal([VARIABLE, Trace("a", "proxy", "/x"), Trace("a", "b", "/y")])
+        deployed_secrets.refusal([VARIABLE, Trace("a", "proxy", "/x"), Trace("a", "b", "/y")])
     )
     assert "  a (proxy: /x; b: /y)\n" in message
     assert "  db_pass (worker: stack shop-production, variable DB)\n" in message
@@ -90,7 +90,7 @@ def test_a_secret_file_of_a_stack_is_told_by_its_name(tmp_path: Path) -> None:
     files = [{"secret": name, "destination_in_container": f"/run/{name.lower()}"}
              for name in ("SHOP_KEY", "SHOP_TOKEN")]  # fmt: skip
     declared.stacks["shop"][0]["environments"]["production"]["files"] = files
-    traces = held_secrets.traces(declared.load(tmp_path))
+    traces = deployed_secrets.traces(declared.load(tmp_path))
     texts = {trace.secret: str(trace) for trace in traces if trace.project}
     assert texts == {
         "shop_key": "worker: stack shop-production, file /run/shop_key",
@@ -101,12 +101,12 @@ def test_a_secret_file_of_a_stack_is_told_by_its_name(tmp_path: Path) -> None:
 def asked(folder: Path, docker: str) -> Holdings:
     """What a host answers whose Docker is this script."""
     stand_in(folder, "docker", docker)
-    command = HeldSecrets().command(paths=["/nonexistent"]).get_raw_value()
+    command = DeployedSecrets().command(paths=["/nonexistent"]).get_raw_value()
     answer = subprocess.run(
         ["sh", "-c", command], capture_output=True, text=True, check=True,
         env={"PATH": f"{folder}:/usr/bin:/bin"},
     )  # fmt: skip
-    return HeldSecrets().process(answer.stdout.splitlines())
+    return DeployedSecrets().process(answer.stdout.splitlines())
 
 
 MANAGER = """case "$1 $2" in

@@ -1,5 +1,5 @@
-# What stands in the places that Phoenix takes on this host. Runs as
-#   sh -c SCRIPT residents TREES KIND:TREE:PORT,PORT ...
+# Lists the existing services in the places that Phoenix takes on this host. Runs as
+#   sh -c SCRIPT existing-services TREES KIND:TREE:PORT,PORT ...
 # A kind whose tree is in place is Phoenix's own by now, and is not looked at. What cannot be read (no ss, a
 # Docker that hangs) is left out: the component that meets it then says so. Fields are separated by tabs:
 #   listener  KIND PROTOCOL ADDRESS:PORT PROCESS UNIT CONTAINER IMAGE PROJECT
@@ -91,7 +91,7 @@ for one in $wanted; do
  *) continue ;;
  esac
  engine ps -a --format '{{.Names}} {{.Image}}' | while read -r named image; do
-  case $named in *-before-phoenix) continue ;; esac # it gave way already (give_way.sh)
+  case $named in *-before-phoenix) continue ;; esac # stopped and renamed by stop_existing.sh
   if [ "$named" != "$name" ]; then
    printf '%s\n' "$image" | grep -q "^\(.*/\)\{0,1\}$images\([:@].*\)\{0,1\}$" || continue
   fi

@@ -1,9 +1,9 @@
-# What a person had gives way to Phoenix's own, or comes back. Runs as
-#   sh -c SCRIPT give-way stop DIRECTORY KIND VOLUME   what DIRECTORY/KIND names stops; it becomes KIND.done
-#   sh -c SCRIPT give-way back DIRECTORY KIND VOLUME   what KIND.done names runs again as it did
-# A record has a line each: `unit NAME`, `container NAME`, `file PATH`, `data FOLDER`; KIND.done has behind them
-# whether the unit was started at boot, and the container's restart policy. Nothing is removed that Phoenix did not make.
-# VOLUME is the Docker volume into which Portainer's data are copied, where they are in another place.
+# Stops the existing services that Phoenix replaces, or starts them again. Runs as
+#   sh -c SCRIPT stop-existing stop DIRECTORY KIND VOLUME   stop what DIRECTORY/KIND names; the record becomes KIND.done
+#   sh -c SCRIPT stop-existing back DIRECTORY KIND VOLUME   start what KIND.done names again, as before
+# Lines of a record: `unit NAME`, `container NAME`, `file PATH`, `data FOLDER`. KIND.done adds whether the unit starts at
+# boot, and the container's restart policy. The script removes only what Phoenix made.
+# VOLUME is the Docker volume for Portainer's data, copied there from any other place.
 set -eu
 umask 077
 verb=$1 record=$2/$3 done=$2/$3.done kept=$2/$3-data volume=$4
@@ -11,8 +11,8 @@ say() { echo "phoenix: $*" >&2; }
 
 noted() { grep -qsF -- "$1 $2 " "$done" || grep -qsxF -- "$1 $2" "$done"; } # WHAT NAME
 
-note() { # WHAT NAME [REST]: known before it is done, so that a run that dies here can still put it back
-    # After such a run the state is no longer theirs: the first line about it stays the one.
+note() { # WHAT NAME [REST]: noted before it is done, so that a killed run can be undone
+    # After a killed run the state is no longer the person's: the first note counts.
     if noted "$1" "$2"; then return 0; fi
     set -- "$*"
     printf '%s\n' "$1" >>"$done"

@@ -1,4 +1,4 @@
-"""Files that are whole, whoever reads them while they are written."""
+"""Atomic writes: a reader sees the former file or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pathlib import Path
 
 
 def write(path: Path, text: str, *, durable: bool = False) -> None:
-    """Put a file in place as a whole: who reads it sees the former one or this.
+    """Replace a file atomically: a reader sees the former file or this one.
 
     Args:
         path: the file.
         text: its content.
-        durable: whether it is on the disk before it takes the former one's place, so that a loss of
-            power leaves one of both, too.
+        durable: whether to sync it to the disk first, so that a loss of power leaves one of both.
     """
     new = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:

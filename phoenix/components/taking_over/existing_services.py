@@ -1,4 +1,4 @@
-"""What a host has in the places that Phoenix takes: which places those are, and who is there."""
+"""Existing services of a host, and the places (ports, units, files) that Phoenix needs there."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ HOME = "home"
 """The tree of the start page, on Traefik's guest."""
 
 
-class ResidentError(ValueError):
+class ExistingServiceError(ValueError):
     """A host's answer is not of the expected form."""
 
 
@@ -158,12 +158,12 @@ class OwnRoutes:
     urls: tuple[str, ...] = ()
 
 
-Resident = Listener | Container | Authority | OwnSite | OwnRoutes | OwnTraefik | RemoteApi
+ExistingService = Listener | Container | Authority | OwnSite | OwnRoutes | OwnTraefik | RemoteApi
 
 
 @dataclass(frozen=True)
-class Residents:
-    """All that was found in the places of a host."""
+class ExistingServices:
+    """All existing services in the places of a host."""
 
     listeners: tuple[Listener, ...] = ()
     containers: tuple[Container, ...] = ()
@@ -199,11 +199,11 @@ def places(site: Site, host: Host) -> tuple[Place, ...]:
     return tuple(result)
 
 
-def parse(lines: Iterable[str]) -> Residents:
-    """What a host answers to `look.sh`.
+def parse(lines: Iterable[str]) -> ExistingServices:
+    """What a host answers to `find_existing.sh`.
 
     Raises:
-        ResidentError: a line is of another form, or names what no unit or container is called.
+        ExistingServiceError: a line has another format, or an impossible name.
     """
     listeners: list[Listener] = []
     containers: list[Container] = []
@@ -238,8 +238,8 @@ def parse(lines: Iterable[str]) -> Residents:
             case [("root" | "signer") as which, folder, text]:
                 pems[folder, which] = f"{pems.get((folder, which), '')}{text}\n"
             case _:
-                raise ResidentError(unexpected(line))
-    return Residents(
+                raise ExistingServiceError(unexpected(line))
+    return ExistingServices(
         tuple(dict.fromkeys(listeners)),
         tuple(containers),
         tuple(
@@ -252,12 +252,12 @@ def parse(lines: Iterable[str]) -> Residents:
     )
 
 
-def clashes(place: Place, residents: Residents) -> Sequence[Resident]:
+def clashes(place: Place, existing: ExistingServices) -> Sequence[ExistingService]:
     """Who stands in one place: who listens there, and containers, CAs and files that do not."""
     protocols = ("tcp", "udp") if place.kind == "resolver" else ("tcp",)
     listening = [
         listener
-        for listener in residents.listeners
+        for listener in existing.listeners
         if listener.kind == place.kind
         and listener.port in place.ports
         and listener.protocol in protocols
@@ -269,16 +269,16 @@ def clashes(place: Place, residents: Residents) -> Sequence[Resident]:
         *listening,
         *(
             container
-            for container in residents.containers
+            for container in existing.containers
             if container.kind == place.kind
             and not container.is_ours
             and container.name not in names
         ),
-        *(residents.authorities if place.kind == "ca" else ()),
-        *(residents.sites if place.kind == "nginx" else ()),
-        *(residents.routes if place.kind == "traefik" else ()),
-        *((residents.proxy,) if residents.proxy and place.kind == "traefik" else ()),
-        *(residents.apis if place.kind == "docker" else ()),
+        *(existing.authorities if place.kind == "ca" else ()),
+        *(existing.sites if place.kind == "nginx" else ()),
+        *(existing.routes if place.kind == "traefik" else ()),
+        *((existing.proxy,) if existing.proxy and place.kind == "traefik" else ()),
+        *(existing.apis if place.kind == "docker" else ()),
     ]
 
 
@@ -286,12 +286,12 @@ def _kind(text: str, line: str) -> Kind:
     for kind in OURS:
         if text == kind:
             return kind
-    raise ResidentError(unexpected(line))
+    raise ExistingServiceError(unexpected(line))
 
 
 def _number(text: str, line: str) -> int:
     if not text.isdigit():
-        raise ResidentError(unexpected(line))
+        raise ExistingServiceError(unexpected(line))
     return int(text)
 
 
