@@ -130,7 +130,7 @@ def sync(
     planned = targets.with_moves(planned, site.site, move=move)
     command = f"sync {' '.join(chosen) or targets.ALL}" + (" --move" if move else "")
     command += f" --serial {serial}" if serial else ""
-    notes = ("moves", "moved") if move else ()
+    notes = ("moves", "finish_moves") if move else ()
     finish(converge(site, planned, command, quiet=as_json, notes=notes), as_json)
 
 

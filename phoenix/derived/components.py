@@ -124,7 +124,7 @@ COMPONENTS: tuple[Component, ...] = (
         trees=(),
     ),
     Component(
-        "passed_on",
+        "passthrough_certificates",
         "certificates of services whose TLS the gateway passes on",
         lambda site: tuple(
             dict.fromkeys(pair.host for pair in certificates(site) if is_passed_on(site, pair))
@@ -242,7 +242,7 @@ def components_of(site: Site, service: Service) -> tuple[Component, ...]:
         names.add("nginx")
     elif service.exposure == "gateway":
         names |= {"traefik", "nginx"}  # the route; the gateway's names and their certificate
-    for name in ("certificates", "passed_on"):
+    for name in ("certificates", "passthrough_certificates"):
         if service.owner in component_hosts(name, site):
             names.add(name)
     if service.deployment is not None:

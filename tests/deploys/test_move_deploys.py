@@ -268,7 +268,7 @@ def test_the_old_copy_goes_when_the_new_one_is_proven(
 ) -> None:
     world[OLD] = copy(STACK, running=False)
     world[NEW_HOST] = HostState(copy(STACK).projects, {STACK: arriving})
-    done = run("moved", tmp_path / "secrets.json", execute=False)
+    done = run("finish_moves", tmp_path / "secrets.json", execute=False)
     gone = [f"Stack {STACK}: its certificate goes"] if expected else []
     assert titles(done) == [*expected[:1], *gone, *expected[1:]]
     assert [on for on in done.changed.values() if on] == [[OLD]] * len(expected)
