@@ -1,14 +1,14 @@
 # The checks of deploys/verify.py. Called as `sh -c CHECKS checks "WARNING LEAST[ sessions][ out]" TAB-SEPARATED-CHECK...`.
 # Each check is a function below and its arguments. Up to $parallel of them run at once. Prints
 # "NUMBER<tab>FAULT" for each in order; the fault is empty when all is well, and "~" begins a warning.
-# A function says `well` where it has proven that all is well. One that says nothing was not made: a
-# program was killed, or could not start, and that is a fault, as is a check that does not finish.
-# Every check has a deadline, says what it saw, and changes nothing.
-# With `sessions` comes "session NUMBER" behind them for each `tls_verifies`, and what openssl told of its session.
-# WARNING and LEAST are percent of a file system: with less free comes a warning, then a fault.
-# With `out` a host of the site is known not to answer: a request that has waited in vain is not made a second time.
-# `once` shares what several checks need: the answers of DNS, the states of units, and so on. Checks that need
-# the same, as the TLS session with a server, are run by one shell (`groups`), which keeps what it heard (`hear`).
+# A function calls `well` when it has proven that all is well. A check that does neither is a fault: a
+# program was killed, could not start, or did not finish.
+# Every check has a deadline, prints what it saw, and changes nothing.
+# With `sessions`, "session NUMBER" follows for each `tls_verifies`, with openssl's output about its session.
+# WARNING and LEAST are free percent of a file system: below WARNING is a warning, below LEAST a fault.
+# With `out`, a host of the site is known to be down: a request that timed out is not repeated.
+# `once` shares output that several checks need: DNS answers, states of units, and so on. One shell runs the checks that
+# need the same TLS session or answer (`groups`), and keeps it (`hear`).
 
 # Limits, in seconds; `phoenix.health.waits` reads them here.
 connect_seconds=5  # of each connection: Linux asks after 0, 1 and 3 seconds (tcp_syn_retries of tcp(7))
@@ -17,9 +17,9 @@ request_seconds=15 # of a request: Traefik itself asks a backend for 10 (traefik
 pause_seconds=1    # before a check is made for the second time
 
 parallel=32
-retry=  # set when a check runs for the second time: it then shares nothing with others
-silent=  # set where nobody answers at what the checks of this shell ask: two connections have seen it
-twice=  # set when a check has seen its fault twice by itself
+retry=  # set when a check runs for the second time: it then uses no shared output
+silent=  # set if the server of this shell's checks does not answer: two connections have timed out
+twice=  # set if a check has already seen its fault twice
 tab=$(printf '\t')
 newline='
 '
@@ -28,14 +28,14 @@ well() { echo +; }
 
 hangs="accepts the connection and then says nothing: it hangs"
 
-reason_of() { # OUTPUT of curl: what it means, where its own words do not say it
+reason_of() { # OUTPUT of curl: the meaning of an error that curl does not explain
     case "$1" in
     *'curl: (28) '*'SSL connection timeout'* | *'curl: (28) Operation timed out'*) echo "$hangs (${1#*curl: (28) })" ;;
     *) printf '%s\n' "$1" | cut -c 1-200 ;;
     esac
 }
 
-curl_within() { # SECONDS OPTION...: curl, for as long at most, and no longer for the connection than others
+curl_within() { # SECONDS OPTION...: curl with this time limit, and the usual one for the connection
     seconds=$1
     shift
     curl --connect-timeout "$connect_seconds" --max-time "$seconds" "$@"
@@ -71,7 +71,7 @@ hear() { # KEY COMMAND...: sets `heard` to what the command prints and returns i
     return "$heard_status"
 }
 
-words_of() { # FUNCTION: its arguments in each check of this run, a line each
+words_of() { # FUNCTION: its arguments in each check of this run, one line for each check
     rest=$checks
     while [ -n "$rest" ]; do
         line=${rest%%"$newline"*} rest=${rest#*"$newline"}
@@ -79,10 +79,10 @@ words_of() { # FUNCTION: its arguments in each check of this run, a line each
     done
 }
 
-last_words() { # UNIT STATE PROPERTIES: why a start failed the program itself says; systemd only that it did
+last_words() { # UNIT STATE PROPERTIES: the last log lines; the program says why a start failed, systemd only that it did
     id=${3##*InvocationID=} id=${id%%[!0-9a-f]*} own=
     case "$2" in activating | failed)
-        # A start that has just begun has said no more than warnings; the one before it said why.
+        # A start that has just begun has logged only warnings; the start before it logged the reason.
         for of in ${id:+"_SYSTEMD_INVOCATION_ID=$id"} "_SYSTEMD_UNIT=$1"; do
             own=$(timeout 20 journalctl -q --no-pager -n 20 -o cat "$of" 2>&1 |
                 grep -v '\[\(warn\|notice\)\]\|configuration file .* \(syntax is ok\|test is successful\)$' | tail -n 3)
@@ -95,7 +95,7 @@ last_words() { # UNIT STATE PROPERTIES: why a start failed the program itself sa
 
 unit_properties="-p LoadState -p ActiveState -p MainPID -p InvocationID"
 
-units() { # "UNIT<tab>PROPERTIES" of each that a check asks about: systemd answers in turn, an empty line between
+units() { # "UNIT<tab>PROPERTIES" of each checked unit: systemd answers in order, with an empty line between
     set -- $(words_of unit_runs | cut -f 1)
     result=
     case "$newline$checks" in *"${newline}updates_are_done$newline"*) set -- "$@" $update_units; result="-p Result" ;; esac
@@ -103,7 +103,7 @@ units() { # "UNIT<tab>PROPERTIES" of each that a check asks about: systemd answe
         BEGIN { split(units, asked, " ") } { gsub(/\n/, " "); print asked[NR], $0 }'
 }
 
-unit_properties_of() { # UNIT: sets what the shared answer has of it; nothing where the check runs again
+unit_properties_of() { # UNIT: its properties from the shared answer; asked anew if the check is repeated
     properties=
     [ -z "$retry" ] || return
     hear units once units units
@@ -122,7 +122,7 @@ is_stopped() { # PID: by SIGSTOP, or a debugger (proc(5), State)
 } 2>/dev/null
 
 unit_runs() { # UNIT [FUNCTION WORD...]: active, not stopped by a signal, and not masked, or a reboot would end it
-    if [ $# -gt 1 ]; then  # what it says itself of why it does not run comes first
+    if [ $# -gt 1 ]; then  # the service's own reason comes first
         said=$(shift; "$@")
         [ "$said" = + ] || { printf '%s\n' "$said"; return; }
     fi
@@ -146,7 +146,7 @@ unit_runs() { # UNIT [FUNCTION WORD...]: active, not stopped by a signal, and no
     well
 }
 
-has_room() { # PATH...: none of their file systems is full, in bytes or in files, or read-only
+has_room() { # PATH...: no file system of these is read-only or full, in bytes or in inodes
     for path; do
         shift
         [ ! -d "$path" ] || set -- "$@" "$path"
@@ -165,22 +165,22 @@ has_room() { # PATH...: none of their file systems is full, in bytes or in files
               else if (fault != "") print fault; else if (warning != "") print "~" warning; else print "+" }'
 }
 
-is_called() { # NAME: by which Proxmox VE and everybody's logs know this machine; nothing of ours rests on it
+is_called() { # NAME: the host name, for Proxmox VE and for logs; Phoenix does not depend on it
     name=$(uname -n) && [ -n "$name" ] || { echo "uname gives no answer"; return; }
     case "$name" in *[A-Z]*) name=$(printf '%s\n' "$name" | tr A-Z a-z) ;; esac
-    # A dot of the declared name is a hyphen in its label.
+    # A dot in the declared name is a hyphen in the host name.
     if [ "${name%%.*}" = "$1" ] || [ "$(printf %s "$name" | tr . -)" = "$1" ]; then well; return; fi
     echo "~it calls itself $(uname -n), and is declared as $1: hostnamectl set-hostname $1"
 }
 
 update_units="apt-daily.service apt-daily-upgrade.service"
 
-updates_are_done() { # by apt's timers; a reboot that they wait for is a warning as well
+updates_are_done() { # by apt's timers; a pending reboot is a warning as well
     said=
     for unit in $update_units; do
         unit_properties_of "$unit"
         case " $properties " in
-        *" Result=success "*) continue ;;  # another result is asked for again
+        *" Result=success "*) continue ;;  # any other result is a fault
         esac
         result=$(timeout 20 systemctl show -P Result "$unit" 2>&1) || { echo "systemd does not answer: $result"; return; }
         [ "$result" = success ] || said="$said$unit has failed ($result); "
@@ -193,7 +193,7 @@ updates_are_done() { # by apt's timers; a reboot that they wait for is a warning
     if [ -z "$said" ]; then well; else echo "~${said%; }"; fi
 }
 
-backup_is_good() { # PART DAYS: as phoenix-backup has noted: made and restored, and neither too long ago
+backup_is_good() { # PART DAYS: phoenix-backup's notes say that it was made and restored within these days
     noted=${PHOENIX_BACKUP_STATE:-/var/lib/phoenix-backup/state} made=
     [ ! -e "$noted/$1.good" ] || read -r made _ <"$noted/$1.good"
     if [ -s "$noted/$1.failure" ]; then
@@ -201,7 +201,7 @@ backup_is_good() { # PART DAYS: as phoenix-backup has noted: made and restored, 
     elif [ -s "$noted/$1.unproven" ]; then
         echo "a backup does not restore: $(cat "$noted/$1.unproven")"
     elif [ -z "$made" ]; then
-        # The first one is made at its time: until that has passed, none is missing.
+        # Until the first scheduled time has passed, no backup is missing.
         if is_old "$2" "$(stat -c %Y "$noted/since" 2>/dev/null || echo 0)"; then echo "~no backup was made yet: phoenix backup now"; else well; fi
     elif is_old "$2" "$made"; then
         echo "~the newest backup is of $(moment "$made"), more than $2 days ago"
@@ -218,7 +218,7 @@ backup_is_good() { # PART DAYS: as phoenix-backup has noted: made and restored, 
 moment() { if [ -n "$1" ]; then date -u -d "@$1" '+%F %H:%M UTC'; else echo never; fi; }
 is_old() { [ -n "$2" ] && [ $(($(date +%s) - $2)) -gt $(($1 * 86400)) ]; } # DAYS SECONDS
 
-backups_are_kept() { # as phoenix-backup has noted: old snapshots are forgotten as declared
+backups_are_kept() { # phoenix-backup's notes say that old snapshots are removed as declared
     noted=${PHOENIX_BACKUP_STATE:-/var/lib/phoenix-backup/state}
     if [ -s "$noted/retention.failure" ]; then
         echo "old backups were not forgotten: $(cat "$noted/retention.failure")"
@@ -227,10 +227,10 @@ backups_are_kept() { # as phoenix-backup has noted: old snapshots are forgotten 
     fi
 }
 
-clock_agrees() { # URL: with the clock of the machine there, or certificates seem to be out of their time
+clock_agrees() { # URL: with the clock of its host; otherwise certificates seem expired or not yet valid
     there=$(curl_within 5 -skI "$1")
     case "$newline$there" in *"$newline"[Dd]ate:*) there=${there#*[Dd]ate: } there=${there%%[![:print:]]*} ;; *) there= ;; esac
-    [ -n "$there" ] || { well; return; }  # that it does not answer, other checks tell
+    [ -n "$there" ] || { well; return; }  # other checks report that it does not answer
     set -- $there  # "Fri, 27 Nov 2026 21:30:00 GMT" (RFC 9110, section 5.6.7)
     seconds_of "$3" "$2" "$5" "$4"
     difference=$(($(date +%s) - seconds))
@@ -240,8 +240,8 @@ clock_agrees() { # URL: with the clock of the machine there, or certificates see
     echo "this clock is ${difference#-} s $word the CA's: here it is $(date -u '+%F %H:%M UTC')"
 }
 
-acme_answers() { # URL ROOT ADDRESS: the directory, and a nonce, which the CA writes to its disk (RFC 8555, 7.2)
-    # Whatever the resolver here says: that is a check of its own.
+acme_answers() { # URL ROOT ADDRESS: the directory, and a nonce, which the CA stores on its disk (RFC 8555, 7.2)
+    # At that address, whatever the resolver says: another check is about the resolver.
     place=$(curl_within 10 -sS --fail --connect-to "::$3:" --cacert "$2" "$1" 2>&1) ||
         { echo "the CA gives no ACME directory: $(reason_of "$place")"; return; }
     nonce=
@@ -260,7 +260,7 @@ ca_database_opens() { # DIRECTORY UNIT PORT
     if [ -z "$fault" ]; then well; else echo "cannot open its database: $fault"; fi
 }
 
-the_one_that_answers() { # of several name servers, so that a silent one is not waited for at each name
+the_one_that_answers() { # of several name servers, so that no later question waits for a silent one
     servers=
     while read -r key server _; do
         [ "$key" != nameserver ] || servers="$servers$newline$server"
@@ -289,7 +289,7 @@ all_names() { # every name that a check of this run asks about
 
 all_looked_up() { look_up $(all_names); }
 
-looked_up() { # NAME...: sets `heard` to what the name server says of these, and perhaps of others
+looked_up() { # NAME...: sets `heard` to the name server's answers about these, and perhaps about others
     if [ -n "$retry" ]; then hear names look_up "$@"; else hear names once names all_looked_up; fi
 }
 
@@ -297,7 +297,7 @@ names_resolve() { # NAME=ADDRESS[,ADDRESS...]...: each has exactly these address
     expected=$*
     [ -z "$retry" ] || set -- $(printf '%s ' "$@" | sed 's/=[^ ]*//g')
     looked_up "$@"
-    # What programs see before DNS; 127.0.1.1 is Debian's way to give a host its own name.
+    # /etc/hosts, which programs read before DNS; on Debian 127.0.1.1 is the host's own name.
     awk -v expected="$expected" '
         function has(list, one) { return index("," list ",", "," one ",") }
         function same(list, answer,    i, n, w) {
@@ -359,7 +359,7 @@ name_is_unknown() {
 }
 
 port_answers() { # ADDRESS PORT
-    # A TLS session with it is asked for all the same.
+    # A TLS session is tried all the same.
     name=
     case "$newline$checks" in *"${newline}tls_verifies$tab$1$tab$2$tab"*)
         name=${checks#*"tls_verifies$tab$1$tab$2$tab"} name=${name%%"$tab"*} ;;
@@ -381,11 +381,11 @@ port_answers() { # ADDRESS PORT
 
 no_connection="no connection was made in time"
 
-s_client() { # ADDRESS PORT NAME [options]: one TLS session, that sends `says`
+s_client() { # ADDRESS PORT NAME [options]: one TLS session, which sends `says`
     address=$1 port=$2 name=$3
     shift 3
-    # openssl has no limit for connecting, so it has that of a connection at first. A server that
-    # then takes one is busy, and asked for longer; where there is none, two have seen it.
+    # openssl has no limit for connecting, so the first try has that of a connection. If the server then
+    # accepts connections it is busy, and gets more time; if not, two connections have timed out.
     try_session "$connect_seconds" "$@"
     ended=$?
     [ "$ended" = 124 ] || return "$ended"
@@ -403,7 +403,7 @@ try_session() { # SECONDS [options]
     fi
 }
 
-session() { # ADDRESS PORT NAME: sets `heard` to what a client of the site's root sees
+session() { # ADDRESS PORT NAME: sets `heard` to the session of a client that trusts the site's root
     says=
     hear "tls.$1.$2.$3" s_client "$1" "$2" "$3" -verify_hostname "$3" -no-CApath -no-CAstore \
         -CAfile "$root"
@@ -412,7 +412,7 @@ session() { # ADDRESS PORT NAME: sets `heard` to what a client of the site's roo
     return "$heard_status"
 }
 
-is_verified() { # SESSION: openssl says the same of a peer that has shown no certificate, as one without TLS
+is_verified() { # SESSION: openssl reports success also for a peer without a certificate, as one without TLS
     case "$1" in
     *'no peer certificate available'*) return 1 ;;
     *'Verify return code: 0 (ok)'*) return 0 ;;
@@ -420,7 +420,7 @@ is_verified() { # SESSION: openssl says the same of a peer that has shown no cer
     esac
 }
 
-tls_verifies() { # ADDRESS PORT NAME ROOT: chain to the root, and the name
+tls_verifies() { # ADDRESS PORT NAME ROOT: the certificate's chain to the root, and its name
     root=$4
     session "$1" "$2" "$3"
     output=$heard
@@ -433,12 +433,12 @@ tls_verifies() { # ADDRESS PORT NAME ROOT: chain to the root, and the name
     echo "$1 port $2 does not prove to be $3: ${why:-no TLS session}; serves ${serves:-nothing} $names"
 }
 
-talks() { # ADDRESS PORT: two seconds after a connection is made, which may take its time
+talks() { # ADDRESS PORT: it sends something within two seconds of the connection
     timeout $((connect_seconds + 2)) bash -c 'exec 3<>"/dev/tcp/$0/$1" || exit 9; IFS= read -r -t 2 -n 1 -d "" -u 3' \
         "$1" "$2" 2>/dev/null
 }
 
-tcp_passes() { # ADDRESS PORT: what is behind it says something, or waits; a gateway that reaches nothing closes
+tcp_passes() { # ADDRESS PORT: the backend sends something, or waits; without a backend the gateway closes
     talks "$1" "$2"
     ended=$?
     if [ "$ended" = 124 ]; then
@@ -453,7 +453,7 @@ tcp_passes() { # ADDRESS PORT: what is behind it says something, or waits; a gat
     esac
 }
 
-external_proves() { # HOST PORT NAME PROOF FILE: another's service; PROOF is its SHA-256, "ca" (in FILE) or "public"
+external_proves() { # HOST PORT NAME PROOF FILE: an external service; PROOF is its SHA-256, "ca" (in FILE) or "public"
     case "$3" in *[!0-9.]*) kind=hostname ;; *) kind=ip ;; esac
     says=
     case "$4" in
@@ -474,7 +474,7 @@ external_proves() { # HOST PORT NAME PROOF FILE: another's service; PROOF is its
     if [ -s "$5" ]; then well; else echo "Traefik does not have its certificate yet: phoenix sync traefik"; fi
 }
 
-x509() { # openssl's, which would read all roots of the system first, for nothing: two thirds of its time
+x509() { # openssl x509, without reading the system's roots, which takes two thirds of its time
     SSL_CERT_FILE=/dev/null openssl x509 "$@"
 }
 
@@ -491,7 +491,7 @@ seconds_of() { # MONTH DAY TIME YEAR, as openssl writes them: sets `seconds` sin
     seconds=$((86400 * day + 3600 * hour + 60 * minute + second))
 }
 
-lifetime() { # TEXT with "notBefore=..." and "notAfter=..."; sets start, end and now, in seconds since 1970
+lifetime() { # TEXT with "notBefore=..." and "notAfter=...": sets start, end and now, in seconds since 1970
     for key in notBefore notAfter; do
         seconds=0
         case "$1" in *"$key="*)
@@ -505,12 +505,12 @@ lifetime() { # TEXT with "notBefore=..." and "notAfter=..."; sets start, end and
     [ -n "$now" ] || { echo "date gives no answer"; return 1; }
 }
 
-leaf() { # ADDRESS PORT NAME: serial number and dates of what is served
+leaf() { # ADDRESS PORT NAME: serial number and dates of the served certificate
     session "$@"
     printf '%s\n' "$heard" | x509 -noout -serial -startdate -enddate 2>/dev/null
 }
 
-served_dates() { # of OpenSSL 3's session in `heard`; sets output to "notBefore=..." and "notAfter=..." of the leaf, as `openssl x509` has them
+served_dates() { # from OpenSSL 3's session in `heard`: sets output to "notBefore=..." and "notAfter=..." of the leaf, as `openssl x509` has them
     output=
     case "$heard" in *"$newline 0 s:"*) output=${heard#*"$newline 0 s:"} ;; esac
     output=${output%%"$newline "[1-9]" s:"*}
@@ -521,7 +521,7 @@ served_dates() { # of OpenSSL 3's session in `heard`; sets output to "notBefore=
     output=notBefore=${output%%;*}${newline}notAfter=${output##*: }
 }
 
-first_certificate() { # reads text with certificates: the base64 of the first, in one line
+first_certificate() { # of text with certificates: the base64 of the first one, on one line
     inside= said=
     while IFS= read -r line; do
         case "$inside$line" in
@@ -533,8 +533,8 @@ first_certificate() { # reads text with certificates: the base64 of the first, i
     printf '%s\n' "$said"
 }
 
-served_is_fresh() { # ADDRESS PORT NAME: at least a tenth of its life left, so renewal works
-    # Where there is no session, tls_verifies says so.
+served_is_fresh() { # ADDRESS PORT NAME: at least a tenth of its lifetime is left, so renewal works
+    # Without a session, tls_verifies reports it.
     session "$@"
     served_dates || output=$(once "leaf.$1.$2.$3" leaf "$@") || { well; return; }
     lifetime "$output" || return
@@ -548,7 +548,7 @@ served_is_fresh() { # ADDRESS PORT NAME: at least a tenth of its life left, so r
     fi
 }
 
-roots_are_there() { # FILE: what this host proves others' certificates by
+roots_are_there() { # FILE: the roots by which this host verifies certificates
     if [ ! -e "$1" ]; then echo "$1 is missing"; return; fi
     case "$(cat "$1" 2>&1)" in
     *'-----BEGIN CERTIFICATE-----'*'-----END CERTIFICATE-----'*) well ;;
@@ -567,7 +567,7 @@ EOT
     well
 }
 
-pair_fits() { # PAIR CERTIFICATE NAME...: key and certificate belong together, and carry exactly these names
+pair_fits() { # PAIR CERTIFICATE NAME...: key and certificate match, and have exactly these names
     pair=$1 certificate=$2
     shift 2
     output=$(x509 -in "$pair/fullchain.pem" -noout -pubkey -startdate -enddate \
@@ -596,7 +596,7 @@ EOT
     for name; do case "$listed " in *" $name "*) ;; *) count= ;; esac; done
     [ "$count" = $# ] || { echo "the certificate is for${listed:- nobody}, not $*"; return; }
     lifetime "$output" || return
-    # Of phoenix-acme: it is there from a failed try on, until one succeeds.
+    # Written by phoenix-acme after a failed renewal, until one succeeds.
     failure=${PHOENIX_ACME_VAR:-/var/lib/phoenix-acme}/$certificate/failure
     if [ "$end" -gt "$now" ] && [ ! -e "$failure" ]; then well; return; fi
     failure=$(cat "$failure" 2>/dev/null)
@@ -617,7 +617,7 @@ pair_is_served() { # PAIR ADDRESS PORT NAME: the service has loaded what is on d
     if [ -n "$file" ] && [ "$file" = "$served" ]; then well; return; fi
     file=$(x509 -in "$1/fullchain.pem" -noout -serial 2>/dev/null)
     shift
-    served=$(once "leaf.$1.$2.$3" leaf "$@") || { well; return; }  # tls_verifies tells of it
+    served=$(once "leaf.$1.$2.$3" leaf "$@") || { well; return; }  # tls_verifies reports it
     served=${served%%"$newline"*}
     [ -z "$file" ] || [ "$file" != "$served" ] || { well; return; }
     echo "port $2 serves ${served:-nothing}, the file is ${file:-missing}"
@@ -639,17 +639,17 @@ router_is_enabled() { # URL
     esac
 }
 
-routers() { # "URL<tab>ANSWER" of each that a check asks about
+routers() { # "URL<tab>ANSWER" of each checked router
     set -- $(words_of router_is_enabled)
     timeout 20 curl -sSg --connect-timeout "$connect_seconds" --max-time 5 -w '\n%{url}\n' "$@" 2>&1 | awk -v OFS="$tab" '
         /^http:/ { print $0, answer; answer = ""; next } { answer = answer $0 }'
 }
 
-request_gives() { # STATUS URL ROOT [ADDRESS]: at that address, wherever the name leads
+request_gives() { # STATUS URL ROOT [ADDRESS]: at that address, whatever DNS says
     if [ -z "$retry$4" ]; then
         hear requests once requests requests
         case "$newline$heard" in *"$newline$1 $2 "*) well; return ;; esac
-        # Traefik itself asks a backend for ten seconds before it says so (traefik_yml.RETRY_TIMEOUT).
+        # Traefik retries a backend for ten seconds before it answers so (traefik_yml.RETRY_TIMEOUT).
         output=$(printf '%s\n' "$heard" | awk -v url="$2" -v long="${out:+$connect_seconds}" '
             $2 == url && ($1 ~ /^50[234]$/ && $3 >= 10 || long != "" && $3 >= long + 0) { print $1 }')
         twice=+
@@ -665,13 +665,13 @@ request_gives() { # STATUS URL ROOT [ADDRESS]: at that address, wherever the nam
     if [ "$output" = "$1" ]; then well; else echo "gives $(reason_of "$output"), not $1"; fi
 }
 
-grpc_gives() { # STATUS URL ROOT: an empty call by HTTP/2, which each gRPC server answers with status 200
+grpc_gives() { # STATUS URL ROOT: an empty HTTP/2 call, which every gRPC server answers with status 200
     output=$(printf '\0\0\0\0\0' | curl_within "$request_seconds" -sSg -o /dev/null -w '%{http_version} %{http_code}' \
         --http2 --cacert "$3" -H 'content-type: application/grpc' -H 'te: trailers' --data-binary @- "$2" 2>&1)
     if [ "$output" = "2 $1" ]; then well; else echo "gives $(reason_of "$output"), not 2 $1 (HTTP version, status)"; fi
 }
 
-login_is_asked() { # URL ROOT: a client without a log-in is sent to one, or refused
+login_is_asked() { # URL ROOT: a client that is not logged in is sent to the log-in, or refused
     output=$(curl_within "$request_seconds" -sSg -o /dev/null -w '%{http_code}' --cacert "$2" "$1" 2>&1)
     case "$output" in
     30[12378] | 401 | 403) well ;;
@@ -680,7 +680,7 @@ login_is_asked() { # URL ROOT: a client without a log-in is sent to one, or refu
     esac
 }
 
-requests() { # "STATUS URL SECONDS" of each that a check asks for; the check of a failed one asks again
+requests() { # "STATUS URL SECONDS" of each checked URL; the check of a failed one asks again
     set -- $(words_of request_gives | cut -f 2)
     for url; do
         shift
@@ -694,19 +694,19 @@ name_is_rejected() { # ADDRESS NAME
     ended=$?
     case "$ended" in
     0) echo "the gateway answers for $2, which nobody declared" ;;
-    7 | 28 | 35 | 52 | 55 | 56) well ;;  # it refuses, or answers to nobody, which others tell
+    7 | 28 | 35 | 52 | 55 | 56) well ;;  # it refuses; or it answers nobody, which other checks report
     *) echo "it could not be tried: curl ended with $ended" ;;
     esac
 }
 
-docker_has_no_port() { # but for one that its person keeps (taking_over; phoenix.components.docker)
+docker_has_no_port() { # except one that the operator keeps (taking_over; phoenix.components.docker)
     if [ -e /etc/phoenix/docker/api.kept ]; then well; return; fi
     open=$(timeout 10 ss -Hltn 'sport = :2375 or sport = :2376' 2>&1) ||
         { echo "the ports could not be listed: $open"; return; }
     if [ -n "$open" ]; then echo "Docker listens on the network: $open"; else well; fi
 }
 
-in_swarm() { # ROLE: this host is a node of a swarm that works, a manager or a worker
+in_swarm() { # ROLE: this host is a node of a working swarm, as manager or worker
     said=$(once swarm timeout 40 docker info --format '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}} {{.Swarm.Error}}') ||
         { echo "Docker does not tell of its swarm: ${said:-no answer}"; return; }
     state=${said%% *} is=worker
@@ -726,7 +726,7 @@ in_swarm() { # ROLE: this host is a node of a swarm that works, a manager or a w
 }
 
 swarm_nodes() { # "NAME STATE ROLE AVAILABILITY REACHABILITY LABEL..." of each node of ours, as this manager has it
-    # A new leader has heard from no node: all are unknown until each reports, or is down (moby/swarmkit,
+    # For a new leader every node is unknown until it reports, or counts as down (moby/swarmkit,
     # manager/dispatcher: "Node moved to unknown state due to leadership change"), some 20 seconds.
     heard=30
     while :; do
@@ -744,9 +744,9 @@ node_rows() {
     timeout 20 docker node inspect --format '{{index .Spec.Labels "phoenix.node"}} {{.Status.State}} {{.Spec.Role}} {{.Spec.Availability}} {{with .ManagerStatus}}{{.Reachability}}{{else}}-{{end}}{{range $name, $value := .Spec.Labels}} {{$name}}={{$value}}{{end}}' $ids
 }
 
-node_is() { # NAME ROLE AVAILABILITY LABEL...: labels in the order of names
-    rows=$(once swarm_nodes swarm_nodes) || { well; return; }  # in_swarm tells why
-    row=$(printf '%s\n' "$rows" | sed -n "s/^$1 ready /ready /p" | head -n 1)  # of several times that it joined
+node_is() { # NAME ROLE AVAILABILITY LABEL...: labels sorted by name
+    rows=$(once swarm_nodes swarm_nodes) || { well; return; }  # in_swarm reports why
+    row=$(printf '%s\n' "$rows" | sed -n "s/^$1 ready /ready /p" | head -n 1)  # a node that joined several times is listed several times
     row=${row:-$(printf '%s\n' "$rows" | sed -n "s/^$1 //p" | head -n 1)}
     [ -n "$row" ] || { echo "the swarm has no node of this name: it has not joined, or was taken out by hand"; return; }
     role=$2 availability=$3
@@ -763,11 +763,11 @@ node_is() { # NAME ROLE AVAILABILITY LABEL...: labels in the order of names
     else well; fi
 }
 
-overlay_is() { # NAME encrypted|plain attachable|closed SUBNET|any: an overlay network as this manager has it
+overlay_is() { # NAME encrypted|plain attachable|closed SUBNET|any: an overlay network, asked of this manager
     row=$(timeout 20 docker network inspect --format '{{.Driver}},{{range $name, $value := .Options}}{{if eq $name "encrypted"}}encrypted{{end}}{{end}},{{if .Attachable}}attachable{{else}}closed{{end}},{{range .IPAM.Config}}{{.Subnet}}{{end}}' "$1" 2>&1) || {
         case "$row" in
         *'not found'* | *'o such network'*) echo "the swarm has no such network" ;;
-        *) well ;;  # in_swarm tells why
+        *) well ;;  # in_swarm reports why
         esac
         return
     }
@@ -778,17 +778,17 @@ overlay_is() { # NAME encrypted|plain attachable|closed SUBNET|any: an overlay n
     else echo "it is not as declared: it is $row, and is to be overlay,$encrypted,$3,$subnet"; fi
 }
 
-kernel_encrypts() { # the kernel has what encrypted overlay networks need: ESP with AES-GCM, tried in a namespace of its own
+kernel_encrypts() { # the kernel supports encrypted overlay networks: ESP with AES-GCM, tried in a new network namespace
     said=$(timeout 20 unshare --net ip xfrm state add src 127.0.0.1 dst 127.0.0.2 proto esp spi 0x1 mode transport aead 'rfc4106(gcm(aes))' 0x0101010101010101010101010101010101010101 64 2>&1) && { well; return; }
     case "$said" in
     *AEAD* | *'rotocol not supported'* | *'peration not supported'*) echo "the kernel cannot encrypt overlay networks ($said): nothing passes through one between nodes" ;;
-    *) well ;;  # this host lets nobody try
+    *) well ;;  # this host permits no try
     esac
 }
 
-watcher_looks() { # FILE TIMER: each look writes the file; the timer is active where all of them fail, too
+watcher_looks() { # FILE TIMER: each run of the watcher writes the file; the timer is active even if every run fails
     if seen=$(stat -c %Y "$1" 2>/dev/null); then age=$(($(date +%s) - seen)); else
-        # There was none yet: it is awaited since the timer began.
+        # No run yet: wait from the start of the timer on.
         since=$(timeout 20 systemctl show -P ActiveEnterTimestampMonotonic "$2" 2>/dev/null)
         since=${since%%[!0-9]*}
         read -r up _ </proc/uptime
@@ -799,7 +799,7 @@ watcher_looks() { # FILE TIMER: each look writes the file; the timer is active w
     fi
 }
 
-guard_holds() { # PROGRAM: nftables has the rules that were loaded, all of them and no other
+guard_holds() { # PROGRAM: nftables has exactly the rules that were loaded
     said=$(timeout 20 "$1" holds 2>&1)
     case "$?" in 0) well ;; *) echo "the guard does not hold: ${said:-it could not be asked}" ;; esac
 }
@@ -814,10 +814,10 @@ folders_are_mounted() { # PROGRAM: each folder by NFS is mounted, and its server
     case "$?" in 0) well ;; *) echo "${said:-it could not be asked which folders are mounted}" ;; esac
 }
 
-# A program for bash: its $0 is an address, its words are ports. It prints "PORT +" for each that answers,
-# and "+" for each that refuses, or is silent. A silent port is asked twice. Two seconds without an answer
-# are silence; and so is less, where the host has answered every ping that went out after the questions
-# while the kernel has no answer to them yet (ss(8), state syn-sent).
+# A bash program: its $0 is an address, its arguments are ports. It prints "PORT +" for each open port, and "+"
+# for each that refuses or is silent. A silent port is tried twice. A port is silent after two seconds without an
+# answer, or earlier: if the host has answered every ping sent after the connections were tried, while these are
+# still unanswered (ss(8), state syn-sent).
 port_program='
 address=$0 port_of=() answer=()
 ask() {
@@ -825,7 +825,7 @@ ask() {
         [[ ${answer[port]} ]] || { { : <"/dev/tcp/$address/$port" && exit 0; exit 9; } & port_of[$!]=$port; }
     done
 }
-hear() { # what the questions that are over have found
+hear() { # the results of the finished connections
     for pid in "${!port_of[@]}"; do
         kill -0 $pid && continue
         port=${port_of[pid]}
@@ -834,7 +834,7 @@ hear() { # what the questions that are over have found
         unset "port_of[pid]"
     done
 }
-is_silent() { # each question is over, or out and without an answer
+is_silent() { # each connection is finished, or sent and unanswered
     hear
     [[ ${#port_of[@]} = 0 ]] && return
     words=($(ss -Htn state syn-sent dst "$address")) || is_blind=1
@@ -864,7 +864,7 @@ kill "${!port_of[@]}"
 printf "%s\n" "${answer[@]}"
 '
 
-shut_to() { # COMMAND ADDRESS PORT...: to a client that is run by the command; says what answers
+shut_to() { # COMMAND ADDRESS PORT...: for a client that runs under the command; prints the open ports
     by=$1 address=$2
     shift 2
     said=$(exec 2>/dev/null; timeout 10 $by bash -c "$port_program" "$address" "$@"; :)
@@ -876,29 +876,29 @@ shut_to() { # COMMAND ADDRESS PORT...: to a client that is run by the command; s
     return 1
 }
 
-ports_are_shut() { # ADDRESS PORT...: to this host
+ports_are_shut() { # ADDRESS PORT...: closed to this host
     if shut_to '' "$@"; then well; fi
 }
 
-ports_are_shut_to_containers() { # ADDRESS PORT...: asked from within the network of one of its containers
+ports_are_shut_to_containers() { # ADDRESS PORT...: tried from the network namespace of one of its containers
     rows=$(once containers containers) || { echo "Docker does not list its containers: $rows"; return; }
     ids=$(printf '%s\n' "$rows" | sed -n "/^[^ ]* \(host\|none\|\)$tab/d; /$tab[^$tab]*$tab[^ ]* [^ ]* running /s/ .*//p")
-    [ -n "$ids" ] || { well; return; }  # none has a network of its own: there is nobody to ask
-    # One that ended meanwhile is none of them.
+    [ -n "$ids" ] || { well; return; }  # no container has a network of its own: there is nothing to try from
+    # A container that has ended meanwhile does not count.
     pids=$(timeout 20 docker inspect --format '{{.State.Pid}}' $ids 2>&1)
     pid=$(printf '%s\n' "$pids" | sed -n '/^[1-9][0-9]*$/p' | head -n 1)
     [ -n "$pid" ] || { echo "Docker does not tell of its containers: $pids"; return; }
     if shut_to "nsenter -t $pid -n" "$@"; then well; fi
 }
 
-serves_no_stranger() { # ADDRESS NAME PORT: a TLS client that shows no certificate is turned away
+serves_no_stranger() { # ADDRESS NAME PORT: a TLS client without a certificate is refused
     says='GET /ping HTTP/1.0\r\n\r\n'
     said=$(s_client "$1" "$3" "$2" -ign_eof -quiet)
     case "$?:$said" in
     *' alert '*) well ;;
     *HTTP/1*) echo "$1 port $3 answers to this host, which shows no certificate" ;;
     *'verify return:'*) echo "$1 port $3 takes a client without a certificate: $(printf '%s\n' "$said" | tail -n 1)" ;;
-    # No certificate of the server came: it answers nobody, which others tell.
+    # The server sent no certificate: it answers nobody, which other checks report.
     124:* | 1:*'Connecting to '* | 1:*connect:errno* | 1:*:error:*) well ;;
     *) echo "openssl cannot ask $1 port $3: $(reason_of "$said")" ;;
     esac
@@ -924,18 +924,18 @@ portainer_knows_us() { # URL ROOT KEYFILE
     esac
 }
 
-listed() { # KEY URL ROOT KEYFILE PATH: a list of Portainer's; fails with the words for the fault
+listed() { # KEY URL ROOT KEYFILE PATH: a list from Portainer; if it fails, prints the fault
     rows=$(once "$1" api "$2" "$3" "$4" "$5") || { echo "Portainer cannot be asked: $(reason_of "$rows")"; return 1; }
     case "$rows" in '['*) printf '%s\n' "$rows" ;; *) echo "Portainer's answer is no list: $(reason_of "$rows")"; return 1 ;; esac
 }
 
-endpoint_id() { # URL ROOT KEYFILE NAME: fails with the words for the fault
+endpoint_id() { # URL ROOT KEYFILE NAME: if it fails, prints the fault
     rows=$(listed endpoints "$1" "$2" "$3" '/endpoints?excludeSnapshots=true') || { echo "$rows"; return 1; }
     id=$(printf '%s\n' "$rows" | jq -r --arg n "$4" '.[] | select(.Name == $n) | .Id' 2>&1)
     case "$id" in '' | *[!0-9]*) echo "Portainer has no endpoint $4"; return 1 ;; *) echo "$id" ;; esac
 }
 
-endpoint_is_up() { # URL ROOT KEYFILE NAME: by asking the Docker behind it; its Status is stale
+endpoint_is_up() { # URL ROOT KEYFILE NAME: asks the Docker behind it, since Portainer's Status is stale
     id=$(endpoint_id "$1" "$2" "$3" "$4") || { echo "$id"; return; }
     if output=$(api "$1" "$2" "$3" "/endpoints/$id/docker/_ping"); then well; else
         echo "the Docker behind it does not answer: $(reason_of "$output")"
@@ -955,7 +955,7 @@ containers() { # "ID NETWORKS<tab>PROJECT<tab>SERVICE NAME STATE STATUS" of each
     timeout 20 docker ps -a --format "{{.ID}} {{.Networks}}$tab{{.Label \"com.docker.compose.project\"}}$tab{{.Label \"com.docker.compose.service\"}} {{.Names}} {{.State}} {{.Status}}"
 }
 
-containers_are_well() { # PROJECT SERVICE...: of those services a container may have ended with code 0
+containers_are_well() { # PROJECT SERVICE...: containers of these services may have ended with code 0
     all=$(once containers containers) ||
         { echo "Docker does not list its containers:"; printf '%s\n' "$all" | head -n 3; return; }
     all=$(printf '%s\n' "$all" | sed -n "s/^[^$tab]*$tab$1$tab//p")
@@ -966,7 +966,7 @@ containers_are_well() { # PROJECT SERVICE...: of those services a container may 
         $3 != "running" || /unhealthy/ { sub(/^[^ ]+ /, ""); print; bad++ }
         END { if (!bad) print "+" }')
     [ "$bad" = + ] || { printf '%s\n' "$bad" | head -n 3; return; }
-    # Those alone that have not run for ten minutes: after that they are steady.
+    # Only those that have run for less than ten minutes: after that they are steady.
     young=$(printf '%s\n' "$all" | awk '/ running Up (Less|About a minute|[0-9]+ second|[0-9] minutes)/ { print $2 } END { print "+" }')
     case "$young" in
     +) well ;;
@@ -974,21 +974,21 @@ containers_are_well() { # PROJECT SERVICE...: of those services a container may 
     esac
 }
 
-tasks_are_well() { # PROJECT: each service of a Swarm stack has as many tasks that run as it is to have
+tasks_are_well() { # PROJECT: each service of a Swarm stack runs as many tasks as declared
     rows=$(timeout 20 docker service ls --filter "label=com.docker.stack.namespace=$1" --format '{{.Name}} {{.Replicas}}' 2>&1) ||
         { echo "the swarm's manager does not list services: $(printf '%s\n' "$rows" | head -n 1)"; return; }
     [ -n "$rows" ] || { echo "the swarm has no service of it"; return; }
     bad=$(printf '%s\n' "$rows" | while read -r service count rest; do
         case "$rest" in *completed*) continue ;; esac
-        # More of them than it is to have are being stopped, or new ones take over (start-first).
+        # Surplus tasks are being stopped, or new ones replace them (start-first).
         case "$count" in *[!0-9/]* | */*/*) ;; *) [ "${count%/*}" -lt "${count#*/}" ] || continue ;; esac
         echo "$service has $count tasks: $(timeout 20 docker service ps --no-trunc --format '{{.CurrentState}} on {{.Node}} {{.Error}}' "$service" 2>&1 | grep -v '^Running' | head -n 1)"
     done)
     if [ -z "$bad" ]; then well; else printf '%s\n' "$bad" | head -n 3; fi
 }
 
-# Which of them Docker started again, and do not run steadily since: for ten seconds, and where
-# their runs so far were short for thrice as long. phoenix/portainer_api/models.py, `steady_after`.
+# Which of them Docker has restarted, and do not run steadily since: for ten seconds, or for three times
+# as long if their former runs were short. phoenix/portainer_api/models.py, `steady_after`.
 restarts_are_over() { # CONTAINER...
     runs=$(timeout 20 docker inspect --format '{{.Name}} {{.RestartCount}} {{.Created}} {{.State.StartedAt}}' "$@" 2>&1) ||
         { echo "Docker does not tell of restarts: $runs"; return; }
@@ -1006,7 +1006,7 @@ restarts_are_over() { # CONTAINER...
     if [ -z "$again" ]; then well; else printf '%s\n' "$again" | head -n 3; fi
 }
 
-groups() { # a line each of the checks that one shell runs: `NUMBER "${PARAMETER}"...`; those that share an answer, eight at most
+groups() { # one line for the checks of one shell: `NUMBER "${PARAMETER}"...`; at most eight that share an answer
     printf '%s' "$checks" | awk -F "$tab" -v expected="$count" '
         $1 == "tls_verifies" && !(($2, $3) in name) { name[$2, $3] = $4 }
         { check[NR] = $0 }
@@ -1024,7 +1024,7 @@ groups() { # a line each of the checks that one shell runs: `NUMBER "${PARAMETER
             for (i = 1; i <= last; i++) print line[i] }'
 }
 
-run_group() { # NUMBER CHECK...: one after the other until one fails: nobody waits for the deadlines of another
+run_group() { # NUMBER CHECK...: one after the other until one fails; the rest then runs separately, without waiting for it
     failed=
     while [ $# -gt 0 ]; do
         if [ -n "$failed" ]; then { run_check "$1" "$2" || run_again "$1" "$2"; } &
@@ -1037,7 +1037,7 @@ run_group() { # NUMBER CHECK...: one after the other until one fails: nobody wai
     wait
 }
 
-run_again() { # NUMBER CHECK: a busy machine misses a deadline now and then, so a fault counts when it is seen twice
+run_again() { # NUMBER CHECK: a busy machine sometimes misses a deadline, so a fault counts only if seen twice
     [ -z "$twice" ] || return 0
     if [ -n "$out" ] && [ -e "$work/unanswered.$1" ]; then return 0; fi
     retry=1
@@ -1045,7 +1045,7 @@ run_again() { # NUMBER CHECK: a busy machine misses a deadline now and then, so 
     run_check "$1" "$2"
 }
 
-run_check() { # NUMBER CHECK: writes its output, and "." as the last line when it has finished; fails where it is not well
+run_check() { # NUMBER CHECK: writes its output, and "." as the last line when it has finished; fails on a fault
     number=$1 twice=$silent
     set -f
     IFS=$tab
@@ -1061,7 +1061,7 @@ run_check() { # NUMBER CHECK: writes its output, and "." as the last line when i
 print_fault() { # NUMBER: "NUMBER<tab>FAULT" of a check that ran
     first= second= third=
     [ ! -e "$work/$1" ] || { read -r first; read -r second; read -r third; } <"$work/$1"
-    # Most pass: they are told without a single process more.
+    # Most checks pass: print these without another process.
     if [ "$first $second$third" = '+ .' ]; then printf '%s\t\n' "$1"; return; fi
     output=$(tr '\n\t' '  ' <"$work/$1" 2>/dev/null)
     case "$output" in
@@ -1083,7 +1083,7 @@ print_sessions() { # certificates and verdict; openssl also prints the session's
         /^-----END CERTIFICATE-----/ { inside = 0 }' "$@"
 }
 
-none_made() { # REASON: the fault of every check
+none_made() { # REASON: no check can run; the fault of every check
     number=0
     while [ "$number" -lt "$count" ]; do
         printf '%s\tthis check was not run: %s\n' "$number" "$1"
@@ -1097,7 +1097,7 @@ case "$free" in *' out') free=${free% out} out=+ ;; esac
 case "$free" in *' sessions') free=${free% sessions} tells_sessions=+ ;; esac
 shift
 count=$#
-# /run is in memory: a full disk makes no check impossible.
+# /run is in memory: checks run even if the disk is full.
 work=$(mktemp -d -p /run phoenix-checks.XXXXXX 2>/dev/null) || work=$(mktemp -d) || {
     none_made "no file can be created in /run or /tmp (are they full or read-only?)"
 }
@@ -1114,7 +1114,7 @@ mkfifo "$work/turns" || none_made "no file can be created in $work"
 exec 3<>"$work/turns"
 turn=0
 while [ "$turn" -lt "$parallel" ]; do echo >&3; turn=$((turn + 1)); done
-groups=$(groups) && [ -n "$groups" ] || {  # without awk each is run on its own
+groups=$(groups) && [ -n "$groups" ] || {  # without awk each check runs in its own shell
     groups= number=0
     while [ "$number" -lt "$count" ]; do
         groups="$groups$number \"\${$((number + 1))}\"$newline"

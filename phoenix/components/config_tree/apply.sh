@@ -1,41 +1,41 @@
 #!/bin/sh
 # Guest side of operations.config_tree. It arrives inside the staged generation and is run as
-#   sh STAGE/apply install      prove the stage, activate it, load it; put the old one back on failure
+#   sh STAGE/apply install      check the stage, activate it, load it; restore the old one on failure
 #   sh GENERATION/apply load    the generation is current, but the service has not loaded it: finish;
 #                               this script, params and manifest arrive again ahead of it
-#   sh GENERATION/apply hold SECONDS  the service stops, to be started by `load`; where that does not come
+#   sh GENERATION/apply hold SECONDS  stop the service until `load` starts it; if `load` does not come
 #                               within SECONDS, `undo` starts it with the previous generation
 #   sh GENERATION/apply confirm the operator can still log in: keep the generation
-#   sh GENERATION/apply remove  the component leaves this host; with the word `running` its service,
-#                               which other things need, goes on with what is left
-#   sh GENERATION/apply undo    nobody confirmed in time: put the previous generation back
+#   sh GENERATION/apply remove  remove the component from this host; with the word `running` its service,
+#                               which other things need, continues with the remaining files
+#   sh GENERATION/apply undo    nobody confirmed in time: restore the previous generation
 # Layout of $base:  gen/ID.XXXXXX/{root/,manifest,params,apply}   current -> gen/...   previous -> gen/...
-#   paths    every place on the host that a generation has ever occupied
+#   paths    every path on the host that a generation has ever used
 #   loaded   name of the generation that the service is known to run
-#   replaced/ what stood at a path before the first generation took it
-# Every step either leaves the last good generation in charge or is finished by the next run. What is
-# renamed into place is on the disk before, so that a power cut leaves no empty file under its name.
+#   replaced/ the files that were there before the first generation
+# Every step either keeps the last good generation active or is finished by the next run. A file is synced
+# to the disk before it is renamed into place, so that a power cut leaves no empty file under its name.
 set -eu
 umask 022
-trap '' HUP INT PIPE  # the run that sent us may die; what is begun is ended here
+trap '' HUP INT PIPE  # the run that started this script may die; the script finishes
 gen=$(CDPATH='' cd -- "${0%/*}" && pwd -P)  # its own name, also when run by `current`
 . "$gen/params"       # component base unit action enable validate before after revert otherwise health deadline confirm start_later
 tab=$(printf '\t')
 
-links=${links:-}      # of a generation of an earlier release: it has none
+links=${links:-}      # a generation of an earlier release has none
 revert=${revert:-}
 otherwise=${otherwise:-}
 start_later=${start_later:-}
-never=99              # what a health check ends with that will never succeed
+never=99              # the exit code of a health check that will never succeed
 
-# Nobody may be listening any more, and that must not end us half-way.
+# The reader may be gone: that must not end this script half-way.
 say() { printf 'phoenix: %s: %s\n' "$component" "$*" >&2 || true; }
 
-# ROOT is where the proposed files stand, for checkers; GENERATION names it, for health checks.
-# Without the lock: what a checker left running when we were killed would hold it for ever.
+# ROOT: the folder of the proposed files, for checkers. GENERATION: its name, for health checks.
+# Without the lock: a process that a checker left behind would hold it for ever.
 run() { ROOT="$gen/root" GENERATION="${gen##*/}" sh -c "$1" 9>&-; }
 
-ask_health() { # once: what it asks may hang, as `docker info` does while dockerd hangs
+ask_health() { # once: a command may hang, as `docker info` does while dockerd hangs
     ROOT="$gen/root" GENERATION="${gen##*/}" timeout -k 5 "${PHOENIX_HEALTH_SECONDS:-20}" sh -c "$health" 9>&-
 }
 
@@ -50,37 +50,37 @@ is_sent() { # FILE SHA256
     [ "${sum%% *}" = "$2" ]
 }
 
-prove_file() { # owner and mode, and proof that what arrived is what was sent
+prove_file() { # set owner and mode, and check that the file arrived as it was sent
     file="$gen/root$6"
     is_sent "$file" "$4" || { say "$6 arrived damaged; run again"; exit 3; }
     chown -- "$2:$3" "$file" || { say "$6: no such user or group: $2:$3"; exit 3; }
     chmod -- "$1" "$file"
 }
 
-other_has() { # LINE: whether another component has the place, by a line of its `paths`
+other_has() { # LINE: whether another component has the path, by a line of its `paths`
     for one in "${base%/*}"/*/paths; do
         if [ "$one" != "$base/paths" ] && grep -qsxF -- "$1" "$one"; then return 0; fi
     done
     return 1
 }
 
-keep_replaced() { # PATH: what a person or a package has there now, before it is taken
+keep_replaced() { # PATH: keep the file of a person or a package before it is replaced
     to=$(readlink -- "$1" || true)
     case $to in "$base"/*) return 0 ;; esac
-    rm -rf -- "$base/replaced$1"  # what an earlier stay at this place had found
+    rm -rf -- "$base/replaced$1"  # kept by an earlier installation at this path
     case $to in "${base%/*}"/*) return 0 ;; esac  # another component's
     if other_has "C$tab$1"; then return 0; fi
     [ -e "$1" ] || [ -L "$1" ] || return 0
     mkdir -p -- "$base/replaced${1%/*}"
     rm -rf -- "$base/replaced$1.part"
     cp -a -- "$1" "$base/replaced$1.part"
-    sync -f -- "$base"  # before the place is taken: it is the only one then
+    sync -f -- "$base"  # before the file is replaced: this is then the only copy
     mv -T -- "$base/replaced$1.part" "$base/replaced$1"
 }
 
-put_in_place() { # one file of the current generation appears at its place on the host
+put_in_place() { # one file of the current generation appears at its path on the host
     [ -d "${6%/*}/" ] || mkdir -p -- "${6%/*}/"
-    if [ "$5" = C ]; then  # systemd wants its units as files of their own, not as links
+    if [ "$5" = C ]; then  # systemd needs a unit as a file, not as a link
         cp -p -- "$base/current/root$6" "$6.phoenix-new"
         sync -- "$6.phoenix-new"
     else
@@ -89,8 +89,8 @@ put_in_place() { # one file of the current generation appears at its place on th
     mv -fT -- "$6.phoenix-new" "$6"
 }
 
-give_back() { # PATH: give the place back to whoever had it
-    rm -rf -- "$1.phoenix-new"  # of a run that was killed: cp would follow its link into a generation
+give_back() { # PATH: restore the former owner's file
+    rm -rf -- "$1.phoenix-new"  # left by a killed run: cp would follow its link into a generation
     if [ -e "$base/replaced$1" ] || [ -L "$base/replaced$1" ]; then
         cp -a -- "$base/replaced$1" "$1.phoenix-new"
         if [ ! -L "$1.phoenix-new" ]; then sync -- "$1.phoenix-new"; fi
@@ -107,9 +107,9 @@ without() { # FILE FIELD PATHS FIELD: the lines of FILE whose path is none of PA
 
 register() { printf '%s\t%s\n' "$5" "$6" >>"$base/paths.new"; }
 
-activate() { # GENERATION: the one atomic step is the rename of `current`
+activate() { # GENERATION: the rename of `current` is the one atomic step
     { cat "$base/paths" 2>/dev/null || true; } >"$base/paths.new"
-    without "$1/manifest" 6 "$base/paths.new" 2 >"$base/taken"  # for the first time
+    without "$1/manifest" 6 "$base/paths.new" 2 >"$base/taken"  # new paths
     while IFS="$tab" read -r mode user group sha kind path; do
         keep_replaced "$path"
     done <"$base/taken"
@@ -121,7 +121,7 @@ activate() { # GENERATION: the one atomic step is the rename of `current`
     mv -fT "$base/current.new" "$base/current"
     sync -- "$base"
     each_path "$1" put_in_place
-    without "$base/paths" 2 "$1/manifest" 6 >"$base/taken"  # and given back
+    without "$base/paths" 2 "$1/manifest" 6 >"$base/taken"  # and former paths
     while IFS="$tab" read -r kind path; do
         give_back "$path"
         [ "$kind" = L ] || systemctl daemon-reload
@@ -146,13 +146,13 @@ system_files() { # directories and units that this generation declares
     done
 }
 
-unmask() { # UNIT: somebody masked it, so that it neither starts nor is enabled
+unmask() { # UNIT: somebody masked it, so that it can be neither started nor enabled
     case "$(systemctl show "$1" -p UnitFileState 2>/dev/null)" in
     *=masked*) say "$1 is masked: unmasking it"; systemctl unmask -q -- "$1"; systemctl unmask -q --runtime -- "$1" ;;
     esac
 }
 
-is_stopped() { # UNIT: a signal has stopped its process, or one that this started: it hangs
+is_stopped() { # UNIT: a signal has stopped its process, or a child of it: it hangs
     main=$(systemctl show "$1" -p MainPID 2>/dev/null | sed -n 's/^MainPID=//p')
     [ "${main:-0}" -gt 0 ] || return 1
     for process in "$main" $(cat "/proc/$main/task/$main/children" 2>/dev/null || true); do
@@ -161,20 +161,20 @@ is_stopped() { # UNIT: a signal has stopped its process, or one that this starte
     return 1
 }
 
-deactivate() { # no earlier generation: leave the host as it was
+deactivate() { # there is no earlier generation: restore the host's former state
     while IFS="$tab" read -r kind path; do give_back "$path"; done <"$base/paths"
     rm -f "$base/current" "$base/paths"
     systemctl daemon-reload
 }
 
-is_ours() { # KIND PATH: no other component and no person has taken the place since
+is_ours() { # KIND PATH: no other component and no person has replaced the file since
     case $1 in
     L) [ "$(readlink -- "$2" || true)" = "$base/current/root$2" ] ;;
     *) ! other_has "$1$tab$2" ;;
     esac
 }
 
-leave() { # every place goes back to whoever had it; a link into another component's tree is nobody's
+leave() { # restore every former file; a link into another component's tree has no former owner
     while IFS="$tab" read -r kind path; do
         is_ours "$kind" "$path" || continue
         give_back "$path"
@@ -185,7 +185,7 @@ leave() { # every place goes back to whoever had it; a link into another compone
     systemctl daemon-reload
 }
 
-forget() { # PATH: systemd lists a failed unit as long as it remembers it, with or without its file
+forget() { # PATH: systemd lists a failed unit until it is reset, with or without its file
     case $1 in
     */systemd/system/*.d/*) return ;;
     */systemd/system/*@.*) failed=${1##*/} failed="${failed%@.*}@*.${failed##*.}" ;;
@@ -195,7 +195,7 @@ forget() { # PATH: systemd lists a failed unit as long as it remembers it, with 
     systemctl reset-failed -- "$failed" 2>/dev/null || true
 }
 
-end_units() { # a unit that is not there any more has ended
+end_units() { # end the units whose files are gone
     for one in $enable $unit; do
         systemctl stop -- "$one" 2>/dev/null || true
         systemctl disable -q -- "$one" 2>/dev/null || true
@@ -204,12 +204,12 @@ end_units() { # a unit that is not there any more has ended
     done
 }
 
-restart_once() { # instead of a reload that failed
+restart_once() { # after a failed reload
     say "its reload failed, so $unit is restarted"
     systemctl restart -- "$unit" || { say "systemctl restart $unit failed"; return 1; }
 }
 
-load() { # the service takes the current files, and answers
+load() { # the service loads the current files, and answers
     system_files || { say "systemd does not take the new files"; return 1; }
     if [ -n "$after" ]; then run "$after" || { say "failed: $after"; return 1; }; fi
     for one in $unit $enable; do unmask "$one" || return 1; done
@@ -222,7 +222,7 @@ load() { # the service takes the current files, and answers
         if is_stopped "$unit"; then
             say "$unit hangs: a signal has stopped it"
             verb=restart
-            # Units that end before it may have to ask it, as those that run by dockerd.
+            # Units that end before it may need it, as those that dockerd runs.
             kill -CONT "$process" 2>/dev/null || true
         fi
         systemctl is-active -q -- "$unit" || verb=start
@@ -232,7 +232,7 @@ load() { # the service takes the current files, and answers
         fi
         systemctl enable -q -- "$unit"
     fi
-    # No restart here: it would cut requests, and files that do not come up healthy are rolled back.
+    # No restart here: it would cut requests, and unhealthy files are rolled back.
     healthy
 }
 
@@ -258,13 +258,13 @@ healthy() {
     done
 }
 
-holds_former_secrets() { # the previous generation has a file that not everyone may read, and that is no more
+holds_former_secrets() { # the previous generation has a non-public file that the current one lacks
     [ -s "$base/previous/manifest" ] &&
         awk -F "$tab" 'FNR == NR { present[$4]; next } $1 ~ /0$/ && !($4 in present) { found = 1 }
             END { exit !found }' "$base/current/manifest" "$base/previous/manifest"
 }
 
-mark_loaded() { # the current generation is proven: say so, and drop what nobody will go back to
+mark_loaded() { # the current generation is proven: record it, and drop generations that no roll-back needs
     serves=$(readlink "$base/current")
     printf '%s\n' "${serves##*/}" >"$base/loaded.new"
     sync -- "$base/loaded.new"
@@ -275,7 +275,7 @@ mark_loaded() { # the current generation is proven: say so, and drop what nobody
         if [ ! -d "$one" ]; then continue; fi
         case " $keep " in *" gen/${one##*/} "*) ;; *) rm -rf -- "$one" ;; esac
     done
-    for one in "$base"/gen/.stage.*; do  # of runs that are no more; one may be waiting for the lock
+    for one in "$base"/gen/.stage.*; do  # left by dead runs; a live one may wait for the lock
         if [ -e "$one/pid" ]; then
             kill -0 "$(cat "$one/pid")" 2>/dev/null || rm -rf -- "$one"
         else
@@ -284,7 +284,7 @@ mark_loaded() { # the current generation is proven: say so, and drop what nobody
     done
 }
 
-compare_with_manifest() { # one file of $base/$old; what the new generation has too is copied from it
+compare_with_manifest() { # one file of $base/$old; if it is damaged, copy it from the new generation
     file="$base/$old/root$6"
     if ! is_sent "$file" "$4"; then
         same=$(awk -F "$tab" -v sha="$4" '$4 == sha { print $6; exit }' "$gen/manifest")
@@ -297,7 +297,7 @@ compare_with_manifest() { # one file of $base/$old; what the new generation has 
     { chown -- "$2:$3" "$file" && chmod -- "$1" "$file"; } || changed="$changed $6"
 }
 
-is_whole() { # the generation $base/$old is what it was when it was proven, or is so again
+is_whole() { # the generation $base/$old is as it was when it was proven, or could be repaired
     changed=
     id=${old##*/}
     id=${id%%.*}  # the first digits of the manifest's own SHA-256
@@ -309,7 +309,7 @@ is_whole() { # the generation $base/$old is what it was when it was proven, or i
     [ -z "$changed" ]
 }
 
-roll_back() { # the old service goes on as if nothing had happened; fails when it cannot
+roll_back() { # the former service continues unchanged; fails if it cannot
     old=$(readlink "$base/previous" 2>/dev/null || true)
     if [ -n "$old" ] && [ -d "$base/$old" ]; then
         if ! is_whole; then
@@ -328,12 +328,12 @@ roll_back() { # the old service goes on as if nothing had happened; fails when i
         say "there was no earlier generation: leaving the host as it was"
         was_new=$gen
         deactivate
-        # Without a unit of its own (sshd) this alone makes somebody read the files anew.
+        # Without a unit of its own (sshd) only this makes the service read the files again.
         if [ -n "$after" ]; then run "$after" || say "failed: $after"; fi
         for one in $unit $enable; do
             if systemctl cat -- "$one" >/dev/null 2>&1; then
                 systemctl reload-or-restart -- "$one" || true
-            else  # what it started runs on without its unit
+            else  # its processes continue without the unit
                 systemctl stop -- "$one" || true
             fi
         done
@@ -347,7 +347,7 @@ exec 9>"$base/lock"
 flock -w 300 9 || { say "another run has held $base/lock for 300 s"; exit 4; }
 undo_timer="phoenix-undo-$component" held_timer="phoenix-held-$component"
 
-undo_in() { # TIMER SECONDS: systemd undoes this generation then, whatever becomes of the run that sent us
+undo_in() { # TIMER SECONDS: systemd undoes this generation then, even if the run is dead
     systemctl stop "$1.timer" 2>/dev/null || true
     systemd-run -q --collect --unit="$1" --on-active="$2" sh "$gen/apply" undo
 }
@@ -382,10 +382,10 @@ install)
     sync -- "$base/gen"
     now=$(readlink "$base/current" 2>/dev/null || true)
     if [ -n "$now" ] && is_loaded "$now"; then
-        ln -sfn "$now" "$base/previous.new"  # only a generation that was proven is worth going back to
+        ln -sfn "$now" "$base/previous.new"  # roll back only to a proven generation
         mv -fT "$base/previous.new" "$base/previous"
     fi
-    rm -f "$base/loaded"  # from here on nobody knows what the service runs, until it is proven again
+    rm -f "$base/loaded"  # unknown from here on, until the service is proven again
     if [ -n "$before" ] && ! run "$before"; then
         say "what comes before the change failed, so nothing is changed: $(printf %s "$before" | head -n 1 | cut -c 1-200)"
         rm -rf -- "$new"
@@ -397,7 +397,7 @@ install)
         exit 3
     fi
     if [ -n "$start_later" ]; then
-        undo_in "$undo_timer" "$confirm"  # ahead of the files: no other run may come for them
+        undo_in "$undo_timer" "$confirm"  # before the files: no other run may follow
         activate "$gen"
         exit 0
     fi
@@ -408,17 +408,17 @@ install)
 load)
     now=$(readlink "$base/current")
     if is_loaded "$now"; then start_later=; fi
-    # Ahead of the start: one that is held has its other timer meanwhile.
+    # Before the start: a held service has its other timer meanwhile.
     if [ -n "$start_later" ]; then undo_in "$undo_timer" "$confirm"; fi
     if ! load; then
-        # A generation that was proven is not at fault when its service fails later.
+        # A proven generation is not the cause if its service fails later.
         if ! is_loaded "$now"; then roll_back || true; fi
         exit 5
     fi
     if [ -n "$start_later" ]; then systemctl stop "$held_timer.timer" 2>/dev/null || true; else mark_loaded; fi
     ;;
 hold)
-    # A generation that was proven is not undone, so nobody would start it again.
+    # A proven generation is not undone, so nothing else would start it again.
     if is_loaded "$gen"; then exit 0; fi
     undo_in "$held_timer" "$2"
     if ! systemctl stop -- "$unit"; then say "$unit does not stop"; exit 5; fi
@@ -430,19 +430,19 @@ confirm)
     ;;
 undo)
     if [ "$(readlink "$base/current")" = "gen/${gen##*/}" ] && ! is_loaded "$gen" && ! roll_back; then
-        # It may have been held: it serves with the new files rather than not at all.
+        # It may be held: serving with the new files is better than not serving.
         if [ -n "$unit" ]; then systemctl start -- "$unit" || say "systemctl start $unit failed"; fi
         exit 5
     fi
     ;;
 remove)
-    rm -rf -- "${base%/*}"/.removed.*  # of a run that was killed here
+    rm -rf -- "${base%/*}"/.removed.*  # left by a run that was killed here
     if [ "${2:-}" != running ]; then end_units || exit 5; fi
     leave
     if [ "${2:-}" = running ] && [ -n "$unit" ]; then
         systemctl reload-or-restart -- "$unit" || { say "$unit does not take what is left"; exit 5; }
     fi
-    mv -T -- "$base" "${base%/*}/.removed.$component"  # at once: no half of a tree is ever seen
+    mv -T -- "$base" "${base%/*}/.removed.$component"  # in one step: nobody sees half a tree
     rm -rf -- "${base%/*}/.removed.$component"
     ;;
 *) say "unknown command: $1"; exit 2 ;;
