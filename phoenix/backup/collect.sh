@@ -1,7 +1,7 @@
-# Copy what a service owns while it stands still; print the copy as base64 of tar.gz. Runs as
+# Copy a service's data while the service is stopped; print the copy as base64 of tar.gz. Runs as
 #   sh -c SCRIPT backup-collect UNIT LIMIT_KIB FROM MEMBER...
-# FROM is a directory, or the name of a Docker volume. The copy lies in memory (/run), or on the
-# disk (/var/tmp) where that has no room for it. The service runs again before the first byte is
+# FROM is a directory, or the name of a Docker volume. The copy is kept in memory (/run), or on the
+# disk (/var/tmp) if memory has no room for it. The service starts again before the first byte is
 # sent: a slow reader does not prolong the pause.
 set -eu
 umask 077
@@ -20,14 +20,14 @@ cd "$from" 2>/dev/null || die "there is no $from: nothing to back up"
 for member; do [ -e "$member" ] || die "$from/$member is missing: nothing whole to back up"; done
 need=$(du -skc --apparent-size -- "$@" | tail -n 1 | cut -f 1)
 [ "$need" -le "$limit" ] || die "$from holds $need KiB, and a backup takes $limit KiB at most"
-need=$((2 * need)) # the copy, and its compressed form beside it
+need=$((2 * need)) # room for the copy and its compressed form
 room() { df -k --output=avail "$1" | tail -n 1 | tr -d ' '; }
 if [ "$need" -le "$(room "$memory")" ]; then place=$memory; else place=$disk; fi
 [ "$need" -le "$(room "$place")" ] ||
     die "a copy needs $need KiB; $memory has room for $(room "$memory") KiB, and $disk for $(room "$disk") KiB"
 exec 9>"$memory/phoenix-backup-$unit.lock"
 flock -n 9 || die "another backup of this guest is under way"
-rm -rf "$memory/phoenix-backup-$unit".?????? "$disk/phoenix-backup-$unit".?????? # of a copy that was killed
+rm -rf "$memory/phoenix-backup-$unit".?????? "$disk/phoenix-backup-$unit".?????? # left by a killed copy
 copy=$(mktemp -d "$place/phoenix-backup-$unit.XXXXXX")
 stopped=
 again() {
@@ -37,7 +37,7 @@ again() {
 trap 'again; rm -rf "$copy"' EXIT
 trap 'exit 143' HUP INT TERM PIPE
 if systemctl is-active -q "$unit"; then
-    # Whoever kills this shell does not stop the service with it.
+    # If this shell is killed, the service still starts.
     alarm="phoenix-backup-start-${unit%.service}"
     systemctl stop "$alarm.timer" 2>/dev/null || true
     systemd-run -q --collect --unit="$alarm" --on-active=180 systemctl start "$unit" 9>&-

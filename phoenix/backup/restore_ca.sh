@@ -1,7 +1,7 @@
 # Restore a backup's CA. Runs as
 #   sh -c SCRIPT restore-ca DIRECTORY UNIT SHA256 PREVIOUS
 # with the part, base64 of tar.gz with that digest, on standard input. It is unpacked and verified
-# beside DIRECTORY, and gets that name by one rename. A former DIRECTORY is moved to PREVIOUS; where
+# beside DIRECTORY, and renamed into place in one step. A former DIRECTORY is moved to PREVIOUS; if
 # PREVIOUS is empty, it is not replaced.
 set -eu
 umask 077
@@ -11,20 +11,20 @@ if [ -e "$directory" ] && [ -z "$previous" ]; then
     die "$directory exists already; nothing was changed"
 fi
 disk=${PHOENIX_DISK:-/var/tmp}
-rm -f "$disk/phoenix-restore-$unit".?????? # of a restore that was killed
+rm -f "$disk/phoenix-restore-$unit".?????? # left by a killed restore
 part=$(mktemp "$disk/phoenix-restore-$unit.XXXXXX")
 new=
 trap 'rm -rf "$part" "$new"' EXIT
-trap '' HUP INT PIPE # the run that sent us may die; this script finishes
+trap '' HUP INT PIPE # the run that started this script may die; the script finishes
 base64 -d >"$part"
 [ "$(sha256sum <"$part" | cut -d' ' -f1)" = "$sha" ] || die "the part arrived damaged; run again"
-id step >/dev/null 2>&1 || # as step_ca_init.sh does
+id step >/dev/null 2>&1 || # as step_ca/init.sh does
     useradd --system --user-group --home-dir "$directory" --no-create-home --shell /usr/sbin/nologin step
 rm -rf "$directory".restore.*
 new=$(mktemp -d "$directory.restore.XXXXXX")
-tar -C "$new" -xpzf "$part" # owners by name: the user's number may be another one here
+tar -C "$new" -xpzf "$part" # owners by name: user ids may differ here
 chmod 755 "$new"
-chown root:root "$new/secrets/password" # as step_ca_init.sh has it; an older backup has not
+chown root:root "$new/secrets/password" # as in step_ca/init.sh; an older backup has another owner
 printf '%s\n' "$sha" >"$new/restored"
 chmod 644 "$new/restored"
 openssl verify -no-CApath -no-CAstore -CAfile "$new/certs/root_ca.crt" "$new/certs/intermediate_ca.crt" >/dev/null

@@ -1,7 +1,7 @@
 # Restore a backup's Portainer data into the volume. Runs as
 #   sh -c SCRIPT restore-portainer VOLUME PROJECT UNIT SHA256 PREVIOUS
 # with the part, base64 of tar.gz with that digest, on standard input. The volume's data are
-# first copied to PREVIOUS; where PREVIOUS is empty, they are not replaced. The data change by
+# first copied to PREVIOUS; if PREVIOUS is empty, they are not replaced. The data are replaced by
 # renames within the volume's own directory.
 set -eu
 umask 077
@@ -9,14 +9,14 @@ volume=$1 project=$2 unit=$3 sha=$4 previous=$5
 die() { echo "phoenix: $*" >&2; exit 3; }
 command -v docker >/dev/null || die "there is no Docker on this guest yet: run deploys/docker.py"
 disk=${PHOENIX_DISK:-/var/tmp}
-rm -f "$disk/phoenix-restore-$unit".?????? # of a restore that was killed
+rm -f "$disk/phoenix-restore-$unit".?????? # left by a killed restore
 part=$(mktemp "$disk/phoenix-restore-$unit.XXXXXX")
 new= again=
 trap '[ -z "$again" ] || systemctl start "$unit"; rm -rf "$part" "$new"' EXIT
-trap '' HUP INT PIPE # the run that sent us may die; this script finishes
+trap '' HUP INT PIPE # the run that started this script may die; the script finishes
 base64 -d >"$part"
 [ "$(sha256sum <"$part" | cut -d' ' -f1)" = "$sha" ] || die "the part arrived damaged; run again"
-# With the labels by which Compose knows the volume as its own.
+# With the labels by which Compose recognises its own volume.
 docker volume inspect "$volume" >/dev/null 2>&1 ||
     docker volume create --label "com.docker.compose.project=$project" \
         --label com.docker.compose.volume=data "$volume" >/dev/null

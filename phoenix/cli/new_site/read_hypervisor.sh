@@ -1,4 +1,4 @@
-# What a Proxmox VE host says of itself and its guests; reads only. Each part has a line "@@ NAME" before it.
+# Prints what a Proxmox VE host knows of itself and its guests; reads only. A line "@@ NAME" begins each part.
 set -u
 export LC_ALL=C
 command -v pvesh >/dev/null || { echo "@@ none"; exit 0; }

@@ -1,4 +1,4 @@
-# Whether FILE is as its Debian package installed it: dpkg lists it as a conffile or as any other file, or ucf manages it.
+# FILE: whether it is as its Debian package installed it, as a conffile, as another file, or by ucf.
 is_package_file() {
  f=$(readlink -f "$1"); [ -s "$f" ] || return 0; m=$(md5sum <"$f"); m=${m%% *}
  grep -qF " $f $m" /var/lib/dpkg/status || grep -qxF "$m  $f" /var/lib/ucf/hashfile ||

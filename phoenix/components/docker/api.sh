@@ -1,6 +1,6 @@
 # How dockerd is started on this host. Runs as
 #   sh -c SCRIPT docker-api DROPIN
-#   running WORD ...  its command line, as long as it is not by DROPIN: fields are separated by tabs
+#   running WORD ...  its command line, unless DROPIN gives it; fields are separated by tabs
 #   declared LINE     ExecStart of docker.service without DROPIN
 #   ours LINE         ExecStart of DROPIN
 #   socket END        TCP ports of docker.socket

@@ -1,5 +1,5 @@
 #!/bin/sh
-# NAME OWN OTHER...: whether this gateway hands on a request, or the others do not either. keepalived asks.
+# NAME OWN OTHER...: whether this gateway forwards a request, or the others do not either. keepalived runs this.
 # Made by Phoenix: deploys/keepalived.py
 hands_on() { # ADDRESS
     case $(curl -s -o /dev/null -w '%{http_code}' --max-time 4 -H "Host: $name" "http://$1/") in

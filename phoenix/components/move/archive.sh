@@ -2,8 +2,8 @@
 #
 # A tar of the POSIX format keeps numeric owners, modes, times, ACLs, extended attributes with file
 # capabilities, sparse files, and hard links within the directory. `sum` is the SHA-256 of such a tar
-# in a fixed order, so it is equal on both ends where all of that is equal, content included. It reads
-# the holes of sparse files as zeros: two file systems may keep the same holes in different places.
+# in a fixed order: it is equal on both hosts if all of that and the content are equal. Holes of sparse
+# files count as zeros, since two file systems may keep them in different places.
 set -eu
 verb=$1 directory=$2
 cd -- "$directory"
@@ -17,7 +17,7 @@ failed() {
 
 case $verb in
 send)
-  # Status 1 is a file that changed meanwhile: the stack is stopped, so somebody else writes.
+  # Status 1: a file changed meanwhile. The stack is stopped, so something else writes.
   status=0
   tar --create $kept --sparse --file=- . || status=$?
   [ "$status" = 0 ] || failed "$status"

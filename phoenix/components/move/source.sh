@@ -1,8 +1,8 @@
 # The old host of a stack that moves: sh source.sh stop|start|gone PROJECT
 #
-# `stop` writes down which containers ran, and their restart policies, before it changes anything: a
-# policy `always` would start the old copy again with the next start of Docker, beside the new one.
-# `start` puts both back. `gone` removes the stopped containers and their networks, never a volume.
+# `stop` records which containers ran, and their restart policies, before it changes anything: a
+# policy `always` would start the old copy beside the new one when Docker starts next.
+# `start` restores both. `gone` removes the stopped containers and their networks, never a volume.
 set -eu
 verb=$1 project=$2
 kept=${PHOENIX_MOVES:-/var/lib/phoenix/moves}
@@ -24,7 +24,7 @@ stop)
     sync "$left.new"
     mv "$left.new" "$left"
   fi
-  # Docker may finish a restart of its own in the moment of the stop: what is back is stopped again.
+  # Docker may finish a restart of its own during the stop: stop such a container again.
   for pause in 1 2 4 0; do
     each docker update --restart=no >/dev/null
     each docker stop >/dev/null

@@ -1,6 +1,6 @@
 # Sizes and free space in bytes, one line each: sh space.sh sizes|free DIRECTORY...
-#   sizes: what each takes on the disk; a file of no directory is "file"
-#   free: file system and free bytes where each is, or will be
+#   sizes: disk usage of each; "file" for a path that is not a directory
+#   free: file system and free bytes of the place where each is, or will be
 set -eu
 verb=$1
 shift

@@ -1,14 +1,14 @@
 # The new host of a stack that moves: sh target.sh VERB PROJECT ...
 #
-#   begin PROJECT SOURCE        the move from host SOURCE is under way: it is not forgotten before `end`
-#   phase PROJECT PHASE         how far it is: copying, copied, started, proven
-#   volume PROJECT NAME LABEL.. makes the volume for the copy, empty, and prints its directory, and on
-#                               further lines what a person must know
-#   folder PROJECT PATH         makes a bind mount's directory for the copy, empty, and prints it
+#   begin PROJECT SOURCE        records the move from host SOURCE, until `end`
+#   phase PROJECT PHASE         records its progress: copying, copied, started, proven
+#   volume PROJECT NAME LABEL.. makes an empty volume for the copy, and prints its directory, then
+#                               notes for the operator
+#   folder PROJECT PATH         makes an empty directory for the copy of a bind mount, and prints it
 #   undo PROJECT                removes the copy: containers, networks, and what `volume` made
-#   end PROJECT                 forgets the move
+#   end PROJECT                 removes the record of the move
 #
-# What a volume of that name held before is kept beside it, as the volume NAME_before_TIME.
+# A former volume of that name is kept as the volume NAME_before_TIME.
 set -eu
 verb=$1 project=$2
 shift 2
@@ -22,7 +22,7 @@ write() {
   mv "$mark/$1.new" "$mark/$1"
 }
 
-# A list of ours: what is not in it was here before the move.
+# The list of what this script made: anything else was here before the move.
 ours() {
   grep -qxF -- "$2" "$mark/$1" 2>/dev/null
 }
@@ -45,7 +45,7 @@ begin)
   mkdir -p "$mark"
   write source "$1"
   write phase copying
-  # Stopped containers of an earlier time here are as old as their volumes.
+  # Stopped containers from before are as old as their volumes.
   rm -f "$mark.left"
   ids=$(docker ps --all --quiet --filter "label=$label" --filter status=exited --filter status=created)
   [ -z "$ids" ] || docker rm $ids >/dev/null

@@ -1,6 +1,6 @@
-# Whether a person's sites, with all that they include, leave the site's ports to the site. Runs as
+# Whether the operator's own sites, with the files that they include, leave Phoenix's ports alone. Runs as
 #   sh -c SCRIPT nginx-listens CONFIG
-# nginx looks at the address first, and the PROXY protocol holds for all who listen on a port.
+# nginx selects the server by address first; the PROXY protocol applies to all servers of a port.
 found=$(nginx -T -c "$1" 2>/dev/null | sed 's/#.*//' | tr ';{}' '\n\n\n' | awk '
  $1 != "listen" { next }
  $2 ~ /^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+(:(80|443))?$/ && $2 !~ /^(127|0)\./ { print $2; next }

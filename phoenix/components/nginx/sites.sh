@@ -1,11 +1,11 @@
-# What a person's own sites of Nginx say. Runs behind config_tree/package_file.sh as
+# Prints the directives of the operator's own Nginx sites. Runs behind config_tree/package_file.sh as
 #   sh -c SCRIPT nginx-sites TREE CONFIG PATTERN ...
-# TREE is the folder of Phoenix's configuration tree of Nginx, CONFIG the place of nginx.conf; the files of a PATTERN
-# are those that Debian's nginx.conf reads. What a package brought is left out. Fields are separated by tabs:
+# TREE is the folder of Phoenix's configuration tree of Nginx, CONFIG the path of nginx.conf. Debian's nginx.conf reads
+# the files of each PATTERN. Files from packages are left out. Fields are separated by tabs:
 #   site PATH READ      READ is `read` where the present nginx.conf reads it
 #   in PATH top NAME    a directive outside of any block, or a block there: its name
 #   in PATH server      a server begins; its `listen` and `server_name` follow, as `in PATH said WORDS`
-# Values of other directives, which may be secrets, are never told. Words are those of nginx (ngx_conf_read_token).
+# It never prints values of other directives, which may be secrets. It splits words as nginx does (ngx_conf_read_token).
 tree=$1 config=$2; shift 2; t=$(printf '\t')
 said() { # FILE: its directives, with the depth of http's own as 0
  awk -v file="$1" -v base="$2" '
@@ -47,7 +47,7 @@ said() { # FILE: its directives, with the depth of http's own as 0
  }' <"$1"
 }
 ours=; case $(readlink "$config") in "$tree"/*) ours=yes ;; esac
-[ -n "$ours" ] || [ ! -e "$tree/current" ] || exit 0 # the place is Phoenix's own by now
+[ -n "$ours" ] || [ ! -e "$tree/current" ] || exit 0 # the file is Phoenix's own by now
 if [ -z "$ours" ] && [ -f "$config" ] && ! is_package_file "$config"; then
  found=$(said "$config" 1)
  [ -z "$found" ] || printf 'site\t%s\tread\n%s\n' "$config" "$found"

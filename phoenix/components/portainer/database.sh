@@ -1,11 +1,11 @@
-# Portainer's database and the image that it fits. A newer server migrates it at its start, and an
-# older one then refuses it. Runs beside a configuration tree's generations (config_tree/apply.sh) as
+# Portainer's database and the image that it fits. A newer server migrates the database at its start; an
+# older server then refuses it. Runs beside a configuration tree's generations (config_tree/apply.sh) as
 #   sh -c SCRIPT portainer-database fits BASE COMPOSE CONTAINER VOLUME UNIT ROOTS END ADDRESS
-#   ...                             keep      before another image takes over: copy the database
-#   ...                             put_back  the image before it takes over again: its database too
+#   ...                             keep      before another image starts: copy the database
+#   ...                             put_back  the former image starts again: restore its database
 #   ...                             answers   whether the server answers; 99: it never will
 # The copy is BASE/database: portainer.db, `image` (which made it) and `returns` (the generation with
-# which it is put back; none once that one has answered again).
+# which it is restored; absent once that generation has answered again).
 set -eu
 umask 077
 verb=$1 base=$2 compose=$3 container=$4 volume=$5 unit=$6 roots=$7 end=$8 address=$9
@@ -50,8 +50,8 @@ fits)
     exit 1
     ;;
 keep)
-    # Of a generation that was never proven the database may be half migrated, and so it may be while
-    # an attempt that began here has not ended: the copy stays.
+    # An unproven generation, or an attempt that has not ended, may have migrated the database half-way:
+    # keep the copy.
     if [ -z "$now" ] || [ "$now" != "$before" ] || [ "$returns" = "${now##*/}" ]; then exit 0; fi
     old=$(image "$base/$now/root$compose")
     if [ "$old" = "$(image "$ROOT$compose")" ]; then exit 0; fi
@@ -61,21 +61,21 @@ keep)
         exit 1
     }
     [ -s "$from/portainer.db" ] || exit 0
-    systemctl stop -- "$unit" # the copy is of a database that nobody writes
+    systemctl stop -- "$unit" # nothing may write the database while it is copied
     rm -rf -- "$kept.new"
     mkdir -- "$kept.new"
     cp -p -- "$from/portainer.db" "$kept.new/portainer.db" || { rm -rf -- "$kept.new"; exit 1; } # a full disk
     printf '%s\n' "$old" >"$kept.new/image"
     printf '%s\n' "${now##*/}" >"$kept.new/returns"
     find "$kept.new" -exec sync -- {} +
-    if [ -d "$kept" ]; then # the way back from an earlier upgrade, should this one go back
+    if [ -d "$kept" ]; then # the copy from before an earlier upgrade, if this one is rolled back
         rm -rf -- "$kept.former"
         mv -T -- "$kept" "$kept.former"
     fi
     mv -T -- "$kept.new" "$kept"
     ;;
 put_back)
-    # `returns` stays: a run that is killed here begins anew with the generation that failed.
+    # `returns` stays: if the run is killed here, the next one begins with the failed generation.
     if [ -z "$before" ] || [ "$returns" != "${before##*/}" ]; then exit 0; fi
     systemctl stop -- "$unit" 2>/dev/null || true
     to=$(data) || { say "Docker does not tell where volume $volume is"; exit 1; }
@@ -91,7 +91,7 @@ answers)
     if said=$(status 2>&1); then
         case "$said" in *Version*) ;; *) echo "it answers without its version"; exit 1 ;; esac
         if [ -n "$returns" ] && [ "$returns" = "$GENERATION" ]; then
-            rm -f -- "$kept/returns" # it is in place again, and the copy of what is there tells nothing
+            rm -f -- "$kept/returns" # the database is restored; a copy of it tells nothing new
             if [ -d "$kept.former" ]; then
                 rm -rf -- "$kept"
                 mv -T -- "$kept.former" "$kept"
@@ -102,7 +102,7 @@ answers)
     echo "$said"
     run=$(docker inspect -f '{{.State.Running}} {{.State.StartedAt}}' "$container" 2>/dev/null) || exit 1
     case "$run" in false' '*) started=${run#* } ;; *) exit 1 ;; esac
-    # An earlier start of the same container has nothing to say.
+    # Ignore the log of an earlier start of the same container.
     unit_started=$(systemctl show "$unit" -p ExecMainStartTimestamp --value)
     [ "$(date -d "$started" +%s)" -ge "$(date -d "${unit_started:-now}" +%s)" ] || exit 1
     if docker logs --since "$started" "$container" 2>&1 | grep -o 'The database schema version does not align.*'; then

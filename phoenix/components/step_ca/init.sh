@@ -1,6 +1,6 @@
-# Make the CA's keys on its own guest. Runs, after step_ca_keys.sh, as `sh -c SCRIPT step-ca-init
+# Make the CA's keys on its own guest. Runs, after keys.sh, as `sh -c SCRIPT step-ca-init
 # DIRECTORY ORGANISATION DOMAINS NETWORKS YEARS`; the keys' password is the first line of standard input, or is
-# made here when that line is empty. Everything is prepared aside and appears with one rename.
+# generated here if that line is empty. Everything is prepared in another folder, and renamed into place in one step.
 set -eu
 umask 077
 directory=$1 organisation=$2 domains=$3 networks=$4 days=$(($5 * 365))

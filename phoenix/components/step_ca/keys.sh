@@ -1,7 +1,6 @@
-# How keys and certificates of a CA are made, for step_ca_init.sh and step_ca_rotate.sh. The working
-# directory has certs/, secrets/ with the password in it, and work/; these variables are set:
-# domains and networks (ADDRESS/NETMASK), each separated by blanks, of the names that the CA may vouch
-# for, and days, a lifetime.
+# Make keys and certificates of a CA, for init.sh and rotate.sh. The working directory has certs/,
+# secrets/ with the password in it, and work/. These variables are set: domains and networks
+# (ADDRESS/NETMASK), each separated by blanks, for which the CA may sign, and days, the lifetime.
 
 make_key() { # NAME: P-256, PKCS #8, encrypted (RFC 5958): step-ca reads it as it is
     openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes-256-cbc \
@@ -10,8 +9,8 @@ make_key() { # NAME: P-256, PKCS #8, encrypted (RFC 5958): step-ca reads it as i
             -pass file:secrets/password -out "secrets/$1" 2>/dev/null
 }
 
-# RFC 5280 4.2.1.9 and 4.2.1.10: one CA below the root, none below that, and whoever steals the
-# intermediate key, or the root's, can still not pass for a name outside this network.
+# RFC 5280 4.2.1.9 and 4.2.1.10: one CA below the root, none below that. A thief of the intermediate's
+# or the root's key still cannot impersonate a name outside this network.
 extensions() {
     cat >work/extensions <<EOF
 [req]

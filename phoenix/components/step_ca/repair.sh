@@ -1,10 +1,10 @@
-# Give the CA a database that it opens, when it cannot open the one that it has. Runs, after
-# database.sh, as `sh -c SCRIPT step-ca-repair DIRECTORY UNIT PORT COPIES`. What is there is kept below COPIES; in
-# its place comes the first of these that the CA starts with: the same without its torn end, the copies,
-# newest first, an empty one. Clients whose account is unknown then register anew by themselves.
+# Replace the CA's database if the CA cannot open it. Runs, after
+# database.sh, as `sh -c SCRIPT step-ca-repair DIRECTORY UNIT PORT COPIES`. The present one is kept below COPIES. It is
+# replaced by the first of these with which the CA starts: the same without its torn end, the copies,
+# newest first, an empty one. Clients whose account is unknown then register again by themselves.
 set -eu
 umask 077
-trap '' HUP INT PIPE # the run that sent us may die; what is begun is ended here
+trap '' HUP INT PIPE # the run that started this script may die; the script finishes
 directory=$1 unit=$2 port=$3 copies=$4
 db=$directory/db new=$directory/db.new old=$directory/db.old
 cd /
@@ -24,21 +24,21 @@ opens() { # start the CA, and wait until it serves or says that it cannot open t
         if ca_answers "$directory" "$port"; then return 0; fi
         fault=$(said_since "$cursor" | database_fault_in)
         if [ -n "$fault" ]; then return 1; fi
-        # It says nothing about its database, so whatever keeps it from serving is not that.
+        # The log says nothing about the database, so something else keeps the CA from serving.
         if [ "$(date +%s)" -ge "$end" ]; then return 0; fi
         sleep 0.3
     done
 }
 
-put() { # FROM, or nothing for an empty one: it is the database, whole
+put() { # FROM, or nothing for an empty database: put it in place, whole
     systemctl stop "$unit" || true
-    # Called where `set -e` does nothing: half a copy would open, as a database without the rest.
+    # `set -e` has no effect here: the CA would open half a copy, as a database without the rest.
     if ! { rm -rf "$new" && filled "$@" && chown -R step:step "$new" && sync; }; then
         rm -rf "$new"
         echo "phoenix: no database could be put in place (above): nothing was changed in $db" >&2
         exit 6
     fi
-    if [ -d "$db" ]; then mv -T "$db" "$old"; fi # at once: of one half removed, the rest may open
+    if [ -d "$db" ]; then mv -T "$db" "$old"; fi # in one step: the CA may open a half-removed database
     mv -T "$new" "$db" || exit 6
     rm -rf "$old"
 }
@@ -60,7 +60,7 @@ tried() { # WHAT FROM [SIZE FILE]
 
 mkdir -p -m 700 "$copies"
 rm -rf "$copies/.part" "$copies/.torn"
-# A repair that was killed between its two renames.
+# An earlier repair was killed between its two renames.
 if [ -d "$old" ] && [ ! -e "$db" ]; then mv -T "$old" "$db"; fi
 rm -rf "$old"
 kept=
@@ -78,7 +78,7 @@ if [ -d "$db" ]; then
     ls -d "$copies"/torn-* | head -n -3 | while read -r old; do rm -rf "$old"; done
     if [ -n "$torn" ]; then
         set -- $torn
-        # Behind its header, and no more than what one write may have been.
+        # Behind its header, and no more than one write.
         if [ "$3" -gt 20 ] && [ "$2" -gt "$3" ] && [ $(($2 - $3)) -lt 1048576 ]; then
             tried "the same without its last $(($2 - $3)) bytes" "$kept" "$3" "$1" || true
         fi

@@ -1,19 +1,19 @@
-# Replace the CA's intermediate, or its root and intermediate. Runs, after step_ca_keys.sh, as
+# Replace the CA's intermediate, or its root and intermediate. Runs, after keys.sh, as
 #   sh -c SCRIPT step-ca-rotate prepare DIRECTORY KIND ORGANISATION ROOTNAME INTERMEDIATENAME \
-#       DOMAINS NETWORKS YEARS           make the next keys aside; the CA goes on as it is. The root's
-#                                        key, where it is not here, comes on standard input, as PEM
-#   sh -c SCRIPT step-ca-rotate switch DIRECTORY UNIT STOP HEALTH    the CA signs with the next keys
-#   sh -c SCRIPT step-ca-rotate finish DIRECTORY                     nothing is left to replace
-#   sh -c SCRIPT step-ca-rotate abandon DIRECTORY UNIT HEALTH        the present keys stay, the next go
-# DIRECTORY/rotation is the state, so that whoever comes next goes on from it:
-#   kind       root or intermediate; there from the first moment on
+#       DOMAINS NETWORKS YEARS           make the next keys beside the present ones. The root's
+#                                        key, if it is offline, comes on standard input, as PEM
+#   sh -c SCRIPT step-ca-rotate switch DIRECTORY UNIT STOP HEALTH    make the CA sign with the next keys
+#   sh -c SCRIPT step-ca-rotate finish DIRECTORY                     end the rotation: all is replaced
+#   sh -c SCRIPT step-ca-rotate abandon DIRECTORY UNIT HEALTH        keep the present keys, remove the next
+# DIRECTORY/rotation is the state, from which the next run continues:
+#   kind       root or intermediate; written first
 #   next/      certs/ and secrets/ that will replace the present ones
-#   earlier_root_ca.crt   the root that is trusted until all is done (kind root)
-#   switching  names the directory with the files as they were: files are being exchanged
-#   switched   the CA is proven to run with the next ones
+#   earlier_root_ca.crt   the former root, trusted until the rotation ends (kind root)
+#   switching  names the directory with the former files while files are exchanged
+#   switched   the CA is proven to run with the next keys
 set -eu
 umask 077
-trap '' HUP INT PIPE # the run that sent us may die; what is begun is ended here
+trap '' HUP INT PIPE # the run that started this script may die; the script finishes
 command=$1 directory=$2
 state=$directory/rotation
 cd "$directory"
@@ -40,12 +40,12 @@ prepare() { # KIND ORGANISATION ROOTNAME INTERMEDIATENAME DOMAINS NETWORKS YEARS
     else
         cp "$directory/certs/root_ca.crt" certs/root_ca.crt
         signer=$directory/secrets/root_ca_key
-        if [ ! -e "$signer" ]; then # offline: in memory here, and no longer than this takes
+        if [ ! -e "$signer" ]; then # offline: in memory, only while it is needed
             given=$(mktemp "$memory/phoenix-root-key.XXXXXX")
             cat >"$given"
             signer=$given
         fi
-        # Not longer than what vouches for it.
+        # Not longer than the certificate that signs it.
         end=$(date -d "$(openssl x509 -in certs/root_ca.crt -noout -enddate | cut -d= -f2)" +%s)
         lasts=$(((end - $(date +%s)) / 86400))
         if [ "$lasts" -gt "$days" ]; then lasts=$days; fi
@@ -61,7 +61,7 @@ prepare() { # KIND ORGANISATION ROOTNAME INTERMEDIATENAME DOMAINS NETWORKS YEARS
     mv -T "$new" "$state"
 }
 
-put() { # FROM PATH: one file appears at its place, whole, also on a full disk: the CA is stopped
+put() { # FROM PATH: put one file in place, whole, also on a full disk: the CA is stopped
     if [ ! -e "$1/$2" ]; then return; fi
     rm -f "$2.new"
     ln "$1/$2" "$2.new" 2>/dev/null || cp "$1/$2" "$2.new"
@@ -92,14 +92,14 @@ healthy() { # UNIT HEALTH
     done
 }
 
-aside() { # the files as they are, and the root that stays trusted
+aside() { # keep the present files, and the root that stays trusted
     mkdir -p retired
     rm -rf retired/.part
     mkdir -p retired/.part/certs retired/.part/secrets
     cp -p certs/root_ca.crt certs/intermediate_ca.crt retired/.part/certs/
     cp -p secrets/intermediate_ca_key retired/.part/secrets/
     if [ "$(cat "$state/kind")" = root ]; then
-        # The key may have been taken offline.
+        # The key may be offline.
         if [ -e secrets/root_ca_key ]; then cp -p secrets/root_ca_key retired/.part/secrets/; fi
         cp certs/root_ca.crt "$state/earlier_root_ca.crt"
     fi
@@ -113,7 +113,7 @@ aside() { # the files as they are, and the root that stays trusted
 switch() { # UNIT STOP HEALTH
     if [ -e "$state/switched" ]; then return; fi
     [ -e "$state/switching" ] || aside
-    if ! sh -c "$2" 9>&-; then # it may have stopped the CA
+    if ! sh -c "$2" 9>&-; then # the command may have stopped the CA
         systemctl start "$1" || true
         echo "phoenix: what comes before the exchange failed; it is yet to be made" >&2
         exit 3
@@ -133,7 +133,7 @@ switch() { # UNIT STOP HEALTH
     exit 5
 }
 
-put_back() { # UNIT HEALTH: the files as they were before the exchange
+put_back() { # UNIT HEALTH: restore the files from before the exchange
     before=$(cat "$state/switching")
     systemctl stop "$1" || true
     exchange "$before"
@@ -145,7 +145,7 @@ put_back() { # UNIT HEALTH: the files as they were before the exchange
 
 abandon() { # UNIT HEALTH
     if [ -e "$state/switched" ]; then
-        echo "phoenix: the CA signs with the next keys already: finish the rotation" >&2
+        echo "phoenix: make the CA sign with the next keys already: finish the rotation" >&2
         exit 3
     fi
     if [ -e "$state/switching" ]; then put_back "$1" "$2"; fi
@@ -155,7 +155,7 @@ abandon() { # UNIT HEALTH
 finish() {
     if [ ! -e "$state" ]; then return; fi
     rm -rf "$state.done"
-    mv -T "$state" "$state.done" # what is half removed is no state
+    mv -T "$state" "$state.done" # a half-removed folder must not count as state
     rm -rf "$state.done"
 }
 

@@ -1,5 +1,5 @@
-# A new swarm, of this host alone: init ADDRESS PORT AVAILABILITY SUBNET-SIZE POOL...
-# What Docker prints has a token in it, so nobody hears it.
+# Make a new swarm with this host as its only node: init ADDRESS PORT AVAILABILITY SUBNET-SIZE POOL...
+# Docker's output has a token in it, so it is discarded.
 address=$1 port=$2 availability=$3 size=$4
 shift 4
 for pool; do

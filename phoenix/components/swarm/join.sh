@@ -1,9 +1,9 @@
-# This host into a swarm: join ADDRESS PORT AVAILABILITY MANAGER...; standard input is the token.
-# Docker's client would have it in its arguments, which all users of the host see; its API takes it
-# in a request's body (POST /swarm/join). `read` and `printf` are the shell's own.
+# Join a swarm: join ADDRESS PORT AVAILABILITY MANAGER...; standard input is the token.
+# Docker's client would have the token in its arguments, which all users of the host see; the API takes
+# it in a request's body (POST /swarm/join). `read` and `printf` are the shell's own.
 address=$1 port=$2 availability=$3
 shift 3
-# What an earlier try left, that reached no manager: it is in no swarm, and Docker refuses another.
+# An earlier try reached no manager: the host is in no swarm, but Docker refuses a second try.
 case $(docker info --format '{{.Swarm.LocalNodeState}} {{.Swarm.NodeID}}' 2>/dev/null) in
 'error ' | 'pending ') docker swarm leave --force >/dev/null || exit 1 ;;
 esac
@@ -13,7 +13,7 @@ said=$(printf '{"ListenAddr":"%s","AdvertiseAddr":"%s","DataPathAddr":"%s","Avai
     "$address:$port" "$address" "$address" "$availability" "${managers#,}" "$token" |
     curl -sS --max-time 60 --unix-socket /var/run/docker.sock -H 'Content-Type: application/json' \
         --data-binary @- -w '\n%{http_code}' http://docker/swarm/join 2>&1)
-# Docker goes on to try where its answer came before the swarm's own.
+# If Docker answers before the swarm does, it keeps trying.
 for second in $(seq 60); do
     case $(docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null) in
     active) exit 0 ;;

@@ -1,7 +1,7 @@
-# This host out of its swarm: leave. A manager is made a worker first (update.sh), so that the
-# others stay enough; the last one takes the swarm with it.
+# Leave the swarm: leave. A manager is demoted first (update.sh), so that the others keep their quorum;
+# the last one ends the swarm.
 said=$(docker swarm leave 2>&1) || {
-    # Of the last manager Docker asks whether the swarm itself is to end.
+    # For the last manager Docker wants a confirmation, since the swarm ends.
     case $said in *'last manager'*) docker swarm leave --force >/dev/null || exit 1 ;;
     *) printf '%s\n' "$said" >&2; exit 1 ;;
     esac

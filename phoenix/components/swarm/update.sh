@@ -1,5 +1,5 @@
-# What a manager changes of a node: update NODE ROLE ARGUMENT...; an empty ROLE stays.
-# A change of role is done when the node is one, or is none any more, among the managers.
+# Change a node, on a manager: update NODE ROLE ARGUMENT...; an empty ROLE keeps the role.
+# A change of role is done when the list of managers shows it.
 node=$1 role=$2
 shift 2
 if [ $# -gt 0 ]; then docker node update "$@" "$node" >/dev/null || exit 1; fi

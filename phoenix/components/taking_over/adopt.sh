@@ -1,8 +1,8 @@
-# Copy a CA's keys and certificates to where Phoenix's CA has them. Runs as
+# Copy a CA's keys and certificates into the folder of Phoenix's CA. Runs as
 #   sh -c SCRIPT step-ca-adopt DIRECTORY ROOT INTERMEDIATE KEY ROOTKEY
-# The first line of standard input is the password of its keys; an empty one: they have none. All is proven aside
-# and appears with one rename; the files that it is made of stay as they are. Keys are written anew as PKCS #8 under
-# that password (RFC 5958), or under one that is made here.
+# The first line of standard input is the password of its keys; empty: they have none. Everything is
+# checked in another folder and renamed into place in one step; the original files stay. Keys are written as PKCS #8
+# under that password (RFC 5958), or under a new one.
 set -eu
 umask 077
 directory=$1 root=$2 signer=$3 key=$4 root_key=$5
@@ -27,7 +27,7 @@ given=$password
 [ -n "$password" ] || password=$(openssl rand -hex 32)
 printf '%s\n' "$password" >secrets/password
 cp secrets/password secrets/new # openssl reads two passwords from one file as two lines
-copy_key() { # FILE CERTIFICATE NAME: 1 where the password does not open it, 2 where it is another one's
+copy_key() { # FILE CERTIFICATE NAME: 1 if the password does not open it, 2 if it belongs to another certificate
     openssl pkey -in "$1" -passin file:secrets/password -aes-256-cbc -passout file:secrets/new \
         -out "secrets/$3" 2>/dev/null || return 1
     [ "$(openssl pkey -in "secrets/$3" -passin file:secrets/password -pubout)" = \

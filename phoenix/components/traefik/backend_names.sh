@@ -1,5 +1,5 @@
-# ROOTS, then ADDRESS PORT NAME FORMER of each stack's TLS port: no route is switched to a name that its
-# backend does not prove while it proves the former one. One that is down, or proves neither, does not
+# ROOTS, then ADDRESS PORT NAME FORMER of each stack's TLS port. A backend that still proves its FORMER name
+# but not NAME stops the change of its route. A backend that is down, or proves neither, does not
 # hold up the others: it serves nobody now.
 roots=$1
 shift
