@@ -32,7 +32,7 @@ class FactError(FactProcessError):
 
 
 class ConversationError(FactError):
-    """Nothing that the host answers can be used: its log-in garbles it, or its connection broke."""
+    """The host's answers are unusable: its log-in adds text to them, or its connection broke."""
 
 
 class Unknown:
@@ -55,7 +55,7 @@ class HostFact(FactBase[T], Generic[T]):
     @staticmethod
     @override
     def default() -> T:
-        """No value that anything could be decided on; `operations.host_state` refuses it."""
+        """An unknown value; `operations.host_state` refuses to decide on it."""
         return cast(T, Unknown())
 
     @override
@@ -103,7 +103,7 @@ class Answer:
     """What one command printed, and how it ended; `status` is None where it is unknown."""
 
     def __init__(self, lines: Iterable[str] = (), status: str | None = None) -> None:
-        """By default nothing yet."""
+        """The default: no answer yet."""
         self.lines = list(lines)
         self.status = status
 

@@ -31,7 +31,7 @@ for p in *.left; do [ ! -e "$p" ] || printf 'left\\t%s\\n' "${p%.left}"; done
 
 @dataclass(frozen=True)
 class UnfinishedMoves:
-    """Of one host: moves to it by project, and the projects that a move stopped on it."""
+    """The unfinished moves of one host: those to it by project, and the projects stopped on it."""
 
     arriving: Mapping[str, Unfinished]
     left: frozenset[str]

@@ -95,7 +95,7 @@ class RootShell(HostFact[bool]):
 
 
 class AbsentFolders(HostFact[tuple[str, ...]]):
-    """Those of some folders that are not there.
+    """The folders that are missing.
 
     Args:
         folders: their paths.
@@ -118,7 +118,7 @@ class Listeners(HostFact[dict[str, frozenset[listeners.Listener]]]):
         return marked(script(listeners.LISTEN))
 
     def parse(self, lines: list[str]) -> dict[str, frozenset[listeners.Listener]]:
-        """By the nodes' names; `listeners.HERE` is this one."""
+        """The listeners by the names of the nodes; `listeners.HERE` is this node."""
         return listeners.parse(lines)
 
 
@@ -146,5 +146,5 @@ class GuestHostKeys(HostFact[dict[int, frozenset[str]]]):
         return marked(script(hostkeys.LEARN, *hostkeys.words(guests)))
 
     def parse(self, lines: list[str]) -> dict[int, frozenset[str]]:
-        """Those that could be learned."""
+        """The host keys that could be read."""
         return hostkeys.parse(lines)

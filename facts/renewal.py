@@ -68,7 +68,7 @@ def parse(output: Iterable[str]) -> list[Renewal]:
 
 
 def _seconds(text: str) -> int | None:
-    """From `Tue 2026-11-24 19:05:21 UTC`; None where the timer has no next time."""
+    """The time in `Tue 2026-11-24 19:05:21 UTC`; None if the timer has no next time."""
     if not text.endswith(" UTC"):
         return None
     try:

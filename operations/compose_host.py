@@ -51,7 +51,7 @@ class HostStacks:
             raise OperationError(str(error)) from None
 
     def seen(self) -> AbstractContextManager[tuple[ComposeHost, int]]:
-        """As `opened`: nothing is shared by the stacks of a host.
+        """As `opened`: the stacks of a host share nothing.
 
         Raises:
             OperationError: as for `opened`.
@@ -109,7 +109,7 @@ class StackFolders(HostFact[list[str]]):
 
 @operation(reads=lambda **_: [question(StackFolders)])
 def handed_over(project: str) -> Generator[StringCommand, None, None]:
-    """No files of a stack that Portainer deploys now, and the host's own compose did before.
+    """Remove the files of a stack that the host's own compose deployed, and Portainer deploys now.
 
     Its containers go on: Portainer has taken them over.
 

@@ -52,7 +52,7 @@ class End:
 
     @property
     def shown(self) -> str:
-        """For people."""
+        """The text for the operator."""
         return f"{self.hostname}:{self.port or SSH}"
 
 

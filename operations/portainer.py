@@ -492,7 +492,7 @@ def _read(access: PortainerAccess, carrier: Host) -> _StoredKey:
 
 
 def _sent_logins(access: PortainerAccess) -> dict[str, str]:
-    """By registry, the hash of the log-in that Portainer was given last."""
+    """The hash of the log-in that Portainer was last given, by registry."""
     carrier = access.carrier()
     if carrier is None:
         return {}

@@ -205,7 +205,7 @@ def _keep(hypervisor: Host) -> None:
 
 
 def _file() -> Path:
-    """Of the runs with these deploys and hosts, from this checkout."""
+    """The file for runs with these deploys and hosts, from this checkout."""
     key = json.dumps([str(Path.cwd()), site_lock.pyinfra_command()])
     return user_cache() / f"asked-{zlib.crc32(key.encode()):08x}.json"
 

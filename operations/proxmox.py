@@ -403,7 +403,7 @@ def _client(access: ProxmoxAccess) -> Client:
 
 
 def _reader(access: ProxmoxAccess) -> ReadOnce:
-    """For comparing: all operations of a run look at the same guests, storages and rules."""
+    """The client for comparing: all operations of a run see the same guests and rules."""
     reader = _clients(access)[1]
     if not host.state.is_executing:
         reader.forget()

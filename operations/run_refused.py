@@ -12,7 +12,7 @@ _said: list[str] = []
 
 
 def refuse_run(reason: str) -> None:
-    """No operation of this run may begin; to be called while a deploy is prepared.
+    """Refuse this run before its first operation; call it while a deploy is prepared.
 
     Not by an operation: with `-y` pyinfra prepares none of their commands.
     """
@@ -20,7 +20,7 @@ def refuse_run(reason: str) -> None:
 
 
 def reason() -> str:
-    """All reasons, a line each; the next time in short. Empty where the run may begin."""
+    """All reasons, one a line, in short when repeated; empty if the run may begin."""
     if _reasons and _said:
         return f"{NOT_DONE}this run is refused"
     text = "\n".join(_reasons)

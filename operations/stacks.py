@@ -28,7 +28,7 @@ class Stacks(Protocol):
         """
 
     def seen(self) -> AbstractContextManager[tuple[api.StackEngine, int]]:
-        """As `opened`, to compare alone: what tells may be shared by the steps of a run.
+        """As `opened`, only for comparing: the steps of a run may share the answers.
 
         Raises (by the context):
             OperationError: it cannot be asked.

@@ -66,7 +66,7 @@ class Route:
     aliases: tuple[str, ...] = ()
 
     def entry(self) -> dict[str, Any]:
-        """As the JSON files have it."""
+        """The service as the JSON files write it."""
         every = {
             "name": self.name, "port": self.port, "scheme": self.scheme,
             "health_path": self.health_path, "aliases": list(self.aliases),

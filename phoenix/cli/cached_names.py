@@ -85,7 +85,7 @@ def matching(by_kind: Names, incomplete: str, kind: str = "") -> list[str]:
 
 
 def _key(inventory: Path) -> str:
-    """Whose names they are: of the inventory as it is found here, in this environment."""
+    """The key of the names: the inventory as it is found here, in this environment."""
     variables = sorted(item for item in os.environ.items() if item[0].startswith("PHOENIX_"))
     return json.dumps([str(Path.cwd()), str(inventory), os.environ.get("HOME"), variables])
 

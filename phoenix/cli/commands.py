@@ -217,7 +217,7 @@ class Group(TyperGroup):
     """Verbs; for an unknown one it suggests similar ones (`phoenix.site.suggestions`)."""
 
     def __init__(self, **options: Any) -> None:
-        """As typer has it, without its suggestions."""
+        """A typer group without typer's own suggestions."""
         super().__init__(**options | {"suggest_commands": False})
 
     def resolve_command(

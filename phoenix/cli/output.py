@@ -19,7 +19,7 @@ WIDTH = 100
 
 
 def console() -> Console:
-    """For a person, on standard output: `WIDTH` columns where no terminal says how many."""
+    """The console for results, on standard output; `WIDTH` columns without a terminal."""
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     if not console.is_terminal:
         console.width = WIDTH
@@ -27,7 +27,7 @@ def console() -> Console:
 
 
 def notes() -> Console:
-    """For progress and notes: standard error, so that standard output stays a result's."""
+    """The console for progress and notes, on standard error: standard output has only results."""
     return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 

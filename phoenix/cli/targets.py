@@ -242,7 +242,7 @@ def _of_stack(site: Site, host: Host, stack: Deployment) -> list[Service]:
 
 
 def _guests(guests: Sequence[Host], site: Site) -> list[Work]:
-    """All of each guest, after its records and what other guests have for its services.
+    """The work for whole guests, after their DNS records and what other guests have for them.
 
     Whom it connects to lets it in first.
     """

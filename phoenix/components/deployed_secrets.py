@@ -131,7 +131,7 @@ def shown(
     actual: Mapping[str, Holdings],
     variables: Variables,
 ) -> tuple[Trace, ...]:
-    """Those of `expected` that the guests show.
+    """The secrets of `expected` that the guests have.
 
     Args:
         expected: where secrets would show.

@@ -138,11 +138,11 @@ class ComposeHost(DockerEngine):
         return _stack(name, variables)
 
     def update_stack(self, stack: Stack, content: str, env: Mapping[str, str]) -> Stack:
-        """As `create_stack`: compose replaces what differs, and removes what is left over."""
+        """As `create_stack`: compose replaces what differs, and removes orphans."""
         return self.create_stack(HOST, stack.name, content, env)
 
     def start_stack(self, stack: Stack) -> Stack:
-        """As `create_stack`, from what is stored."""
+        """As `create_stack`, from the stored files."""
         observed = self.observe(stack.name, HOST)
         return self.update_stack(stack, observed.content or "", stack.env_mapping)
 
@@ -156,7 +156,7 @@ class ComposeHost(DockerEngine):
         return stack
 
     def wait_deployed(self, stack: Stack, seconds: float, *, poll: float = 1.0) -> Stack:
-        """Nothing to wait for: compose is waited for."""
+        """Return at once: `compose up` has already waited."""
         del seconds, poll
         return stack
 

@@ -1,1 +1,1 @@
-"""From the files that an operator writes to a checked Site."""
+"""The operator's files, read and checked, as one Site."""

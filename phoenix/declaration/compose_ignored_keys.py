@@ -163,7 +163,7 @@ def _of_internal_networks(
 
 
 def _twice(service: Mapping[str, Any]) -> Iterator[_Problem]:
-    """Of two lines for one name the last counts."""
+    """Names with several lines: only the last line counts."""
     for key in ("environment", "labels"):
         first: set[str] = set()
         lines = service.get(key)

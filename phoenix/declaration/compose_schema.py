@@ -36,7 +36,7 @@ class KeySchema:
 
     @property
     def words(self) -> str:
-        """It for a person."""
+        """The text for the operator."""
         kinds = [_KINDS[kind] for kind in _KINDS if kind in self.scalars]
         kinds += ["a list"] if self.items else []
         kinds += ["a mapping"] if self.values or self.keys is not None else []

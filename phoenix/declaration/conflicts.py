@@ -473,7 +473,7 @@ class _PortsInUse:
         self._ports.setdefault((port, proto), []).append((address, user))
 
     def by(self, port: int, proto: str, address: _Address) -> str | None:
-        """Who has the port on this address, or on all; None where it is free."""
+        """The owner of the port on this address or on all addresses; None if it is free."""
         for other, user in self._ports.get((port, proto), ()):
             if _overlap(address, other):
                 return user
@@ -498,7 +498,7 @@ def _overlap(address: _Address, other: _Address) -> bool:
 
 
 def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
-    """By host, the ports of SSH and of what Phoenix itself serves there, and who has them."""
+    """For each host the ports of SSH and of Phoenix's own services, and their owners."""
     needed = served_ports(site)
     for host in site.hosts:
         needed[host.name].setdefault((host.ssh_port, "tcp"), "SSH")
@@ -506,7 +506,7 @@ def _needed_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
 
 
 def served_ports(site: Site) -> dict[str, dict[tuple[int, str], str]]:
-    """By host, the ports that Phoenix itself serves there, and who serves them."""
+    """For each host the ports of Phoenix's own services, and their owners."""
     needed: dict[str, dict[tuple[int, str], str]] = {host.name: {} for host in site.hosts}
     needed[site.hypervisor.name] |= _of_the_hypervisor(site.hypervisor)
     for host in site.name_servers:
@@ -549,7 +549,7 @@ _WHAT = {"ca": "the CA", "agent": "the Portainer agent"}
 
 
 def _own_services(site: Site) -> dict[str, list[Service]]:
-    """By guest, what its own entry declares: the CA and the agent first, as they are Phoenix's."""
+    """For each guest the services of its own entry, Phoenix's CA and agent first."""
     by_guest: dict[str, list[Service]] = {}
     for service in sorted(site.services, key=lambda service: service.kind == "backend"):
         if service.of_guest and service.kind in ("ca", "agent", "backend"):
@@ -845,7 +845,7 @@ class _Refusals:
 def _around(
     own: IPv4Network | None, networks: Collection[IPv4Network | None]
 ) -> list[IPv4Network | None]:
-    """Of these ends of rules those that cover one; None is anyone."""
+    """The ends of rules that cover one end; None is anyone."""
     wider: list[IPv4Network | None] = [None]
     if own is not None:
         wider += [own.supernet(new_prefix=length) for length in range(own.prefixlen + 1)]

@@ -35,7 +35,7 @@ class SettingsFile:
 
 @dataclass(frozen=True)
 class HostSettings:
-    """All places from which one host takes its settings, the farthest first."""
+    """All sources of one host's settings, the most general first."""
 
     places: tuple[SettingsFile, ...]
 

@@ -1,4 +1,4 @@
-"""From a guest's entry in the JSON files to a Host or a Template."""
+"""A guest's entry in the JSON files becomes a Host or a Template."""
 
 from __future__ import annotations
 

@@ -543,7 +543,7 @@ def upstreams(site: Site, settings: Settings) -> tuple[str, ...]:
 
 
 def upstream_findings(site: Site, settings: Settings) -> tuple[Finding, ...]:
-    """That this file names other resolvers than the setting, which holds."""
+    """A finding if this file's resolvers differ from the setting, which wins."""
     chosen = upstreams(site, settings)
     if not site.upstreams or site.upstreams == chosen:
         return ()
@@ -553,7 +553,7 @@ def upstream_findings(site: Site, settings: Settings) -> tuple[Finding, ...]:
 
 
 def time_zone_findings(site: Site, settings: Settings) -> tuple[Finding, ...]:
-    """That this file says another time zone than the setting, which holds."""
+    """A finding if this file's time zone differs from the setting, which wins."""
     chosen = time_zone(site, settings)
     if site.timezone in (None, chosen):
         return ()

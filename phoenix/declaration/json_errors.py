@@ -305,7 +305,7 @@ UNKNOWN = "unknown key: nothing reads it"
 
 
 def _of_others(model: type[BaseModel]) -> tuple[str, Mapping[str, str]]:
-    """Whose keys files of other systems have in this place, and the fix for each."""
+    """The keys that files of other systems have in this place, and the fix for each."""
     others: tuple[str, Mapping[str, str]] = getattr(model, "of_others", ("", {}))
     return others
 

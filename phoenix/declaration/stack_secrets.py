@@ -1,4 +1,4 @@
-"""Whose each secret of a stack is: no stack names one of the platform or of another stack.
+"""Owners of the stacks' secrets: a stack may not use one of the platform or of another stack.
 
 A secret belongs to the stack that names it. If its name begins with a stack's name and an
 underscore, that stack is the owner. Another stack gets it if the owner lists that stack in

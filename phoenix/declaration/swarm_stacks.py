@@ -346,7 +346,7 @@ def _check_nodes(site: Site, host: Host, stack: Deployment, report: Report) -> N
 
 
 def _users(site: Site, node: Host, stack: Deployment) -> Mapping[tuple[int, str], Collection[str]]:
-    """Who has each port of a node, beside a stack: its own stacks and services, and Swarm's."""
+    """The owner of each port of a node other than a stack: its stacks and services, and Swarm's."""
     users: dict[tuple[int, str], dict[str, None]] = {}
     for other in node.docker_stacks:
         for port in other.ports:

@@ -67,13 +67,13 @@ class TextType:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        """For pydantic: the text, then the check."""
+        """The schema for pydantic: the text, then the check."""
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """For the JSON Schema: the pattern."""
+        """The JSON Schema: the pattern."""
         schema_of_type, own = handler(schema), {"pattern": self.pattern}
         return own | schema_of_type if self.general else schema_of_type | own
 
@@ -158,7 +158,7 @@ def value_fault(value: str) -> tuple[str, str] | None:
 
 
 def environment_value(value: str) -> str:
-    """For pydantic: the value, where an environment variable can have it."""
+    """The value, checked for pydantic: an environment variable must be able to hold it."""
     if fault := value_fault(value):
         raise problem(*fault)
     return value

@@ -72,7 +72,7 @@ def stack_certificate(project: str) -> str:
 
 @once_per_site
 def certificates(site: Site) -> tuple[HostCertificate, ...]:
-    """All certificates got by ACME, in host order; no name is in those of two hosts, save gateways.
+    """All ACME certificates, in host order; only gateways share a name.
 
     Each gateway has the names of all. The CA's own certificate is made by the CA itself, the
     agent's by the agent.

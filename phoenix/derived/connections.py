@@ -34,7 +34,7 @@ class Connection(NamedTuple):
 
 @once_per_site
 def connections(site: Site) -> tuple[Connection, ...]:
-    """All of them, the renewals' first, then along the path of a request from its end.
+    """All connections: those of renewals first, then along the path of a request from its end.
 
     Raises:
         phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.

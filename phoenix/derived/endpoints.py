@@ -34,7 +34,7 @@ class Endpoint(NamedTuple):
 
 @once_per_site
 def endpoints(site: Site) -> tuple[Endpoint, ...]:
-    """All of them, along a request's path: gateway, Traefik, backends; then agents, the CA.
+    """All endpoints, along a request's path: gateway, Traefik, backends; then agents, the CA.
 
     Of a Portainer agent it is the end of its tunnel: the agent's own certificate is by no CA.
 

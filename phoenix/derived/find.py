@@ -48,7 +48,7 @@ ALL_KINDS = frozenset(KINDS)
 
 
 class UnknownNameError(NameLookupError):
-    """Nothing of the site has the name; says which names are near, or which there are.
+    """No part of the site has the name; the message has similar names, or all.
 
     Attributes:
         near: names that look like it, the most similar one first.
@@ -277,7 +277,7 @@ def _is(site: Site, query: str, full: str) -> bool:
 
 
 def _hosts(site: Site, query: str) -> list[Host]:
-    """By name, id, address or full name; else by the name of its endpoint in Portainer."""
+    """The hosts of a name, id, address or full name; else of an endpoint's name in Portainer."""
     named = [
         host
         for host in site.hosts

@@ -1,4 +1,4 @@
-"""Who talks to whom: each flow stated once, the rules at both of its ends derived from it."""
+"""The site's network flows: each stated once, with the firewall rules of both ends derived."""
 
 from __future__ import annotations
 
@@ -329,7 +329,7 @@ def _to_service(site: Site, service: Service) -> Iterator[Flow]:
 
 
 def _from_traefik(site: Site, service: Service) -> Iterator[Flow]:
-    """To the owner; of a Swarm stack to each node that may run it."""
+    """The flows to a service's owner; for a Swarm stack to each node that may run it."""
     for traefik, target in product(site.traefiks, service.nodes or (service.owner,)):
         yield Flow(traefik, target, "tcp", service.port, f"Traefik to {service.name}")
 

@@ -1,4 +1,4 @@
-"""Whose log an operator means by a name: the command that shows it, and the hosts it is on."""
+"""The logs of a name: the command that shows each, and its host."""
 
 from __future__ import annotations
 

@@ -32,13 +32,13 @@ class VirtualAddress(NamedTuple):
 
     @property
     def alone(self) -> IPv4Network:
-        """As firewall rules name it."""
+        """The address as a network, for firewall rules."""
         return IPv4Network(self.address)
 
 
 @once_per_site
 def virtual_addresses(site: Site) -> tuple[VirtualAddress, ...]:
-    """All of them, in the order of the site's networks; none where a gateway is alone."""
+    """All virtual addresses, in the order of the site's networks; none for a single gateway."""
     return tuple(
         VirtualAddress(address, network.name, holders)
         for network in site.networks
@@ -49,7 +49,7 @@ def virtual_addresses(site: Site) -> tuple[VirtualAddress, ...]:
 
 
 def of_host(site: Site, host: Host) -> tuple[VirtualAddress, ...]:
-    """Those that a host may hold."""
+    """The virtual addresses that a host may hold."""
     return tuple(
         address
         for address in virtual_addresses(site)

@@ -73,7 +73,7 @@ class Flow(Frozen):
 
 
 class Explanation(Frozen):
-    """All about one name. What does not apply is empty or null.
+    """The explanation of one name. What does not apply is empty or null.
 
     `facts` are short sentences; `declared` are the places that declare it, the nearest first.
     """

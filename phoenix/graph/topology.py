@@ -66,7 +66,7 @@ class Box(Frozen):
 
 
 class Link(Frozen):
-    """Who connects to whom. `verified` says how the other end is proven; empty: it is not."""
+    """A connection. `verified` says how the target is authenticated; empty: it is not."""
 
     source: str
     target: str

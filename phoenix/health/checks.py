@@ -196,7 +196,7 @@ def _services(site: Site) -> Iterator[Check]:
 
 
 def _swarm(site: Site) -> Iterator[Check]:
-    """Of each node that it is in the swarm; and by each manager, what all of them are.
+    """Each node checks that it is in the swarm; each manager checks the state of all nodes.
 
     Managers have one state (Raft): one that answers is enough.
     """
@@ -297,7 +297,7 @@ def _names(site: Site) -> Iterator[Check]:
 
 
 def _name_servers(site: Site) -> Iterator[Check]:
-    """Of several each by itself: a host's programs do not notice that one is silent."""
+    """Each of several name servers by itself: a host's programs do not notice a silent one."""
     if not site.name_servers[1:]:
         return
     known = dns.records(site)[0]
@@ -310,7 +310,7 @@ def _name_servers(site: Site) -> Iterator[Check]:
 
 
 def _virtual_addresses(site: Site) -> Iterator[Check]:
-    """By each gateway, that one of them has each; and of each, that it works by itself."""
+    """Each gateway checks that one of them holds each address, and that it works itself."""
     for virtual in virtual_addresses(site):
         for held in virtual.holders:
             command: tuple[str, ...] = ("address_is_held", str(virtual.address), str(held.address))
@@ -428,14 +428,14 @@ def _keys(site: Site) -> Iterator[Check]:
 
 
 def _roots(site: Site) -> Iterator[Check]:
-    """Without its roots a host takes every certificate for a stranger's."""
+    """The site's roots: without them a host can verify no certificate."""
     for host in site.hosts:
         command = ("roots_are_there", ROOTS)
         yield Check(host.name, "certificate", "the site's roots", command, target=host.name)
 
 
 def _pairs(site: Site) -> Iterator[Check]:
-    """Of the holders: before what others see of them, since it explains that."""
+    """The holders' own pairs: before what others see of them, since they explain it."""
     ports: dict[str, set[int]] = {}
     ca = control_plane.ca(site)
     for end in endpoints(site):

@@ -81,7 +81,7 @@ def outcome(
 
 
 def owners(site: Site) -> dict[str, tuple[tuple[str, str], ...]]:
-    """By name, each host whose certificate has it, and that certificate."""
+    """For each name the hosts whose certificates have it, with the certificate."""
     held: dict[str, list[tuple[str, str]]] = {}
     for certificate in certificates(site):
         for name in certificate.sans:

@@ -120,7 +120,7 @@ class Stamp(Frozen):
 
 
 class Page(Frozen):
-    """All that the page tells; `home.json` is this very object.
+    """The data of the start page; `home.json` is this object.
 
     A run has `seen_by` `run`, `certificates` that are served, and its `revision`. The watcher has
     `watch`, the history of each service, `held` certificates, `last_deploy`, and whether a run is
@@ -235,7 +235,7 @@ def headline(health: Health) -> str:
 
 
 def _own_health(own_checks: Sequence[Check], by_check: Mapping[Check, Outcome]) -> Health:
-    """Of the checks that one host makes: the first cause is the one of the lowest layer."""
+    """The health of one host's own checks: the first cause is that of the lowest layer."""
     first = lowest(by_check[check] for check in own_checks if check in by_check)
     return _health(own_checks, by_check, fault_of(first))
 

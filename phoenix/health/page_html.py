@@ -19,5 +19,5 @@ def render(page: Page) -> str:
 
 @cache
 def version() -> str:
-    """Of the style: a page is never shown with the style of another one from a browser's cache."""
+    """The version of the style, so that a browser never shows a page with a cached older style."""
     return hashlib.sha256(STYLE.read_bytes()).hexdigest()[:12]

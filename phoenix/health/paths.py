@@ -37,7 +37,7 @@ from phoenix.watch.causes import Check, CheckedPath, Hop, checks_of
 
 @once_per_site
 def paths(site: Site) -> tuple[CheckedPath, ...]:
-    """All paths: requests first, then what they rest on, then what must be refused.
+    """All paths: requests first, then what they depend on, then what must be refused.
 
     Raises:
         phoenix.site.roles.RoleError: the site has no gateway, Traefik or CA.
@@ -183,7 +183,7 @@ class _Checks:
                 self._by_field[field, getattr(check, field)].append(check)
 
     def __call__(self, function: str, **fields: object) -> tuple[Check, ...]:
-        """Those of one function whose fields have these values, in the order of `checks`."""
+        """The checks of one function whose fields have these values, in the order of `checks`."""
         asked = (function, *fields.items())
         if asked not in self._asked:
             self._asked[asked] = self._matching(function, fields)
@@ -277,7 +277,7 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
 
 
 def _to_traefik(gateways: Sequence[Host], proxy: Host, find: _Checks) -> Hop:
-    """From the gateway; of several, the way of each is its own (`_gateways`)."""
+    """The hops from the gateway; each of several has a path of its own (`_gateways`)."""
     asked = () if gateways[1:] else find.connection(gateways[0], proxy, name=proxy.fqdn)
     return Hop(
         *(gateways[0].name, proxy.name, "TLS by Traefik"),
@@ -286,7 +286,7 @@ def _to_traefik(gateways: Sequence[Host], proxy: Host, find: _Checks) -> Hop:
 
 
 def _gateways(site: Site, find: _Checks) -> Iterator[CheckedPath]:
-    """Of several gateways each: that it runs, answers by itself, and may have the address."""
+    """A path for each of several gateways: it runs, answers, and may hold the address."""
     client = site.hypervisor
     for gateway in site.gateways if site.gateways[1:] else ():
         runs = (
@@ -319,7 +319,7 @@ def _gateways(site: Site, find: _Checks) -> Iterator[CheckedPath]:
 
 
 def _proxies(site: Site, find: _Checks) -> Iterator[CheckedPath]:
-    """Of several Traefiks each: that it runs, answers the gateways, and has every route."""
+    """A path for each of several Traefiks: it runs, answers the gateways, and has every route."""
     for proxy in site.traefiks if site.traefiks[1:] else ():
         runs = (*find.unit(proxy, unit_names.TRAEFIK), *find.certificate(proxy, HTTPS))
         hops = (
@@ -497,7 +497,7 @@ def _names(site: Site, find: _Checks) -> Iterator[CheckedPath]:
 
 
 def _name_servers(site: Site, find: _Checks) -> Iterator[CheckedPath]:
-    """Of several name servers each: that it runs, and answers every host that asks it."""
+    """A path for each of several name servers: it runs, and answers every host that asks it."""
     if not site.name_servers[1:]:
         return
     for server in site.name_servers:
@@ -616,7 +616,7 @@ def _agent_runs(server: Host, agent: Host, find: _Checks) -> tuple[Check, ...]:
 
 
 def _agent_alone(agent: Host, find: _Checks) -> CheckedPath:
-    """As far as the site's own hosts can tell: no guest of it asks a Portainer elsewhere."""
+    """The path as far as the site's hosts can check it: none of them asks an external Portainer."""
     runs = (*find.unit(agent, unit_names.DOCKER), *find.unit(agent, AGENT_UNIT))
     about = _lower({agent.portainer_environment, "portainer"})
     hops = (Hop("Portainer", agent.name, "the agent", runs),)

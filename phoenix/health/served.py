@@ -69,7 +69,7 @@ def served(endpoint: Endpoint, leaf: CertificateInfo | None, fault: str) -> Serv
 
 @once_per_site
 def askers(site: Site) -> Mapping[Endpoint, tuple[str, ...]]:
-    """For each endpoint the hosts that may ask it, the first choice first.
+    """The hosts that may ask each endpoint, the first choice first.
 
     Their own connections lead there: the firewall lets each of them through, and it sees what a
     request would see. The host that serves it is the last choice: nothing stands before itself.

@@ -349,7 +349,7 @@ def _certificate(
 def _renewal(
     site: Site, record: Served, certificate: str, observed: Observed
 ) -> tuple[str, datetime | None, str]:
-    """Who renews it by which rule, when, and why that failed the last time.
+    """The renewal of a certificate: its timer, the next time, and why the last one failed.
 
     `certificate`: its name with ACME, or empty.
     """

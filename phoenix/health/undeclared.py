@@ -103,7 +103,7 @@ class Foreign(Frozen):
 
 
 class Undeclared(Frozen):
-    """All of it.
+    """All undeclared things of a site.
 
     Attributes:
         items: what is not declared.
@@ -119,7 +119,7 @@ class Undeclared(Frozen):
 
     @property
     def running(self) -> tuple[Item, ...]:
-        """Those that were not kept on purpose: `plan` and `status` end with 2 for them."""
+        """The items not kept on purpose: for these `plan` and `status` exit with 2."""
         return tuple(item for item in self.items if not item.kept)
 
 

@@ -73,7 +73,7 @@ class HttpsAdapter(HTTPAdapter):
         return host, {}
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Nothing to add: the context already decides."""
+        """Do nothing: the TLS context already decides."""
 
 
 def client_context() -> ssl.SSLContext:

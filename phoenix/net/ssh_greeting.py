@@ -10,7 +10,7 @@ class Stream(Protocol):
     """What a greeting is read from: a socket, or a channel through another SSH server."""
 
     def recv(self, size: int, /) -> bytes:
-        """At most `size` bytes; empty at the end."""
+        """Read at most `size` bytes; empty at the end."""
 
 
 def answers(address: str, port: int, seconds: float = 3.0) -> bool:

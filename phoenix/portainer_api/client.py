@@ -265,7 +265,7 @@ class PortainerClient(DockerEngine):
         return answer_as(User, self._json("GET", "/users/me"))
 
     def users(self) -> tuple[User, ...]:
-        """All users; for administrators alone."""
+        """All users; needs an administrator."""
         return _many(User, self._json("GET", "/users"))
 
     def create_administrator(self, username: str, password: SecretStr) -> User:

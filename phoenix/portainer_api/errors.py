@@ -23,7 +23,7 @@ class PasswordRefusedError(InvalidInputError):
 
 
 class UnreachableError(PortainerError):
-    """No HTTP answer: connection, TLS or name failed. The text says which."""
+    """There was no HTTP answer: the connection, TLS or name lookup failed. The text says which."""
 
 
 class UnknownOutcomeError(PortainerError):

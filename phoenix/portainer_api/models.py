@@ -277,7 +277,7 @@ class ContainerSummary(_Model):
 
     @property
     def up_seconds(self) -> int | None:
-        """For how long it runs, as exactly as Docker's status tells; None where it does not run.
+        """How long it has been running, by Docker's status; None if it is stopped.
 
         Docker counts, so no other clock takes part.
         """

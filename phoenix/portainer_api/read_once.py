@@ -22,7 +22,7 @@ class ReadOnce(PortainerClient):
     """
 
     def __init__(self, *args: Any, seconds: float = 30, **options: Any) -> None:
-        """Nothing is read yet.
+        """Read nothing yet.
 
         Args:
             args: as for `PortainerClient`, and `options` too.

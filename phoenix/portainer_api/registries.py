@@ -42,7 +42,7 @@ class RegistryPlan:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """In words; empty where all is as desired."""
+        """The reasons for a change; empty if the registries are as desired."""
         return (
             *(f"register {login.registry} as {login.username}" for login in self.create),
             *(f"log in to {login.registry} as {login.username}" for _, login in self.update),

@@ -1,4 +1,4 @@
-"""From settings and secrets to how the API is reached and trusted."""
+"""Access to the API: URL, token and trust, from settings and secrets."""
 
 from __future__ import annotations
 

@@ -301,7 +301,7 @@ class ReadOnce(Client):
         clock: Callable[[], float] = time.monotonic,
         **options: Any,
     ) -> None:
-        """Nothing is read yet.
+        """Read nothing yet.
 
         Args:
             api: as for `Client`; `options` are its other arguments.

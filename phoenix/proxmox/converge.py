@@ -233,7 +233,7 @@ def _tasks(client: Client, guest: Observed, *kinds: str) -> dict[str, str | None
 
 
 def _change(difference: Difference, observed: Observed) -> Step | None:
-    """All changed keys in one write; then each disk that is to grow."""
+    """The writes of a change: all changed keys at once, then each disk that grows."""
     path = base(observed)
     if difference.changes:
         data: dict[str, Any] = {

@@ -49,7 +49,7 @@ class Change(NamedTuple):
     after: str | None
 
     def __str__(self) -> str:
-        """For a person."""
+        """The text for the operator."""
         before, after = (
             ", ".join(values.ssh_keys(text)) if text and self.key == "sshkeys" else text
             for text in (self.before, self.after)
@@ -66,7 +66,7 @@ class Growth(NamedTuple):
     after_gb: int
 
     def __str__(self) -> str:
-        """For a person."""
+        """The text for the operator."""
         return f"{self.disk}: {self.before_gb:g} GiB -> {self.after_gb} GiB"
 
 

@@ -18,7 +18,7 @@ class LoginError(ProxmoxError):
 
 
 class UnreachableError(ProxmoxError):
-    """No answer; nothing was written, or only something that may be sent again."""
+    """There was no answer; nothing was written, or the write may be repeated."""
 
 
 class SilentError(UnreachableError):
@@ -34,7 +34,7 @@ class ChangedError(ProxmoxError):
 
 
 class AlreadyError(ProxmoxError):
-    """It is already so: a running guest was to be started, or a template to be made of one."""
+    """The state is already reached: the guest runs already, or is a template already."""
 
 
 class LockedError(ProxmoxError):

@@ -428,7 +428,7 @@ def _accepts(identity: Identity | None) -> bool:
 
 
 def _refusals(rules: _Sorted) -> Write | None:
-    """Those that are missing, off, or below a permission that stays: at the top and at once."""
+    """The refusals to write at the top at once: missing, disabled, or below a kept permission."""
     for identity in rules.missing:
         if not _accepts(identity):
             return _added(rules.scope, identity, rules.comments[identity], enabled=True)

@@ -61,7 +61,7 @@ class Listener(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As the settings write it."""
+        """The listener as the settings write it."""
         return f"{self.proto}/{self.port}"
 
 

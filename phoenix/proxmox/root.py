@@ -58,7 +58,7 @@ class Command(NamedTuple):
 
     @property
     def line(self) -> str:
-        """As a person types it."""
+        """The command as an operator types it."""
         return join(*self.words)
 
 
@@ -82,7 +82,7 @@ def pending(client: Client, desired: DesiredGuest) -> tuple[Command, ...]:
 
 
 def commands(desired: DesiredGuest, observed: Observed | None) -> tuple[Command, ...]:
-    """As `pending`, of what was read."""
+    """As `pending`, for values that were read."""
     config = observed.config if observed else {}
     left = declared_before(observed) - desired.declared if observed else frozenset()
     settings = [

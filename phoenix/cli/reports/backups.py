@@ -36,7 +36,7 @@ class Listed:
         )
 
     def answer(self) -> dict[str, Any]:
-        """For a program."""
+        """The JSON for a program."""
         return {
             "parts": [
                 {
@@ -96,7 +96,7 @@ def collect(site: project.Project, *, quiet: bool) -> Listed:
 
 
 def show(console: Console, listed: Listed) -> None:
-    """For a person: a line a part, the newest snapshot first, then what went wrong."""
+    """The text for the operator: a line for each part, newest snapshot first, then faults."""
     tables.show(
         console,
         "backups",
@@ -132,5 +132,5 @@ def _state(part: Part, noted: Noted | None, silent: dict[str, str]) -> Text:
 
 
 def _at(moment: datetime) -> str:
-    """By the clock of the operator, as `--at` reads it."""
+    """The time in the operator's time zone, as `--at` reads it."""
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"

@@ -130,7 +130,7 @@ def end(report: Report, *, as_json: bool) -> None:
 
 
 def print_report(console: Console, report: Report) -> None:
-    """For a person: a line for each point."""
+    """The text for the operator: a line for each point."""
     for point in report.points:
         mark = "[green]holds[/green]" if point.holds else "[red]DIFFERS[/red]"
         detail = f": {escape(point.found)}" if point.found else ""

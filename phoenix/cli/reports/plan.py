@@ -230,7 +230,7 @@ def without_hosts(undeclared: Undeclared, absent: Sequence[str]) -> Undeclared:
 
 
 def to_make(host: str) -> Change:
-    """All that is to do on a guest that does not exist yet."""
+    """All steps on a guest that does not exist yet."""
     return Change(
         host=host,
         component="",

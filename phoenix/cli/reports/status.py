@@ -130,7 +130,7 @@ def root_words(root: RootStatus) -> str:
 
 
 def rotation_words(root: RootStatus) -> str:
-    """That a rotation of the CA's keys has not ended, and what ends it; empty where none is."""
+    """The unfinished rotation of the CA's keys, and how to finish it; empty if there is none."""
     if not root.replacing:
         return ""
     command = "`phoenix certs rotate continue` ends it"

@@ -77,7 +77,7 @@ class Anonymous:
     path: str
 
     def __str__(self) -> str:
-        """It for a person."""
+        """The text for the operator."""
         return f"the anonymous volume {self.name[:12]} ({self.path} of {self.container})"
 
     @property
@@ -254,7 +254,7 @@ class _Parts:
 
 
 def _deployer(directory: str, files: str) -> Deployer:
-    """Who deployed a project, by the places of its compose files."""
+    """The deployer of a project, by the folders of its compose files."""
     places = [directory, *files.split(",")]
     if any(place.startswith(PORTAINER_PROJECTS) for place in places):
         return "portainer"

@@ -77,7 +77,7 @@ def ruleset(site: Site, host: Host, operators: Iterable[Network] = ()) -> str:
 
 
 def admitted(site: Site, host: Host, operators: Iterable[Network] = ()) -> tuple[Flow, ...]:
-    """All flows that a host's rules let in from other machines; operators by IPv6 are beside."""
+    """All flows that a host admits from other machines, without operators by IPv6."""
     named = [network for network in operators if isinstance(network, IPv4Network)]
     by_itself = firewall.hypervisor_flows(site) if host == site.hypervisor else ()
     every = (
@@ -134,7 +134,7 @@ def _prerouting(host: Host) -> str:
 
 
 def _input() -> str:
-    """All that reaches the host itself: broadcasts, and what another table has sent here."""
+    """The chain for packets to the host itself, also broadcasts and redirected packets."""
     # What was translated, `prerouting` has let in by its first address.
     rules = ['iif "lo" accept', *_KNOWN, "ct status dnat accept", "goto own"]
     return _chain("input", "input priority filter - 10", rules)

@@ -48,7 +48,7 @@ class Place:
     labels: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """It for a person."""
+        """The text for the operator."""
         return f"{self.kind} {self.name}"
 
 
@@ -96,7 +96,7 @@ def read(lines: Iterable[str]) -> Contents:
 def _mounted(
     containers: Iterable[tuple[str, list[Mapping[str, Any]]]],
 ) -> dict[str, tuple[str, str]]:
-    """By volume: a container that mounts it, and where."""
+    """For each volume a container that mounts it, and the mount's path."""
     return {
         str(mount.get("Name")): (name, str(mount.get("Destination", "")))
         for name, mounts in containers

@@ -40,12 +40,12 @@ class HostState:
 
 @dataclass(frozen=True)
 class Stays:
-    """It is here, or nowhere: it may start."""
+    """The stack is on this host, or on none: it may start."""
 
 
 @dataclass(frozen=True)
 class Moves:
-    """It moves here from `source`.
+    """The stack moves from `source` to this host.
 
     Attributes:
         phase: how far it came already; None where it begins.
@@ -95,7 +95,7 @@ class Moves:
 
 @dataclass(frozen=True)
 class Refused:
-    """It is not known where its data are, or two hosts have some."""
+    """The run is refused: the place of the stack's data is unknown, or two hosts have data."""
 
     project: str
     target: str
@@ -286,7 +286,7 @@ def _new(declared: Ports, published: Ports) -> Ports:
 
 
 def shared(some: Ports, others: Ports) -> Ports:
-    """Those of some ports that a host cannot have beside others."""
+    """The ports that clash with others on a host."""
     return frozenset(port for port in some if any(map(port.meets, others)))
 
 
@@ -311,7 +311,7 @@ def exchange(declared: Mapping[str, Ports], published: Mapping[str, Ports]) -> t
 def givers(
     declared: Mapping[str, Ports], published: Mapping[str, Ports]
 ) -> dict[str, frozenset[str]]:
-    """For each stack those that must give up a port before it can take it.
+    """For each stack the stacks that must release a port before it can start.
 
     Args:
         declared, published: as for `exchange`.

@@ -137,7 +137,7 @@ def _listen(words: list[str]) -> Listen | None:
 
 
 def considered(sites: Iterable[OwnSite], *, are_kept: bool) -> tuple[OwnSite, ...]:
-    """Those that somebody has to decide about: all where they are kept, else those in force.
+    """The sites to decide about: all if they are kept, else those that Nginx reads now.
 
     Empty files do not count. Where no file has a server, nothing is to be decided.
     """

@@ -195,7 +195,7 @@ class CaState:
 
     @property
     def absent(self) -> bool:
-        """Nothing was ever initialised here."""
+        """Whether no CA was ever initialised here."""
         return not self.modes
 
 

@@ -51,7 +51,7 @@ def main(directory: str, which: str = "") -> None:
 
 
 def declared_until(file: Path) -> dict[str, float]:
-    """By name, the last second in which the site declared it; that of a declared one has no end.
+    """The last second in which the site declared each name; infinite for a name still declared.
 
     A line that is damaged tells nothing: the next sync writes the file anew.
     """

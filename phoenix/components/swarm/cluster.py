@@ -220,7 +220,7 @@ class Change:
 
 
 def labels_of(name: str, declared: SwarmNode) -> dict[str, str]:
-    """All labels that a node is to have."""
+    """The desired labels of a node."""
     return {**dict(declared.labels), LABEL: name}
 
 

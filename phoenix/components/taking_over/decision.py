@@ -129,12 +129,12 @@ class Verdict:
 
 
 def no_fault(_: Authority) -> str:
-    """Of a CA that nobody has anything against."""
+    """The faults of a CA without faults."""
     return ""
 
 
 def no_faults(_: OwnTraefik) -> Iterable[str]:
-    """Of a Traefik that nobody has anything against."""
+    """The faults of a Traefik without faults."""
     return ()
 
 

@@ -70,7 +70,7 @@ class Place:
 
     @property
     def word(self) -> str:
-        """As the host is asked for it."""
+        """The place as an argument of `find_existing.sh`."""
         return f"{self.kind}:{self.tree}:{','.join(map(str, self.ports))}"
 
     def needs(self, address: str) -> bool:
@@ -80,7 +80,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Listener:
-    """Who listens on a port.
+    """A process, unit or container that listens on a port.
 
     `unit` and `container` are empty where the process belongs to none; `image` and `project` are
     the container's.
@@ -253,7 +253,7 @@ def parse(lines: Iterable[str]) -> ExistingServices:
 
 
 def clashes(place: Place, existing: ExistingServices) -> Sequence[ExistingService]:
-    """Who stands in one place: who listens there, and containers, CAs and files that do not."""
+    """The existing services in one place: listeners, and containers, CAs and files."""
     protocols = ("tcp", "udp") if place.kind == "resolver" else ("tcp",)
     listening = [
         listener
