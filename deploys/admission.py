@@ -60,7 +60,7 @@ if site().traefiks and site().gateways and site_host() in taking_part:
         needed = changing or site_host() in site().traefiks
         new = secret(GATEWAY_CERTIFICATE).get_secret_value() if needed else ""
     if changing:
-        secret_rotation.begun(
+        secret_rotation.started_change(
             name="Admission: a new certificate is begun",
             store=store,
             names=[GATEWAY_CERTIFICATE],

@@ -12,7 +12,7 @@ from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.dnsmasq import dnsmasq_conf as dnsmasq
-from phoenix.components.restart import restart_without_end
+from phoenix.components.restart import restart_always
 from phoenix.declaration.hypervisor_file import upstreams
 from phoenix.derived.dns import answer, answers_in, records
 from phoenix.files import render
@@ -60,7 +60,7 @@ def name_server(behind_another: bool) -> Tree:
                 f"/etc/systemd/system/{UNIT}": TreeFile(
                     render("components/dnsmasq/phoenix-dns.service")
                 ),
-                **restart_without_end(UNIT),
+                **restart_always(UNIT),
             },
             unit=UNIT,
             action="restart",  # dnsmasq reads its configuration only when it starts

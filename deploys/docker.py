@@ -13,7 +13,7 @@ from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.docker.daemon_json import DAEMON, declared
 from phoenix.components.docker.remote_api import DROP_IN, KEPT, DaemonStart, closed
-from phoenix.components.restart import restart_without_end
+from phoenix.components.restart import restart_always
 from phoenix.files import render
 from phoenix.shell import fill
 from phoenix.site import unit_names
@@ -79,7 +79,7 @@ elif "docker" in host.groups:
             tree=Tree(
                 component="docker",
                 files={
-                    **restart_without_end(unit_names.DOCKER),
+                    **restart_always(unit_names.DOCKER),
                     **({DROP_IN: TreeFile(drop_in)} if drop_in else {}),
                     **({KEPT: TreeFile("taking_over\n")} if keeps_api else {}),
                 },

@@ -10,7 +10,7 @@ from phoenix.components.acme.phoenix_acme_conf import WEBROOT
 from phoenix.components.config_tree.tree import BASE, Tree, TreeFile
 from phoenix.components.nginx import nginx_conf as nginx
 from phoenix.components.nginx.own_sites import PATTERNS, OwnSite, considered
-from phoenix.components.restart import restart_without_end
+from phoenix.components.restart import restart_always
 from phoenix.derived.routes import proving, routes
 from phoenix.files import text
 from phoenix.secrets.client_certificate import certificate_in, fingerprint
@@ -63,7 +63,7 @@ def tree(client: str) -> Tree:
             nginx.CLIENT_CERTIFICATE: TreeFile(client, mode="0600", secret=True),
             "/etc/logrotate.d/nginx": TreeFile(text("components/nginx/nginx.logrotate")),
             "/etc/tmpfiles.d/phoenix-nginx.conf": TreeFile(f"d {WEBROOT} 0755 root root\n"),
-            **restart_without_end(unit_names.NGINX),
+            **restart_always(unit_names.NGINX),
         },
         supersedes=() if sites else (*PATTERNS, "/etc/nginx/modules-enabled/*.conf"),
         unit=unit_names.NGINX,

@@ -12,7 +12,7 @@ from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix import files
 from phoenix.components.config_tree.tree import Tree, TreeFile
-from phoenix.components.restart import restart_without_end
+from phoenix.components.restart import restart_always
 from phoenix.derived import home
 from phoenix.files import render
 from phoenix.shell import fill
@@ -44,7 +44,7 @@ if "traefik" in host.groups and any(service.kind == "home" for service in site()
                     f"/etc/systemd/system/{home.UNIT}": TreeFile(
                         render("components/home/phoenix-home.service.j2", config=CONFIG)
                     ),
-                    **restart_without_end(home.UNIT),
+                    **restart_always(home.UNIT),
                     **{
                         f"{home.STATIC}/{name}": TreeFile(files.data(f"components/home/{name}"))
                         for name in ("style.css", "icon.svg", "empty.html")

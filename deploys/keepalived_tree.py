@@ -13,7 +13,7 @@ from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.keepalived import keepalived_conf as keepalived
 from phoenix.components.networks.bridges import HostInterfaces
 from phoenix.components.programs import LIBRARY
-from phoenix.components.restart import restart_without_end
+from phoenix.components.restart import restart_always
 from phoenix.files import render, text
 from phoenix.shell import fill
 
@@ -40,7 +40,7 @@ def put() -> None:
                 ),
                 keepalived.WAY: TreeFile(text("components/keepalived/forwards.sh"), mode="0755"),
                 keepalived.OF_NGINX: TreeFile(keepalived.of_nginx()),
-                **restart_without_end(keepalived.UNIT),
+                **restart_always(keepalived.UNIT),
             },
             unit=keepalived.UNIT,
             action="reload",

@@ -1,6 +1,6 @@
 """Certificates of this host and of its stacks, issued before or after the gateway is deployed.
 
-With `passed_on` those with a name that leads to the gateway, which must pass on the CA's question
+With `passthrough` those with a name that leads to the gateway, which must pass on the CA's question
 first; else all others.
 """
 
@@ -9,13 +9,13 @@ from deploys.context import site, site_host
 from operations.certificates import acme_certificate, shared_pair
 from operations.isolation import part
 from phoenix.components.acme.phoenix_acme_conf import stack_pairs
-from phoenix.derived.certificates import HostCertificate, is_passed_on
+from phoenix.derived.certificates import HostCertificate, is_passthrough
 
 
-def of_this_host(*, passed_on: bool) -> None:
+def of_this_host(*, passthrough: bool) -> None:
     """Issue the host's own, where it has one and it is due."""
     certificate = acme.certificate("host")
-    if certificate is None or is_passed_on(site(), certificate) is not passed_on:
+    if certificate is None or is_passthrough(site(), certificate) is not passthrough:
         return
     acme_certificate(name="Certificate: issue", certificate=certificate.name)
     if pairs := stack_pairs(site(), site_host()):
@@ -29,9 +29,9 @@ def of_this_host(*, passed_on: bool) -> None:
         )
 
 
-def of_a_stack(certificate: HostCertificate, *, passed_on: bool) -> None:
+def of_a_stack(certificate: HostCertificate, *, passthrough: bool) -> None:
     """Issue a stack's, where it is due."""
-    if is_passed_on(site(), certificate) is passed_on:
+    if is_passthrough(site(), certificate) is passthrough:
         with part(certificate.project):
             acme_certificate(
                 name=f"Certificate of {certificate.project}: issue", certificate=certificate.name

@@ -11,6 +11,6 @@ from phoenix.derived.components import component_hosts
 
 if component_hosts("passthrough_certificates", site()):
     together(name="Certificates: the gateway passes on the CA's questions")
-    own_certificates.of_this_host(passed_on=True)
+    own_certificates.of_this_host(passthrough=True)
     for of_stack in acme.of_stacks():
-        own_certificates.of_a_stack(of_stack, passed_on=True)
+        own_certificates.of_a_stack(of_stack, passthrough=True)

@@ -24,7 +24,7 @@ from phoenix.components.portainer.tunnel import (
     at_the_agent,
     at_the_server,
 )
-from phoenix.components.restart import restart_without_end
+from phoenix.components.restart import restart_always
 from phoenix.derived import control_plane, deployments
 from phoenix.derived.components import SERVER
 from phoenix.files import render, text
@@ -92,7 +92,7 @@ def server(*, at_the_end_of_a_move: bool = False) -> Tree:
                     socket_script=SOCKET_SCRIPT,
                 )
             ),
-            **restart_without_end(SERVER_UNIT),
+            **restart_always(SERVER_UNIT),
         },
         unit=SERVER_UNIT,
         action="restart",
@@ -124,7 +124,7 @@ def agent() -> Tree:
                     socket_script=SOCKET_SCRIPT,
                 )
             ),
-            **restart_without_end(AGENT_UNIT),
+            **restart_always(AGENT_UNIT),
         },
         unit=AGENT_UNIT,
         action="restart",
@@ -157,7 +157,7 @@ def tunnel() -> Tree | None:
         files={
             CONFIG: TreeFile(config),
             f"/etc/systemd/system/{UNIT}": TreeFile(text("components/portainer/tunnel.service")),
-            **restart_without_end(UNIT),
+            **restart_always(UNIT),
         },
         unit=UNIT,
         action="restart",

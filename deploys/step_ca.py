@@ -11,7 +11,7 @@ from operations.config_tree import config_tree
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.programs import LIBRARY
-from phoenix.components.restart import restart_without_end
+from phoenix.components.restart import restart_always
 from phoenix.components.step_ca.authority import (
     COPIES,
     DIRECTORY,
@@ -86,7 +86,7 @@ if "step_ca" in host.groups:
                             config=CONFIG,
                         )
                     ),
-                    **restart_without_end(UNIT),
+                    **restart_always(UNIT),
                     COPY: TreeFile(ca.copy(), mode="0755"),
                     f"/etc/systemd/system/{COPIES.removesuffix('.timer')}.service": TreeFile(
                         render(

@@ -16,7 +16,7 @@ from operations.config_tree import config_tree
 from operations.host_state import question, read_or
 from operations.packages import packages
 from phoenix.components.config_tree.tree import Tree, TreeFile
-from phoenix.components.restart import restart_without_end
+from phoenix.components.restart import restart_always
 from phoenix.components.traefik import traefik_yml as traefik
 from phoenix.files import render
 from phoenix.secrets.store import htpasswd
@@ -78,7 +78,7 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
                                 config=traefik.STATIC,
                             )
                         ),
-                        **restart_without_end(traefik.UNIT),
+                        **restart_always(traefik.UNIT),
                     },
                     unit=traefik.UNIT,
                     action="restart",

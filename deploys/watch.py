@@ -7,7 +7,7 @@ from operations.packages import packages
 from operations.site_lock import FILE as LOCK
 from phoenix import files
 from phoenix.components.config_tree.tree import Tree, TreeFile
-from phoenix.components.restart import restart_without_end
+from phoenix.components.restart import restart_always
 from phoenix.components.step_ca.authority import DATABASE, DIRECTORY
 from phoenix.components.watch import files as watch
 from phoenix.derived import home
@@ -154,7 +154,7 @@ def watching() -> Tree:
             **alarms,
             **(scraped(scraper) if scraper is not None else {}),
             f"{UNITS}/{watch.RECEIVER}": TreeFile(files.text(f"{FOLDER}/{watch.RECEIVER}")),
-            **restart_without_end(watch.RECEIVER),
+            **restart_always(watch.RECEIVER),
             f"{UNITS}/{watch.LOOKS}": TreeFile(
                 render(
                     f"{FOLDER}/{watch.LOOKS}.j2",

@@ -15,7 +15,7 @@ from operations.failure import refuse
 from operations.host_state import ask, question, read
 from operations.operation import operation, stop_host
 from phoenix.components.config_tree.tree import Tree
-from phoenix.derived.firewall import Flow, opens
+from phoenix.derived.firewall import Flow, allows_port
 from phoenix.proxmox.listeners import Listener, refusal, serves
 
 
@@ -66,7 +66,7 @@ def blocked_by(
         if serves(listener)
         and listener.name not in closed
         and not any(
-            opens(flow, listener.port, "udp" if listener.proto == "udp" else "tcp")
+            allows_port(flow, listener.port, "udp" if listener.proto == "udp" else "tcp")
             for flow in flows
         )
     ]

@@ -51,7 +51,7 @@ from phoenix.components.move.decision import (
 )
 from phoenix.components.move.space import fits
 from phoenix.components.move.steps import Phase, move
-from phoenix.derived.register import Entry, lost
+from phoenix.derived.register import Entry, removed_hosts
 from phoenix.runs.reporter import report, value
 from phoenix.shell import Script
 from phoenix.site.model import Host as SiteHost
@@ -197,7 +197,7 @@ def _declares(other: SiteHost, project: str) -> bool:
 
 def _lost(site: Site) -> Mapping[str, tuple[str, ...]]:
     """Stacks that were deployed on hosts that this site no longer has, by the register."""
-    return lost(_registered(site), site)
+    return removed_hosts(_registered(site), site)
 
 
 def _registered(site: Site) -> tuple[Entry, ...]:

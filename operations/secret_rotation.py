@@ -37,7 +37,7 @@ _endpoints_reached: dict[str, bool] = {}
 
 
 @operation()
-def begun(store: SecretStore, names: Sequence[str]) -> Commands:
+def started_change(store: SecretStore, names: Sequence[str]) -> Commands:
     """Keep the proposed values of the secrets `names` beside the present ones."""
     if all(store.is_changing(name) for name in names):
         host.noop("an earlier run has begun it")

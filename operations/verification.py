@@ -21,8 +21,8 @@ from operations.operation import operation
 from phoenix.components.ca_rotation import certificates_of
 from phoenix.components.trust import ROOTS
 from phoenix.derived.endpoints import Endpoint
-from phoenix.health import issued, waits
-from phoenix.health.checks import made_on, told_before
+from phoenix.health import check_timeouts, issued
+from phoenix.health.checks import made_on, redundant_checks
 from phoenix.health.diagnosis import Diagnosis, diagnose
 from phoenix.health.paths import paths
 from phoenix.health.served import Served, asked_by, askers, served
@@ -49,7 +49,7 @@ def outcomes(site: Site) -> dict[str, list[Outcome]]:
     What several hosts tell, the first of them tells that answers.
     """
     by_host = _outcomes
-    if told := told_before(site, _outcomes):
+    if told := redundant_checks(site, _outcomes):
         by_host = {
             name: [outcome for outcome in own_outcomes if outcome.check not in told]
             for name, own_outcomes in _outcomes.items()
@@ -197,7 +197,8 @@ def _tell_of_silent_hosts() -> bool:
     silent = silent_hosts(host.state)
     if silent:
         names = ", ".join(silent)
-        line = f"waiting up to {waits.longest()} s for what rests on {names}: no answer by SSH"
+        seconds = check_timeouts.longest_wait()
+        line = f"waiting up to {seconds} s for what rests on {names}: no answer by SSH"
         report("progress", host=host.name, text=line)
     return bool(silent)
 

@@ -6,7 +6,7 @@ from phoenix.components.config_tree.tree import TreeFile
 from phoenix.files import text
 
 
-def restart_without_end(unit: str) -> dict[str, TreeFile]:
+def restart_always(unit: str) -> dict[str, TreeFile]:
     """The drop-in by which systemd starts a service again, however often it ended by itself.
 
     It stands beside the unit, also where the unit is a package's: Debian's nginx.service has

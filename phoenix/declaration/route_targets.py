@@ -298,7 +298,7 @@ def _check_clients(service: Service, names: _Names, report: Report) -> None:
     port = service.gateway_port or ports.HTTPS
     each = " and ".join(host.name for host in names.site.gateways)
     opened = [
-        firewall.network_of(flow.source) for flow in names.flows if firewall.opens(flow, port)
+        firewall.network_of(flow.source) for flow in names.flows if firewall.allows_port(flow, port)
     ]
     for network in service.options.allowed_networks:
         if not any(source is None or source.overlaps(network) for source in opened):
@@ -337,7 +337,11 @@ def _check_doors(site: Site, report: Report) -> None:
         ]
         for port in asked:
             own_sources, wider_sources = (
-                [firewall.network_of(flow.source) for flow in flows if firewall.opens(flow, port)]
+                [
+                    firewall.network_of(flow.source)
+                    for flow in flows
+                    if firewall.allows_port(flow, port)
+                ]
                 for flows in let_in
             )
             for source in dict.fromkeys(own_sources):

@@ -12,7 +12,7 @@ from typing import Any
 from phoenix.declaration.compose import filled
 from phoenix.declaration.traefik_labels import of_compose
 from phoenix.derived.certificates import RENEWAL_LABEL
-from phoenix.derived.deployments import way
+from phoenix.derived.deployments import deployment_method
 from phoenix.derived.swarm import LABEL
 from phoenix.site.findings import Report
 from phoenix.site.model import Deployment, Host, Service, Site
@@ -276,7 +276,7 @@ def _place_faults(
             f"{stack.project} is a Swarm stack, and {host.name} is not a manager of the swarm",
             'name it at a guest with "swarm_role": "manager", or remove "type" from its manifest',
         )
-    if way(site, host) == "compose":
+    if deployment_method(site, host) == "compose":
         yield (
             (
                 f"{stack.project} is a Swarm stack, and Portainer has no environment for "

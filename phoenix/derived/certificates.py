@@ -126,7 +126,7 @@ def _split(names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield (f"{GATEWAY_PAIR}-{position + 1}" if position else GATEWAY_PAIR), tuple(part)
 
 
-def is_passed_on(site: Site, certificate: HostCertificate) -> bool:
+def is_passthrough(site: Site, certificate: HostCertificate) -> bool:
     """Whether the CA's question for its proof goes through the gateway.
 
     It does where the record of one of its names leads there: that of a service whose TLS the

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from phoenix.derived import backups
-from phoenix.derived.certificates import certificates, is_passed_on
-from phoenix.derived.deployments import stack_hosts, way
+from phoenix.derived.certificates import certificates, is_passthrough
+from phoenix.derived.deployments import deployment_method, stack_hosts
 from phoenix.derived.virtual_addresses import of_host
 from phoenix.site.addressing import routed_networks
 from phoenix.site.model import Host, Service, Site
@@ -127,7 +127,7 @@ COMPONENTS: tuple[Component, ...] = (
         "passthrough_certificates",
         "certificates of services whose TLS the gateway passes on",
         lambda site: tuple(
-            dict.fromkeys(pair.host for pair in certificates(site) if is_passed_on(site, pair))
+            dict.fromkeys(pair.host for pair in certificates(site) if is_passthrough(site, pair))
         ),
         trees=(),
     ),
@@ -188,7 +188,7 @@ def trees_of(site: Site, host: Host) -> frozenset[str]:
     }
     if host in site.docker_hosts:
         names.add("docker-apt")  # with the setting docker_packages
-        if way(site, host) == "compose":
+        if deployment_method(site, host) == "compose":
             names.add("registries")
     if host in site.traefiks and site.gateways:
         names.add(ADMISSION)

@@ -7,12 +7,12 @@ from typing import Literal, NamedTuple
 
 from phoenix.site.model import Deployment, Host, Site
 
-Way = Literal["agent", "local", "compose"]
+DeploymentMethod = Literal["agent", "local", "compose"]
 """`agent`: by Portainer, through its agent on the host. `local`: by Portainer on its own guest,
 through that guest's Docker socket. `compose`: by the host's own compose, over SSH."""
 
 
-WORDS: Mapping[Way, str] = {
+METHOD_WORDS: Mapping[DeploymentMethod, str] = {
     "agent": "by Portainer, through the agent there",
     "local": "by Portainer, whose own guest it is",
     "compose": "by the host's own compose, over SSH",
@@ -25,10 +25,10 @@ class Placed(NamedTuple):
 
     host: Host
     stack: Deployment
-    way: Way
+    way: DeploymentMethod
 
 
-def way(site: Site, host: Host) -> Way:
+def deployment_method(site: Site, host: Host) -> DeploymentMethod:
     """How the stacks of `host` are deployed, whether it has any now or not."""
     if site.has_portainer and host.portainer_role == "agent":
         return "agent"
@@ -39,7 +39,7 @@ def way(site: Site, host: Host) -> Way:
 
 def by_portainer(site: Site, host: Host) -> bool:
     """Whether Portainer deploys the stacks of `host`."""
-    return way(site, host) != "compose"
+    return deployment_method(site, host) != "compose"
 
 
 def environments(site: Site) -> tuple[Host, ...]:
@@ -47,7 +47,8 @@ def environments(site: Site) -> tuple[Host, ...]:
     return tuple(
         host
         for host in site.guests
-        if way(site, host) == "agent" or (way(site, host) == "local" and host.docker_stacks)
+        if deployment_method(site, host) == "agent"
+        or (deployment_method(site, host) == "local" and host.docker_stacks)
     )
 
 
@@ -58,7 +59,9 @@ def stack_hosts(site: Site) -> tuple[Host, ...]:
     for them alone.
     """
     return tuple(
-        host for host in site.docker_hosts if way(site, host) != "local" or host.docker_stacks
+        host
+        for host in site.docker_hosts
+        if deployment_method(site, host) != "local" or host.docker_stacks
     )
 
 
@@ -66,4 +69,4 @@ def placed(site: Site) -> Iterator[Placed]:
     """Every declared stack, in the site's order."""
     for host in site.guests:
         for stack in host.docker_stacks:
-            yield Placed(host, stack, way(site, host))
+            yield Placed(host, stack, deployment_method(site, host))

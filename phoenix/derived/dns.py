@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from phoenix.derived.certificates import certificates
-from phoenix.derived.virtual_addresses import of_the_door
+from phoenix.derived.virtual_addresses import gateway_addresses
 from phoenix.site.addressing import address_pair, static_addresses
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
@@ -74,7 +74,7 @@ _TO_TRAEFIK = ("backend", "dashboard", "home", "redirect", "ca", "agent")
 def _service(site: Site, service: Service, name: str) -> DnsRecord:
     if service.exposure == "gateway" and site.gateway is not None:
         why = f"service {service.name}, by gateway"
-        if door := of_the_door(site):
+        if door := gateway_addresses(site):
             return DnsRecord(name, door[0], why, door[1:])
         return _of_host(site.gateway, name, why)
     return _of_host(service.owner, name, f"service {service.name}, directly")

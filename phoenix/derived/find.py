@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from phoenix.derived import dns
 from phoenix.derived.components import COMPONENTS, Component
-from phoenix.derived.virtual_addresses import of_the_door
+from phoenix.derived.virtual_addresses import gateway_addresses
 from phoenix.site import suggestions
 from phoenix.site.addressing import static_addresses
 from phoenix.site.findings import NameLookupError
@@ -247,7 +247,7 @@ def by_kind(site: Site) -> dict[str, tuple[str, ...]]:
 def _addresses_of(site: Site, component: Component) -> tuple[str, ...]:
     """The addresses that no host has for good: keepalived moves them."""
     moves = component.name == "keepalived"
-    return tuple(map(str, of_the_door(site))) if moves else ()
+    return tuple(map(str, gateway_addresses(site))) if moves else ()
 
 
 def _services(site: Site, word: _Word) -> list[Service]:

@@ -189,7 +189,7 @@ def reached_by(site: Site, hosts: Iterable[Host]) -> tuple[Host, ...]:
     return tuple(host for host in site.hosts if host.name in reached - sources)
 
 
-def shut(site: Site, host: Host, stranger: Host | None) -> tuple[int, ...]:
+def closed_ports(site: Site, host: Host, stranger: Host | None) -> tuple[int, ...]:
     """TCP ports of a host that something is behind, and that are shut to `stranger`.
 
     Args:
@@ -216,11 +216,11 @@ def shut(site: Site, host: Host, stranger: Host | None) -> tuple[int, ...]:
     }
     wide = [flow for flow in opened if flow.port is None or flow.last_port is not None]
     single = {flow.port for flow in opened if flow.proto == "tcp"}  # there may be thousands
-    closed = (port for port in behind - single if not any(opens(flow, port) for flow in wide))
+    closed = (port for port in behind - single if not any(allows_port(flow, port) for flow in wide))
     return tuple(sorted(closed))
 
 
-def opens(flow: Flow, port: int, proto: Proto = "tcp") -> bool:
+def allows_port(flow: Flow, port: int, proto: Proto = "tcp") -> bool:
     """Whether a flow opens a port."""
     if flow.proto != proto:
         return False

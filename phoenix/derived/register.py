@@ -85,7 +85,7 @@ def entries(site: Site) -> tuple[Entry, ...]:
     )
 
 
-def lost(known: Iterable[Entry], site: Site) -> dict[str, tuple[str, ...]]:
+def removed_hosts(known: Iterable[Entry], site: Site) -> dict[str, tuple[str, ...]]:
     """Hosts that the site no longer has, by the stacks that were deployed on them.
 
     One whose address another host has was renamed, or has made room.

@@ -71,7 +71,7 @@ def own(address: VirtualAddress, host: Host) -> IPv4Address:
     return {held.host.name: held.address for held in address.holders}[host.name]
 
 
-def near(site: Site, client: Host) -> IPv4Address | None:
+def address_for_client(site: Site, client: Host) -> IPv4Address | None:
     """The one that DNS gives a client: in the client's network, else the first; None if absent."""
     networks = {interface.network for interface in client.interfaces}
     every = virtual_addresses(site)
@@ -84,7 +84,7 @@ def near(site: Site, client: Host) -> IPv4Address | None:
     )
 
 
-def of_the_door(site: Site) -> tuple[IPv4Address, ...]:
+def gateway_addresses(site: Site) -> tuple[IPv4Address, ...]:
     """Where clients find the services, as DNS has it; empty: at the gateway's own addresses."""
     return tuple(address.address for address in virtual_addresses(site))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from phoenix.derived import dns, firewall
 from phoenix.derived.certificates import certificates
 from phoenix.derived.components import Component
-from phoenix.derived.deployments import WORDS, way
+from phoenix.derived.deployments import METHOD_WORDS, deployment_method
 from phoenix.derived.find import Meaning, Stack, find, kind_of, plain, unknown
 from phoenix.derived.routes import backend_url, gateway_names, routes
 from phoenix.explain.facts import (
@@ -222,7 +222,8 @@ def _stack(site: Site, requested: Stack) -> Explanation:
     ]
     secret = [variable.name for variable in stack.variables if variable.secret]
     variables = [variable.name for variable in stack.variables if not variable.secret]
-    facts = [f"environment {stack.environment} on {host.name}, deployed {WORDS[way(site, host)]}"]
+    method = METHOD_WORDS[deployment_method(site, host)]
+    facts = [f"environment {stack.environment} on {host.name}, deployed {method}"]
     facts += elsewhere
     facts += [stack.description] if stack.description else []
     facts += [f"service {service.name} at {backend_url(site, service)}" for service in services]

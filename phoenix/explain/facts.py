@@ -9,7 +9,7 @@ import yaml
 from phoenix.components.traefik.traefik_yml import dynamic_config
 from phoenix.derived import dns, firewall
 from phoenix.derived.certificates import certificates
-from phoenix.derived.virtual_addresses import of_the_door
+from phoenix.derived.virtual_addresses import gateway_addresses
 from phoenix.explain.model import Certificate, Flow, Gateway, Record, Router
 from phoenix.health.checks import checks_by_host
 from phoenix.health.paths import service_checks, stack_paths
@@ -42,7 +42,10 @@ def gateway(site: Site) -> Gateway | None:
                 f"by {another.name}, {another.address}:{HTTPS}, as well"
                 for another in site.gateways[1:]
             ),
-            *(f"one of them has {address}, where names lead" for address in of_the_door(site)),
+            *(
+                f"one of them has {address}, where names lead"
+                for address in gateway_addresses(site)
+            ),
             *(
                 f"to {traefik.name}, {traefik.address}, verified as {traefik.fqdn}, as well"
                 for traefik in site.traefiks[1:]

@@ -29,7 +29,7 @@ from phoenix.derived.components import component_hosts
 from phoenix.derived.connections import connections, the_gateway, traefik
 from phoenix.derived.endpoints import endpoints
 from phoenix.derived.routes import Route, gateway_names, proving, routes, tcp_services
-from phoenix.derived.virtual_addresses import near, virtual_addresses
+from phoenix.derived.virtual_addresses import address_for_client, virtual_addresses
 from phoenix.health import local_checks
 from phoenix.site import unit_names
 from phoenix.site.addressing import address_pair, name_servers, target_address
@@ -106,7 +106,7 @@ def _by_question(site: Site) -> Mapping[str, tuple[Check, ...]]:
     return {question: tuple(of_hosts) for question, of_hosts in asking.items()}
 
 
-def told_before(site: Site, outcomes: Mapping[str, Iterable[Outcome]]) -> frozenset[Check]:
+def redundant_checks(site: Site, outcomes: Mapping[str, Iterable[Outcome]]) -> frozenset[Check]:
     """The checks that tell only what the first host that answers tells already.
 
     Each host makes all of its checks: none knows who else answers.
@@ -239,18 +239,18 @@ def _guards(site: Site) -> Iterator[Check]:
         if not host.guarded:
             continue
         yield _unit(host, guard.UNIT, "the guard", "guard_holds", guard.PROGRAM)
-        if host in site.docker_hosts and (ports := firewall.shut(site, host, None)):
+        if host in site.docker_hosts and (ports := firewall.closed_ports(site, host, None)):
             yield _shut(host, host, "ports_are_shut_to_containers", "its own containers", ports)
         stranger = next(
             (
                 candidate
                 for candidate in site.hosts
-                if candidate != host and firewall.shut(site, host, candidate)
+                if candidate != host and firewall.closed_ports(site, host, candidate)
             ),
             None,
         )
         if stranger is not None:
-            ports = firewall.shut(site, host, stranger)
+            ports = firewall.closed_ports(site, host, stranger)
             yield _shut(stranger, host, "ports_are_shut", stranger.name, ports)
 
 
@@ -541,7 +541,7 @@ def _passed_on(site: Site) -> Iterator[Check]:
 
 def _at_the_virtual_address(site: Site) -> Iterator[Check]:
     """What gateways hand on by ports of their own, by the address that clients have."""
-    client, at = site.hypervisor, near(site, site.hypervisor)
+    client, at = site.hypervisor, address_for_client(site, site.hypervisor)
     for service in tcp_services(site) if at is not None else ():
         if not service.checked or not _admits(site, service):
             continue

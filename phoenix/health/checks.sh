@@ -10,7 +10,7 @@
 # `once` shares output that several checks need: DNS answers, states of units, and so on. One shell runs the checks that
 # need the same TLS session or answer (`groups`), and keeps it (`hear`).
 
-# Limits, in seconds; `phoenix.health.waits` reads them here.
+# Limits, in seconds; `phoenix.health.check_timeouts` reads them here.
 connect_seconds=5  # of each connection: Linux asks after 0, 1 and 3 seconds (tcp_syn_retries of tcp(7))
 tls_seconds=8      # of a TLS session with a server that takes connections
 request_seconds=15 # of a request: Traefik itself asks a backend for 10 (traefik_yml.RETRY_TIMEOUT)

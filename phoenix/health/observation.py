@@ -16,7 +16,7 @@ from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
 from phoenix.derived.endpoints import Endpoint, endpoints
 from phoenix.health import issued, undeclared
-from phoenix.health.checks import checks, made_on, told_before
+from phoenix.health.checks import checks, made_on, redundant_checks
 from phoenix.health.served import Served, asked_by
 from phoenix.health.undeclared import Sightings
 from phoenix.health.watched import WATCHED, Watched
@@ -265,6 +265,6 @@ def outcomes(
         by_check |= {outcome.check: outcome for outcome in by_host[host.name]}
     if site.ca and site.ca.name in observed.values.get(ISSUED, {}):
         by_check[issued.check(site)] = _issued(site, observed)
-    for check in told_before(site, by_host):
+    for check in redundant_checks(site, by_host):
         by_check.pop(check, None)
     return tuple(by_check[check] for check in checks(site) if check in by_check), silent

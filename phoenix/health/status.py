@@ -99,14 +99,14 @@ class StackStatus(Frozen):
     """One stack. `status` is Portainer's word, empty where it was not asked or has none.
 
     `endpoint`: the environment in Portainer; empty where the host's own compose deploys it.
-    `way`: what deploys it, as `phoenix.derived.deployments.Way` has it.
+    `way`: what deploys it, as `phoenix.derived.deployments.DeploymentMethod` has it.
     `drift`: whether a run would change it, None where that is not known, or where the run `fails`.
     """
 
     name: str
     guest: str
     endpoint: str
-    way: deployments.Way
+    way: deployments.DeploymentMethod
     status: str
     containers: int
     healthy: int

@@ -36,8 +36,8 @@ from .sync import (
     env_values,
     plan,
     unproven,
-    unseen,
     with_quoted,
+    without_container,
 )
 
 LOG_LINES = 15
@@ -130,7 +130,7 @@ def _removals(containers: Iterable[LeftOver]) -> tuple[str, ...]:
 def look(engine: StackEngine, desired: DesiredStack) -> ObservedStack:
     """The state of `desired` as its engine has it, and what it may hide of it."""
     observed = engine.observe(desired.name, desired.endpoint_id)
-    if desired.present and observed.stack is not None and unseen(desired, observed):
+    if desired.present and observed.stack is not None and without_container(desired, observed):
         return replace(observed, hidden=engine.hidden_labels())
     return observed
 

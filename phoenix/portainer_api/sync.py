@@ -357,7 +357,7 @@ def _left_over(desired: DesiredStack, observed: ObservedStack) -> tuple[LeftOver
 
 def _hidden(desired: DesiredStack, observed: ObservedStack) -> str:
     """Why services cannot be seen; empty where they can."""
-    for service in unseen(desired, observed):
+    for service in without_container(desired, observed):
         for name, value in sorted(observed.hidden & service.labels.items()):
             return (
                 f"Portainer hides containers with the label {name}={value} (in its settings, "
@@ -367,8 +367,8 @@ def _hidden(desired: DesiredStack, observed: ObservedStack) -> str:
     return ""
 
 
-def unseen(desired: DesiredStack, observed: ObservedStack) -> tuple[ServiceSpec, ...]:
-    """The services that have no container."""
+def without_container(desired: DesiredStack, observed: ObservedStack) -> tuple[ServiceSpec, ...]:
+    """The services without a container."""
     services = {container.service for container in observed.containers}
     return tuple(service for service in desired.services if service.name not in services)
 

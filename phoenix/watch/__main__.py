@@ -123,7 +123,7 @@ def _show(
     states = live.service_states(site, walked)
     working = state.locked_since is not None
     history = History(var / "history")
-    patience, least = judge.patience(site.interval), min(_HISTORY_SECONDS, site.interval)
+    patience, least = judge.silence_limit(site.interval), min(_HISTORY_SECONDS, site.interval)
     _written("the services' history", lambda: history.add(states, now, patience, least))
     page = live.page(site, observed, walked=walked, history=history, working=working, now=now)
     reported = {

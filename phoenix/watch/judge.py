@@ -181,7 +181,7 @@ class Observed:
         }
 
 
-def patience(interval: int) -> float:
+def silence_limit(interval: int) -> float:
     """Seconds without a report after which a host is silent.
 
     Args:
@@ -199,7 +199,7 @@ def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: floa
         state: what was known before; it is changed.
         now: seconds since 1970.
     """
-    longest = patience(plan.interval)
+    longest = silence_limit(plan.interval)
     newest = {
         host: Arrival(arrival.report, min(arrival.at, now))
         for host, arrival in arrivals.items()

@@ -233,7 +233,7 @@ def test_docker_in_a_container_that_nobody_sees_to_is_told(
         "worker", "docker", 24, unprivileged=unprivileged, docker_stacks=["shop"]
     )
     site = declared.load(tmp_path)
-    assert deployments.way(site, site.host("worker")) == "compose"
+    assert deployments.deployment_method(site, site.host("worker")) == "compose"
     settings, _ = read({})
     findings = check(site, settings, faulty=(), ssh_key=None, home=tmp_path)
     (finding,) = (
@@ -258,7 +258,7 @@ def test_every_view_knows_the_site(tmp_path: Path, name: str) -> None:
     for host, deployed, way in deployments.placed(site):
         explanation = explain(site, f"stack:{deployed.project}")
         assert isinstance(explanation, Explanation)
-        assert deployments.WORDS[way] in explanation.facts[0]
+        assert deployments.METHOD_WORDS[way] in explanation.facts[0]
         assert explanation.checks
         (log,) = logs(site, f"stack:{deployed.project}", lines=5, follow=False)
         assert log.host == host

@@ -188,7 +188,7 @@ def test_a_rule_for_the_host_s_own_address_is_for_its_containers(tmp_path: Path)
     assert passes(text, Packet(IPv4Address("172.18.0.3"), "tcp", 7000, interface="docker0"))
     assert not passes(text, Packet(V6, "tcp", 7000, interface="docker0")), "its address is IPv4"
     assert not passes(text, Packet(STRANGER, "tcp", 7000))
-    assert 7000 not in firewall.shut(site, worker, None)
+    assert 7000 not in firewall.closed_ports(site, worker, None)
 
 
 def test_ways_out_are_free_but_for_what_the_site_refuses(tmp_path: Path) -> None:
@@ -254,10 +254,10 @@ def test_the_hypervisor_has_rules_and_a_switch_of_its_own(tmp_path: Path) -> Non
 
 
 def test_ports_that_are_shut_are_those_that_something_is_behind() -> None:
-    assert firewall.shut(SITE, DRPHOENIX, SITE.hypervisor) == (80, 6333, 6334, 8000, 9001)
-    assert firewall.shut(SITE, DRPHOENIX, None) == (80, 6333, 6334, 8000, 9001)
-    assert firewall.shut(SITE, SITE.host("traefik-internal"), SITE.hypervisor) == (80, 443)
-    assert firewall.shut(SITE, SITE.host("nginx-phoenix"), SITE.hypervisor) == ()
+    assert firewall.closed_ports(SITE, DRPHOENIX, SITE.hypervisor) == (80, 6333, 6334, 8000, 9001)
+    assert firewall.closed_ports(SITE, DRPHOENIX, None) == (80, 6333, 6334, 8000, 9001)
+    assert firewall.closed_ports(SITE, SITE.host("traefik-internal"), SITE.hypervisor) == (80, 443)
+    assert firewall.closed_ports(SITE, SITE.host("nginx-phoenix"), SITE.hypervisor) == ()
 
 
 def test_the_rules_of_this_site_s_docker_host_are_these() -> None:

@@ -113,9 +113,9 @@ def test_what_is_shut_is_all_that_no_flow_opens(tmp_path: Path) -> None:
         if stranger == worker:
             continue
         opened = [flow for flow in firewall.to(site, worker) if firewall._covers(flow, stranger)]
-        shut = firewall.shut(site, worker, stranger)
+        shut = firewall.closed_ports(site, worker, stranger)
         for port in (8001, 8003, 8005):
-            is_open = any(firewall.opens(flow, port) for flow in opened)
+            is_open = any(firewall.allows_port(flow, port) for flow in opened)
             assert (port in shut) != is_open, (stranger.name, port)
     gateway = next(host for host in site.hosts if str(host.address) == "10.0.0.20")
-    assert {8001, 8003, 8005} & {*firewall.shut(site, worker, gateway)} == {8003}
+    assert {8001, 8003, 8005} & {*firewall.closed_ports(site, worker, gateway)} == {8003}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenix.derived.register import ADD, DROP, Entry, lost
+from phoenix.derived.register import ADD, DROP, Entry, removed_hosts
 from phoenix.runs import history
 from phoenix.secrets import record
 from phoenix.shell import Script
@@ -68,7 +68,7 @@ def test_stacks_of_hosts_that_the_site_no_longer_has(tmp_path: Path) -> None:
         Entry("stack", "here", guest.name, "10.0.0.202", 9),  # it has another address now
         Entry("stack", "renamed", "old-name", str(guest.address), 9),
     )
-    assert lost(entries, site) == {"shop": ("gone", "gone too")}
+    assert removed_hosts(entries, site) == {"shop": ("gone", "gone too")}
 
 
 def test_a_machine_has_its_last_name(file: Path) -> None:

@@ -32,7 +32,7 @@ from phoenix.derived import firewall
 from phoenix.derived.swarm import LABEL, NETWORK_LABEL, advertised
 from phoenix.health import observation, removal
 from phoenix.health.advice import likely_fix
-from phoenix.health.checks import checks, made_on, told_before
+from phoenix.health.checks import checks, made_on, redundant_checks
 from phoenix.health.diagnosis import PathReport, diagnose
 from phoenix.health.observation import Observed
 from phoenix.health.paths import paths
@@ -618,9 +618,9 @@ def test_who_did_not_make_a_check_tells_nothing(three: Site) -> None:
     """A run that proves a part of the site makes a part of its checks."""
     of_worker = [Outcome(check, "") for check in made_on(three, three.host("worker"))]
     others = [Outcome(c, "") for c in made_on(three, three.host("control")) if not c.question]
-    assert told_before(three, {"control": others, "worker": of_worker}) == frozenset()
+    assert redundant_checks(three, {"control": others, "worker": of_worker}) == frozenset()
     whole = [Outcome(check, "") for check in made_on(three, three.host("control"))]
-    told = told_before(three, {"control": whole, "worker": of_worker})
+    told = redundant_checks(three, {"control": whole, "worker": of_worker})
     assert told == {outcome.check for outcome in of_worker if outcome.check.question}
 
 

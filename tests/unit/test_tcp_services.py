@@ -13,7 +13,7 @@ import pytest
 
 from phoenix.components.nginx.nginx_conf import STREAM_PACKAGE, nginx_config, packages
 from phoenix.derived import firewall
-from phoenix.derived.certificates import certificates, is_passed_on
+from phoenix.derived.certificates import certificates, is_passthrough
 from phoenix.derived.components import COMPONENTS, component_hosts, components_of
 from phoenix.derived.dns import records
 from phoenix.derived.find import find
@@ -267,14 +267,14 @@ def test_its_certificate_is_issued_when_the_gateway_passes_on_the_question(tmp_p
     (of_data,) = (
         certificate for certificate in certificates(site) if certificate.host.name == "data"
     )
-    assert is_passed_on(site, of_data)
+    assert is_passthrough(site, of_data)
     assert [host.name for host in component_hosts("passthrough_certificates", site)] == ["data"]
     order = [component.name for component in COMPONENTS]
     assert order.index("nginx") < order.index("passthrough_certificates") < order.index("stacks")
     (db,) = (service for service in site.services if service.name.partition(":")[0] == "db")
     assert "passthrough_certificates" in [component.name for component in components_of(site, db)]
     others = [certificate for certificate in certificates(site) if certificate.host.name != "data"]
-    assert not any(is_passed_on(site, other) for other in others)
+    assert not any(is_passthrough(site, other) for other in others)
 
 
 def test_the_port_of_the_ca_is_none_that_serves_its_guest_s_own_pair(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.derived import dns, firewall
 from phoenix.derived.certificates import certificates, is_the_gateways
 from phoenix.derived.components import component_hosts, trees_of
-from phoenix.derived.virtual_addresses import near, virtual_addresses
+from phoenix.derived.virtual_addresses import address_for_client, virtual_addresses
 from phoenix.explain.facts import gateway
 from phoenix.graph.topology import topology
 from phoenix.health.checks import checks
@@ -84,7 +84,7 @@ def test_a_site_with_one_gateway_has_none(tmp_path: Path) -> None:
     site = minimal().load(tmp_path)
     assert virtual_addresses(site) == ()
     assert component_hosts("keepalived", site) == ()
-    assert near(site, site.hypervisor) is None
+    assert address_for_client(site, site.hypervisor) is None
     assert not [path for path in paths(site) if path.kind == "gateway"]
     assert not [flow for flow in firewall.flows(site) if flow.proto == "vrrp"]
 
@@ -227,7 +227,7 @@ def test_names_of_services_lead_there_and_those_of_hosts_to_themselves(site: Sit
     }
     assert {records[name] for name in ("home", "shop", "portainer", "traefik")} == {(VIRTUAL,)}
     assert (records["gateway"], records["gateway-two"]) == ((ONE,), (TWO,))
-    assert near(site, site.hypervisor) == VIRTUAL
+    assert address_for_client(site, site.hypervisor) == VIRTUAL
 
 
 def test_in_two_networks_each_client_gets_its_own(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from phoenix.health import waits
+from phoenix.health import check_timeouts
 
 
 def test_the_longest_wait_follows_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert waits.longest() == 21
+    assert check_timeouts.longest_wait() == 21
     monkeypatch.setattr(
-        waits, "text", lambda _: "request_seconds=7 # x\npause_seconds=2\nconnect_seconds=3\n"
+        check_timeouts,
+        "text",
+        lambda _: "request_seconds=7 # x\npause_seconds=2\nconnect_seconds=3\n",
     )
-    assert waits.longest() == 12
+    assert check_timeouts.longest_wait() == 12

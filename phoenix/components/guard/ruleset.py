@@ -93,7 +93,7 @@ def ssh_from(site: Site, host: Host, operators: Iterable[Network] = ()) -> tuple
         *(
             firewall.seen_from(flow, host, "in") or IPv4Network("0.0.0.0/0")
             for flow in admitted(site, host, operators)
-            if firewall.opens(flow, host.ssh_port)
+            if firewall.allows_port(flow, host.ssh_port)
         ),
         *_ipv6(operators),
     )

@@ -7,7 +7,7 @@ import re
 from phoenix.files import text
 
 
-def longest() -> int:
+def longest_wait() -> int:
     """Seconds, where a host is known to be out: a request after one that failed before long."""
     return _seconds("connect") + _seconds("pause") + _seconds("request")
 
