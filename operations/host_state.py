@@ -10,7 +10,6 @@ The next question then asks for what is still to be read.
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +29,6 @@ from pyinfra.context import ctx_host, ctx_state
 
 from facts.command import command
 from facts.host_fact import (
-    BEGIN,
     Answer,
     ConversationError,
     FactError,
@@ -40,6 +38,7 @@ from facts.host_fact import (
     answers,
     complete_lines,
 )
+from facts.programs import Program
 from operations import prefetch
 from operations.connection import BROKEN, connect, is_gone, was_silent
 from operations.failure import say
@@ -47,12 +46,6 @@ from operations.prefetch import MAX_SECONDS
 from phoenix.runs import planning
 
 T = TypeVar("T")
-
-_SCRIPT_LINE = re.compile(
-    rf"\A(echo {BEGIN}; {{ timeout -k \d+ \d+ sh -c )('(?:[^']|'\"'\"')*')(?= )"
-)
-"""How the line of a question begins whose command is a script (`facts.host_fact.marked`), up to the
-script's text as a shell word."""
 
 
 @dataclass(frozen=True)
@@ -424,16 +417,17 @@ def _ask(
         ConnectError: the host does not answer by SSH.
     """
     groups = _groups(queries)
-    lines = output(target, _program([_line(group) for group in groups]))
+    program = Program([_line(group) for group in groups])
     results: dict[int, Answer] = {}
     alone: list[int] = []
-    for group, answer in zip(groups, answers(lines, len(groups)), strict=True):
+    for group, answer in zip(groups, program.answers(output(target, program.text)), strict=True):
+        numbers = [number for number, _ in group]
         try:
-            results |= zip((number for number, _ in group), _parted(group, answer), strict=True)
+            results |= zip(numbers, _parted(group, answer), strict=True)
         except FactProcessError:
-            alone += (number for number, _ in group)
+            alone += numbers
     if alone:
-        lines = _output(target, _program([queries[number].line for number in alone]))
+        lines = _output(target, "".join(f"{queries[number].line}\n" for number in alone))
         results |= zip(alone, answers(lines, len(alone)), strict=True)
     return [results[number] for number in range(len(queries))]
 
@@ -460,30 +454,19 @@ def _line(group: _Group) -> str:
     return query.fact.joined([query.arguments for _, query in group]).get_raw_value()
 
 
-def _parted(group: _Group, answer: Answer) -> list[Answer]:
+def _parted(group: _Group, answer: Answer | None) -> list[Answer]:
     """The answer of each question of the group.
 
     Raises:
         FactProcessError: their one command did not end well.
     """
+    if answer is None:
+        raise FactProcessError("it has not ended")
     _, query = group[0]
     if len(group) == 1 or not issubclass(query.fact, JoinedFact):
         return [answer]
     parts = query.fact.parted(complete_lines(answer), len(group))
     return [Answer(lines, answer.status) for lines in parts]
-
-
-def _program(lines: Sequence[str]) -> str:
-    """The lines as one program, in which a script's text stands once, however often it runs."""
-    texts = Counter(match[2] for line in lines if (match := _SCRIPT_LINE.match(line)))
-    names = {text: f"script{number}" for number, text in enumerate(texts) if texts[text] > 1}
-
-    def shared(match: re.Match[str]) -> str:
-        return f'{match[1]}"${names[match[2]]}"' if match[2] in names else match[0]
-
-    assigned = (f"{name}={text}" for text, name in names.items())
-    shortened = (_SCRIPT_LINE.sub(shared, line) for line in lines)
-    return "".join(f"{line}\n" for line in (*assigned, *shortened))
 
 
 def run(target: Host, line: StringCommand, stdin: str, *, is_secret: bool = False) -> CommandOutput:

@@ -22,8 +22,8 @@ from pyinfra.connectors.fake import FakeConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
 from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 
-from facts.host_fact import BEGIN, END
 from phoenix.declaration import inventory as inventories
+from tests.questions import printed
 
 ROOT = Path(__file__).parents[2]
 USUAL: dict[str | re.Pattern[str], Any] = {
@@ -113,19 +113,13 @@ def run(
             if raw == "sh":  # its program comes by standard input
                 raw, stdin = stdin, ""
             recorded.sent.append(Sent(self.host.name, raw, stdin))
-            _, *questions = raw.split(f"echo {BEGIN}; ")
             own = (of_host or {}).get(self.host.name, {})
-            outputs = [[BEGIN, *ended(answers_to(question, own))] for question in questions] or [
-                answer(raw, own)
-            ]
-            lines = [line for output in outputs for line in output]
+            lines = printed(raw, lambda question: answers_to(question, own))
+            if lines is None:
+                lines = answer(raw, own)
             lines = [*filter(None, [(noise or {}).get(self.host.name)]), *lines]
             well = (failing or {}).get(self.host.name, raw + "\n") not in raw
             return well, CommandOutput([OutputLine("stdout", line) for line in lines])
-
-    def ended(lines: list[str]) -> list[str]:
-        """With the end of an answer that went well, unless it has an end of its own."""
-        return lines if any(line.startswith(END) for line in lines) else [*lines, "", f"{END} 0"]
 
     def answers_to(question: str, own: dict[str | re.Pattern[str], Any]) -> list[str]:
         """An answer; of trees that are asked together each has its own, with its number."""

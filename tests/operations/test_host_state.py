@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
@@ -14,12 +13,11 @@ from pyinfra.api.operations import run_ops
 from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_host
 
-from facts.command import command, script
-from facts.host_fact import JoinedFact, answers, marked
+from facts.command import command
+from facts.host_fact import JoinedFact, marked
 from operations import host_state
-from operations.host_state import Question, _program, question, read
+from operations.host_state import Question, question, read
 from operations.operation import operation
-from phoenix.shell import Script
 from tests.operations.two_hosts import HOSTS, Site, Word, reading, run, state_of
 
 
@@ -32,20 +30,6 @@ def test_each_host_is_asked_once_for_all_its_operations(site: Site) -> None:
     assert run(site, *(reading(site, word) for word in ("a", "b", "a", "c"))) == set()
     assert site.sent == {name: [["a", "b", "c"]] for name in HOSTS}
     assert site.read == {name: ["a", "b", "a", "c"] for name in HOSTS}
-
-
-def test_a_script_that_answers_several_questions_is_sent_once() -> None:
-    text = "echo \"$1\" 'and' $0  # it's long enough"
-    scripts = [Script("many", text), Script("one", f"{text}; :")]
-    words = ["a b", "$(c)", "it's"]
-    lines = [marked(script(scripts[0], word)).get_raw_value() for word in words]
-    lines += [marked(script(scripts[1], "d")).get_raw_value(), *lines[:1]]
-    program = _program(lines)
-    assert program.count("and") == 2, "each text once"
-    said = subprocess.run(["sh"], input=program, capture_output=True, text=True, check=True)
-    printed = [answer.lines for answer in answers(said.stdout.splitlines(), len(lines))]
-    assert printed == [[f"{word} and many"] for word in words] + [["d and one"], ["a b and many"]]
-    assert _program(lines[:1]) == f"{lines[0]}\n"
 
 
 def test_a_change_makes_that_hosts_answers_old_and_only_the_rest_is_asked_again(site: Site) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import paramiko
 from paramiko.common import AUTH_SUCCESSFUL, OPEN_FAILED_CONNECT_FAILED, OPEN_SUCCEEDED
 
-from facts.host_fact import BEGIN, END
+from tests.questions import printed
 
 LOCK = "phoenix-site.lock"
 SEES = {
@@ -74,13 +74,10 @@ class Machine:
 
     def answer(self, command: str) -> str:
         """What it prints."""
-        _, *questions = command.split(f"echo {BEGIN}; ")
-        if not questions:
+        lines = printed(command, lambda question: self._output_of(question).splitlines())
+        if lines is None:
             return self._output_of(command)
-        texts = [
-            f"{text}\n" if (text := self._output_of(question)) else "" for question in questions
-        ]
-        return "".join(f"{BEGIN}\n{text}\n{END} 0\n" for text in texts)
+        return "".join(f"{line}\n" for line in lines)
 
     def _output_of(self, command: str) -> str:
         if "ssh_host_" in command and "== $1" in command:
