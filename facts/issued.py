@@ -16,7 +16,7 @@ from phoenix.files import text
 from phoenix.health.issued import AskedKeys, Issued
 from phoenix.shell import Script
 
-_ISSUED = Script("issued", '[ -d "$2" ] || exit 0; exec python3 -c "$1" "$2" $3')
+_ISSUED = Script("issued", '[ -d "$2" ] || exit 0; exec python3 -I -S -c "$1" "$2" $3')
 _KEYS = Script(
     "asked-keys",
     """var=/var/lib/phoenix-acme

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from facts.host_fact import BEGIN, END, FACT_SECONDS, Answer, answers
 
-_WORD = r"'(?:[^']|'\"'\"')*'"
+_WORD = r"'[^']*(?:'\"'\"'[^']*)*'"
 """A shell word in quotes, as `phoenix.shell.quote` writes it."""
 _SCRIPT = re.compile(rf"\A(echo {BEGIN}; {{ timeout -k \d+ \d+ sh -c )({_WORD})(?= )")
 """How the line of a question begins whose command is a script, up to the script's text."""

@@ -165,9 +165,9 @@ def asked(tmp_path: Path, *, pid: int = 0, own_command: str = "") -> DaemonStart
     (tmp_path / "77/cmdline").write_text("/usr/sbin/dockerd\0-H\0tcp://10.0.0.5:2375\0")
     stub = tmp_path / "systemctl"
     stub.write_text(
-        f"#!/bin/sh\ncase $* in *MainPID) echo MainPID={pid} ;; cat*) cat {tmp_path}/cat ;;\n"
-        "*Listen) echo 'Listen=/run/docker.sock (Stream)'; "
-        "echo 'Listen=[::]:2375 (Stream)' ;; esac\n"
+        f"#!/bin/sh\ncase $* in cat*) cat {tmp_path}/cat ;;\n"
+        f"'show docker.service docker.socket '*) echo MainPID={pid}; echo; "
+        "echo 'Listen=/run/docker.sock (Stream)'; echo 'Listen=[::]:2375 (Stream)' ;; esac\n"
     )
     stub.chmod(0o755)
     line = DockerStart().command().get_raw_value().replace(DROP_IN, str(drop_in))
