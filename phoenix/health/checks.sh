@@ -228,7 +228,19 @@ backups_are_kept() { # phoenix-backup's notes say that old snapshots are removed
 }
 
 clock_agrees() { # URL: with the clock of its host; otherwise certificates seem expired or not yet valid
-    there=$(curl_within 5 -skI "$1")
+    # A TLS session with it is asked for all the same, and then tells its clock as well.
+    server=${1#https://} name=
+    server=${server%%/*}
+    server=${server%:*}$tab${server##*:}
+    case "$newline$checks" in *"${newline}tls_verifies$tab$server$tab"*)
+        name=${checks#*"tls_verifies$tab$server$tab"} name=${name%%"$tab"*} ;;
+    esac
+    if [ -n "$name" ]; then
+        session "${server%"$tab"*}" "${server#*"$tab"}" "$name"
+        there=$heard
+    else
+        there=$(curl_within 5 -skI "$1")
+    fi
     case "$newline$there" in *"$newline"[Dd]ate:*) there=${there#*[Dd]ate: } there=${there%%[![:print:]]*} ;; *) there= ;; esac
     [ -n "$there" ] || { well; return; }  # other checks report that it does not answer
     set -- $there  # "Fri, 27 Nov 2026 21:30:00 GMT" (RFC 9110, section 5.6.7)
@@ -404,10 +416,15 @@ try_session() { # SECONDS [options]
 }
 
 session() { # ADDRESS PORT NAME: sets `heard` to the session of a client that trusts the site's root
-    says=
+    says= until_closed=
+    case "$newline$checks" in *"${newline}clock_agrees${tab}https://$1:$2/"*)
+        says='HEAD /health HTTP/1.0\r\n\r\n' until_closed=-ign_eof ;;
+    esac
     hear "tls.$1.$2.$3" s_client "$1" "$2" "$3" -verify_hostname "$3" -no-CApath -no-CAstore \
-        -CAfile "$root"
+        -CAfile "$root" $until_closed
     heard_status=$?
+    # One that hangs behind its session is told by those that ask for more than the session.
+    [ "$heard_status$until_closed" != 124-ign_eof ] || ! is_verified "$heard" || heard_status=0
     [ "$heard_status" != 124 ] || silent=+ twice=+
     return "$heard_status"
 }
@@ -1016,6 +1033,8 @@ groups() { # one line for the checks of one shell: `NUMBER "${PARAMETER}"...`; a
                 else if (word[1] == "pair_is_served") key = "tls " word[3] " " word[4] " " word[5]
                 else if (word[1] == "port_answers" && ((word[2], word[3]) in name))
                     key = "tls " word[2] " " word[3] " " name[word[2], word[3]]
+                else if (word[1] == "clock_agrees" && split(word[2], part, "[/:]+") && ((part[2], part[3]) in name))
+                    key = "tls " part[2] " " part[3] " " name[part[2], part[3]]
                 else if (word[1] ~ /^(names_resolve|name_is_unknown)$/) key = "names"
                 else if (word[1] == "unit_runs" && count == 2 || word[1] == "router_is_enabled" ||
                     word[1] == "request_gives" && count == 4) key = word[1]

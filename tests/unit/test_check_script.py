@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from cryptography import x509
@@ -894,6 +894,69 @@ def test_checks_of_one_server_share_a_session_and_are_told_apart(
     assert [not answer for answer in answers] == [True, False, True, True, False, True], answers
     assert "does not prove to be c.test" in answers[1]
     assert answers[4].endswith("the file is missing")
+
+
+@contextlib.contextmanager
+def clock_of(pair: Path, seconds: float | None) -> Iterator[str]:
+    """The port of a TLS server whose clock is so many seconds ahead; None: it hangs after TLS."""
+    released = Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            if seconds is None:
+                released.wait(60)
+                return
+            self.send_response(200)
+            self.end_headers()
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string(time.time() + (seconds or 0))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair / "fullchain.pem", pair / "privkey.pem")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield str(server.server_port)
+        finally:
+            released.set()
+            server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, ""), (-3600, " s ahead of the CA's"), (3600, " s behind the CA's"), (None, "")],
+)
+def test_the_session_with_the_ca_tells_its_clock(
+    tmp_path: Path, tls_server: tuple[str, Path], seconds: float | None, words: str
+) -> None:
+    """That it hangs behind its session, the check of what it answers tells."""
+    _, pair = tls_server
+    sessions = logged(tmp_path, "openssl")
+    stand_in(tmp_path, "curl", f"echo asked >>{tmp_path}/curl.log; exit 1")
+    if seconds is None:
+        program = shutil.which("timeout")
+        stand_in(tmp_path, "timeout", f'shift; exec {program} 0.5 "$@"')
+    with clock_of(pair, seconds) as port:
+        end = ("127.0.0.1", port, "a.test")
+        clock, *others = faults(
+            tmp_path,
+            ("clock_agrees", f"https://127.0.0.1:{port}/health"),
+            ("port_answers", *end[:2]),
+            ("tls_verifies", *end, str(pair / "fullchain.pem")),
+            ("served_is_fresh", *end),
+        )
+    assert others == ["", "", ""]
+    assert words in clock
+    assert bool(clock) == bool(words), clock
+    asked = [line.split()[0] for line in sessions.read_text().splitlines()]
+    # A fault is looked at a second time, and so is silence.
+    assert asked == ["s_client"] * (1 if seconds == 0 else 2), asked
+    assert not (tmp_path / "curl.log").exists()
 
 
 def test_a_session_that_fails_is_asked_for_again_by_each_check(
