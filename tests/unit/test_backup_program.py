@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from phoenix.files import text
-from tests.unit.test_check_script import fault
+from tests.unit.test_check_script import fault, stand_in
 
 PART = "stack:wiki"
 # A folder per snapshot; what it was called with is noted, so that a test can look.
@@ -188,6 +188,27 @@ def test_what_restic_refuses_is_told_in_its_words_and_services_run(guest: Guest,
     assert (guest.root / "running").exists()
     assert guest("run").returncode == 0
     assert guest.check() == ""
+
+
+@pytest.mark.parametrize("told", ["", "subprocess ssh: Host key verification failed."])
+def test_why_ssh_ends_is_told_also_where_restic_has_not_read_it(guest: Guest, told: str) -> None:
+    """restic logs what its ssh says beside its work, and may end before it does."""
+    guest.config(SFTP="'-p 22 backups@nas -s sftp'", FOLDER="")
+    stand_in(
+        guest.root / "bin", "restic",
+        f"[ -z '{told}' ] || echo '{told}' >&2\n"
+        "echo 'Fatal: unable to start the sftp session, error: file already closed' >&2; exit 1",
+    )  # fmt: skip
+    stand_in(
+        guest.root / "bin", "ssh",
+        f'echo "ssh $*" >>"{guest.root}/calls"; echo Host key verification failed. >&2; exit 255',
+    )  # fmt: skip
+    assert guest("run").returncode == 1
+    assert guest.check().count("Host key verification failed.") == 1
+    assert "unable to start the sftp session" in guest.check()
+    asked = [f"ssh -i {guest.etc}/backup.ssh -p 22 backups@nas -s sftp"]
+    assert (guest.root / "calls").exists() == (not told)
+    assert told or guest.calls() == asked
 
 
 def test_retention_that_fails_is_told_by_itself(guest: Guest) -> None:
