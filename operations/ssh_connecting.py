@@ -38,9 +38,6 @@ class SlowKexTransport(paramiko.Transport):
         self, event: threading.Event | None = None, timeout: float | None = None
     ) -> None:
         """Begin the session; `timeout` is that of the TCP connection."""
-        options = self.get_security_options()
-        # Of two lists without order `sorted` keeps that of paramiko.
-        options.ciphers = tuple(sorted(options.ciphers, key=lambda name: "gcm" not in name))
         self.banner_timeout = DIAL_SECONDS
         # Else 15 s. It must not pass first: paramiko tells that as a connection that was closed.
         self.handshake_timeout = 2 * KEY_EXCHANGE_SECONDS
