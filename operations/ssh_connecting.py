@@ -18,12 +18,13 @@ from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.ssh_util import raise_connect_error
 from typing_extensions import override
 
+from phoenix.net.ssh_command import CONNECT_SECONDS
 from phoenix.net.ssh_faults import Cause, cause_of
 
 DIAL_SECONDS = 8.0
 """For the TCP connection: Linux asks after 0, 1, 3 and 7 seconds (tcp_syn_retries of tcp(7)).
 And for the first line of the SSH server after it."""
-KEY_EXCHANGE_SECONDS = 20.0
+KEY_EXCHANGE_SECONDS = float(CONNECT_SECONDS)
 """For that line and the key exchange. A busy host needs longer than pyinfra's ten seconds."""
 SILENT: frozenset[Cause] = frozenset({"timeout", "no_route"})
 """Nobody answered. One that refuses or hangs up may be an sshd that starts, and is tried again,

@@ -9,6 +9,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+CONNECT_SECONDS = 20
+"""For a connection and its key exchange (ssh_config(5), ConnectTimeout): a busy host needs longer
+than ten seconds. Without it ssh waits minutes for a host that does not answer, and without an end
+for one that takes connections and says nothing."""
 _YES_NO = {True: "yes", False: "no"}
 
 
@@ -26,6 +30,7 @@ def ssh_command(
         terminal: whether the command gets one.
     """
     words = ["ssh", "-t" if terminal else "-T", "-o", "BatchMode=yes"]
+    words += ["-o", f"ConnectTimeout={CONNECT_SECONDS}"]
     if config := data.get("ssh_config_file"):
         words += ["-F", str(config)]
     if port := data.get("ssh_port"):

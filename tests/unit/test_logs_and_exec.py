@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from phoenix.declaration.load import load_site
 from phoenix.derived.components import COMPONENTS
 from phoenix.derived.logs import UNITS, logs
 from phoenix.health.advice import COMPONENTS as OF_UNIT
+from phoenix.net import ssh_command as ssh_words
 from phoenix.net.ssh_command import ssh_command
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Service, Site
@@ -131,6 +133,18 @@ def test_exec_needs_one_host(site: Site) -> None:
     assert host_of("guest:portainer", site) == "portainer"
     with pytest.raises(NameLookupError, match="name the one host"):
         host_of("component:base", site)
+
+
+def test_a_host_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one whose sshd hangs: `phoenix logs` waited for it without an end."""
+    monkeypatch.setattr(ssh_words, "CONNECT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        data = {"ssh_hostname": "127.0.0.1", "ssh_port": server.getsockname()[1],
+                "ssh_config_file": "/dev/null"}  # fmt: skip
+        words = ssh_command("proxy", data, ["true"])
+        ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=45)
+    assert ended.returncode == 255
+    assert "timed out" in ended.stderr
 
 
 def test_ssh_goes_in_as_pyinfra_does() -> None:
