@@ -37,7 +37,7 @@ from phoenix.site.memo import once_per_site
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.ports import HTTPS, WATCH
 from phoenix.site.roles import guest_with, guests_with
-from phoenix.watch.causes import LAYERS, Check, Layer, Outcome
+from phoenix.watch.causes import LAYERS, Check, Layer, Outcome, left_out
 
 ISSUED = "issued_as_declared"
 """The check that no host makes: it is judged from what several tell (`health.issued`)."""
@@ -97,17 +97,13 @@ def first_answering(hosts: Iterable[str], answering: Collection[str]) -> str:
 
 
 @once_per_site
-def _by_question(site: Site) -> Mapping[str, tuple[Check, ...]]:
-    """The checks that ask several hosts one thing, by their question, the first choice first."""
-    asking: dict[str, list[Check]] = {}
-    for check in checks(site):
-        if check.question:
-            asking.setdefault(check.question, []).append(check)
-    return {question: tuple(of_hosts) for question, of_hosts in asking.items()}
+def _asking(site: Site) -> tuple[Check, ...]:
+    """The checks that ask several hosts one thing; of each question the first choice first."""
+    return tuple(check for check in checks(site) if check.question)
 
 
 def redundant_checks(site: Site, outcomes: Mapping[str, Iterable[Outcome]]) -> frozenset[Check]:
-    """The checks that tell only what the first host that answers tells already.
+    """The checks that tell only what the first host that can tell it tells already, or nothing.
 
     Each host makes all of its checks: none knows who else answers.
 
@@ -115,15 +111,9 @@ def redundant_checks(site: Site, outcomes: Mapping[str, Iterable[Outcome]]) -> f
         site: the site.
         outcomes: of each host that made its checks, by its name.
     """
-    by_question = _by_question(site)
-    asked = {check.host for of_hosts in by_question.values() for check in of_hosts}
-    made = {outcome.check for host in asked for outcome in outcomes.get(host, ())}
-    told: set[Check] = set()
-    for of_hosts in by_question.values():
-        answering = {check.host for check in of_hosts if check in made}
-        first = first_answering((check.host for check in of_hosts), answering)
-        told.update(check for check in of_hosts if check in made and check.host != first)
-    return frozenset(told)
+    asked = {check.host for check in _asking(site)}
+    made = {outcome.check: outcome for host in asked for outcome in outcomes.get(host, ())}
+    return left_out(made[check] for check in _asking(site) if check in made)
 
 
 def _rooms(site: Site) -> Iterator[Check]:
@@ -329,12 +319,20 @@ def _virtual_addresses(site: Site) -> Iterator[Check]:
 
 def _names_by_themselves(site: Site, host: Host) -> tuple[str, ...]:
     """Names that a host's own paths begin with: another wrong record does not break those."""
-    names = list(gateway_names(site)) if host == site.hypervisor else []
+    names = [*gateway_names(site), *_names_past_routes(site)] if host == site.hypervisor else []
     names.append(control_plane.ca(site).fqdn)
     if host == site.portainer:
         names.append(host.fqdn)
         names += [service.fqdn for service in site.services if service.kind == "agent"]
     return tuple(dict.fromkeys(names))
+
+
+def _names_past_routes(site: Site) -> Iterator[str]:
+    """Of the services that clients ask for and no router has."""
+    for service in site.services:
+        direct = service.kind == "backend" and service.exposure == "direct"
+        if direct or service.kind == "tcp":
+            yield from service.names
 
 
 def _connections(site: Site) -> Iterator[Check]:

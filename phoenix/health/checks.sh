@@ -3,6 +3,7 @@
 # "NUMBER<tab>FAULT" for each in order; the fault is empty when all is well, and "~" begins a warning.
 # A function calls `well` when it has proven that all is well. A check that does neither is a fault: a
 # program was killed, could not start, or did not finish.
+# "?" is no answer: the host cannot tell, another of its checks says why, and another host may have the answer.
 # Every check has a deadline, prints what it saw, and changes nothing.
 # With `sessions`, "session NUMBER" follows for each `tls_verifies`, with openssl's output about its session.
 # WARNING and LEAST are free percent of a file system: below WARNING is a warning, below LEAST a fault.
@@ -761,8 +762,13 @@ node_rows() {
     timeout 20 docker node inspect --format '{{index .Spec.Labels "phoenix.node"}} {{.Status.State}} {{.Spec.Role}} {{.Spec.Availability}} {{with .ManagerStatus}}{{.Reachability}}{{else}}-{{end}}{{range $name, $value := .Spec.Labels}} {{$name}}={{$value}}{{end}}' $ids
 }
 
+cannot_tell() { # WHAT: no answer where in_swarm reports why; another manager may have one
+    said=$(in_swarm manager)
+    if [ "$said" = + ]; then echo "Docker does not tell of $1"; else echo '?'; fi
+}
+
 node_is() { # NAME ROLE AVAILABILITY LABEL...: labels sorted by name
-    rows=$(once swarm_nodes swarm_nodes) || { well; return; }  # in_swarm reports why
+    rows=$(once swarm_nodes swarm_nodes) || { cannot_tell "the swarm's nodes"; return; }
     row=$(printf '%s\n' "$rows" | sed -n "s/^$1 ready /ready /p" | head -n 1)  # a node that joined several times is listed several times
     row=${row:-$(printf '%s\n' "$rows" | sed -n "s/^$1 //p" | head -n 1)}
     [ -n "$row" ] || { echo "the swarm has no node of this name: it has not joined, or was taken out by hand"; return; }
@@ -784,7 +790,7 @@ overlay_is() { # NAME encrypted|plain attachable|closed SUBNET|any: an overlay n
     row=$(timeout 20 docker network inspect --format '{{.Driver}},{{range $name, $value := .Options}}{{if eq $name "encrypted"}}encrypted{{end}}{{end}},{{if .Attachable}}attachable{{else}}closed{{end}},{{range .IPAM.Config}}{{.Subnet}}{{end}}' "$1" 2>&1) || {
         case "$row" in
         *'not found'* | *'o such network'*) echo "the swarm has no such network" ;;
-        *) well ;;  # in_swarm reports why
+        *) cannot_tell "the network $1" ;;
         esac
         return
     }

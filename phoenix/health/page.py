@@ -17,7 +17,7 @@ from phoenix.health.served import Served
 from phoenix.runs.revision import Revision
 from phoenix.site.model import Frozen, Host, Service, Site
 from phoenix.watch import live, page_html
-from phoenix.watch.causes import Check, CheckedPath, Outcome, State, lowest
+from phoenix.watch.causes import Check, CheckedPath, Outcome, State, lowest, without_spared
 
 
 class FirstCause(Frozen):
@@ -68,7 +68,7 @@ class LastDeploy(Frozen):
 
 
 class ServiceRow(Frozen):
-    """A service behind the gateway. `stack` is the deployed stack's name, None for a guest's own.
+    """A service that clients ask for. `stack` is the deployed stack's name, None for a guest's own.
 
     `login`: Traefik, or a server that it asks, wants a log-in. `certificate_until`: when the first
     certificate on the request's path ends, None where one of them is not served.
@@ -190,11 +190,10 @@ def build(
 
 
 def shown(site: Site) -> tuple[Service, ...]:
-    """The services of the page: those behind the gateway, but itself."""
+    """The services of the page: those that clients ask for, but itself."""
+    requests = request_paths(site)
     return tuple(
-        service
-        for service in site.services
-        if service.exposure == "gateway" and service.kind != "home"
+        service for service in site.services if service.name in requests and service.kind != "home"
     )
 
 
@@ -204,6 +203,8 @@ def declared(service: Service) -> dict[str, Any]:
     url = f"https://{service.fqdn}{service.health_path if dashboard else service.path or '/'}"
     if service.kind == "tcp":
         url = f"{service.scheme}://{service.fqdn}:{service.gateway_port}"
+    elif service.exposure == "direct":
+        url = f"{service.scheme}://{service.fqdn}:{service.port}/"
     return {
         "name": service.name,
         "url": url,
@@ -246,7 +247,7 @@ def _health(
     cause: Fault | None,
     state: State | None = None,
 ) -> Health:
-    own_checks = tuple(own_checks)
+    own_checks = without_spared(own_checks, by_check)
     run = [by_check[check] for check in own_checks if check in by_check]
     failed = sum(1 for outcome in run if outcome.fault)
     not_run = len(own_checks) - len(run)

@@ -20,8 +20,8 @@ LAYERS: tuple[Layer, ...] = (
 An expired certificate explains why TLS is refused; where there is no TLS at all, `tls` says so.
 """
 Kind = Literal[
-    "request", "host", "names", "name_server", "gateway", "proxy", "renewal", "agent", "stack",
-    "api", "swarm", "backup", "guard",
+    "request", "network", "folder", "host", "names", "name_server", "gateway", "proxy", "renewal",
+    "agent", "stack", "api", "swarm", "backup", "guard",
 ]  # fmt: skip
 """What a path is for; `guard`: something that must be refused."""
 HopState = Literal["ok", "broken", "follows", "unknown"]
@@ -80,16 +80,49 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found: `fault` is empty when all is well; `warning` is what will be one."""
+    """What a check found: `fault` is empty when all is well; `warning` is what will be one.
+
+    `is_untold`: its host cannot answer the question that others are asked as well, and another of
+    its checks says why.
+    """
 
     check: Check
     fault: str
     warning: str = ""
+    is_untold: bool = False
 
 
 def outcome_of(check: Check, answer: str) -> Outcome:
-    """The outcome of a check that `checks.sh` made: there "~" begins a warning."""
+    """The outcome of a check that `checks.sh` made: "~" begins a warning, "?" is no answer."""
+    if answer == "?":
+        return Outcome(check, "", is_untold=True)
     return Outcome(check, "", answer[1:]) if answer.startswith("~") else Outcome(check, answer)
+
+
+def left_out(outcomes: Iterable[Outcome]) -> frozenset[Check]:
+    """The checks whose outcomes say nothing: others have told it before, or they are no answer.
+
+    Args:
+        outcomes: in the order of the site's checks, in which the first choice comes first.
+    """
+    answered: set[str] = set()
+    result: set[Check] = set()
+    for outcome in outcomes:
+        question = outcome.check.question
+        if outcome.is_untold or question in answered:
+            result.add(outcome.check)
+        elif question:
+            answered.add(question)
+    return frozenset(result)
+
+
+def without_spared(checks: Iterable[Check], outcomes: Mapping[Check, Outcome]) -> tuple[Check, ...]:
+    """The checks without those whose question another host has answered."""
+    checks = tuple(checks)
+    if not any(check.question and check not in outcomes for check in checks):
+        return checks  # most lists of checks: nobody looks through all outcomes for these
+    answered = {check.question for check in outcomes if check.question}
+    return tuple(check for check in checks if check in outcomes or check.question not in answered)
 
 
 @dataclass(frozen=True)
@@ -202,8 +235,7 @@ def lowest(outcomes: Iterable[Outcome]) -> Outcome | None:
 def walk(paths: Iterable[CheckedPath], findings: Findings) -> tuple[WalkedPath, ...]:
     """Each path as these findings show it, in order."""
     outcomes = findings.by_check()
-    answered = frozenset(check.question for check in outcomes if check.question)
-    return tuple(_walk(path, outcomes, findings.silent, answered) for path in paths)
+    return tuple(_walk(path, outcomes, findings.silent) for path in paths)
 
 
 def causes(
@@ -237,18 +269,21 @@ def warnings(walked: Iterable[WalkedPath], outcomes: Iterable[Outcome]) -> tuple
 
 
 def _walk(
-    path: CheckedPath, outcomes: Mapping[Check, Outcome], silent: Mapping[str, str],
-    answered: frozenset[str],
-) -> WalkedPath:  # fmt: skip
+    path: CheckedPath, outcomes: Mapping[Check, Outcome], silent: Mapping[str, str]
+) -> WalkedPath:
     hops: list[WalkedHop] = []
     cause: Outcome | None = None
     broken = False
-    for hop in path.hops:
-        fault, state = _judge(hop, outcomes, silent, answered)
+    for number, hop in enumerate(path.hops, 1):
+        fault, state = _judge(hop, outcomes, silent)
         if state == "broken" and broken:
             state = "follows"
         elif state == "broken":
-            cause, broken = fault, True
+            # What a client sees at the end tells of an earlier hop, where that cannot be seen.
+            at_the_end = path.kind == "request" and number == len(path.hops)
+            if cause is None or not (at_the_end and _is_seen_from(hop.source, fault)):
+                cause = fault
+            broken = True
         elif state == "unknown" and cause is None:
             cause = fault
         hops.append(WalkedHop(hop, state, fault))
@@ -261,21 +296,28 @@ def _walk(
     return WalkedPath(path, state_of_path, cause, tuple(hops))
 
 
+def _is_seen_from(source: str, fault: Outcome | None) -> bool:
+    """Whether it is what a host sees of others."""
+    return fault is not None and fault.check.host == source != fault.check.target
+
+
 def _judge(
-    hop: Hop, outcomes: Mapping[Check, Outcome], silent: Mapping[str, str],
-    answered: frozenset[str],
-) -> tuple[Outcome | None, HopState]:  # fmt: skip
+    hop: Hop, outcomes: Mapping[Check, Outcome], silent: Mapping[str, str]
+) -> tuple[Outcome | None, HopState]:
     """The hop's lowest fault, and its state by itself.
 
     A hop whose checks all pass is well, even if a host on it does not let the operator in. What one
-    host does not tell and another one does is not missing.
+    host does not tell and another one does is not missing; and what those that are asked need for
+    an answer counts where none of them gives one.
     """
-    observed = [outcomes[check] for check in hop.checks if check in outcomes]
-    spared = [c for c in hop.checks if c not in outcomes and c.question in answered]
+    answered = {check.question for check in hop.checks if check.question and check in outcomes}
+    checks = tuple(check for check in hop.checks if check.question or not answered)
+    observed = [outcomes[check] for check in checks if check in outcomes]
+    spared = [c for c in checks if c not in outcomes and c.question in answered]
     is_broken = any(outcome.fault for outcome in observed)
-    if not is_broken and len(observed) + len(spared) == len(hop.checks):
+    if not is_broken and len(observed) + len(spared) == len(checks):
         return None, "ok"
-    subjects = {check.target for check in hop.checks if check.target != check.host}
+    subjects = {check.target for check in checks if check.target != check.host}
     needed = hop.hosts - ({check.host for check in spared} - subjects)
     not_asked = [no_answer(host, silent[host]) for host in sorted(needed & silent.keys())]
     return lowest([*not_asked, *observed]), "broken" if is_broken else "unknown"

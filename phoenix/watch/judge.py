@@ -18,6 +18,7 @@ from phoenix.watch.causes import (
     Outcome,
     RootCause,
     causes,
+    left_out,
     outcome_of,
     walk,
     warnings,
@@ -227,12 +228,15 @@ def observe(plan: Plan, arrivals: Mapping[str, Arrival], state: State, now: floa
         for host, seconds in unheard.items()
         if host in silent or (host in newest and seconds > together)
     ]
-    outcomes = tuple(
+    reported = tuple(
         outcome
         for host, arrival in newest.items()
         if host not in silent
         for outcome in _outcomes(plan, arrival.report)
     )
+    by_check = {outcome.check: outcome for outcome in reported}
+    unneeded = left_out(by_check[check] for check in plan.checks if check in by_check)
+    outcomes = tuple(outcome for outcome in reported if outcome.check not in unneeded)
     _remember_disks(plan, state, newest, now)
     return Observed(
         newest,

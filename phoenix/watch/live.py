@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from phoenix.watch.causes import Check, Outcome, State, WalkedPath, lowest
+from phoenix.watch.causes import Check, Outcome, State, WalkedPath, lowest, without_spared
 from phoenix.watch.history import History
 from phoenix.watch.judge import Observed
 from phoenix.watch.plan import Plan
@@ -139,6 +139,7 @@ def _health(
     checks: Sequence[Check], outcomes: Mapping[Check, Outcome], *, cause: Outcome | None,
     state: State | None = None,
 ) -> dict[str, Any]:  # fmt: skip
+    checks = without_spared(checks, outcomes)
     run = [outcomes[check] for check in checks if check in outcomes]
     failed = sum(1 for outcome in run if outcome.fault)
     not_run = len(checks) - len(run)

@@ -696,6 +696,25 @@ echo "worker $state worker active - phoenix.node=worker" """,
     assert fault(tmp_path, "node_is", "worker", "worker", "active", "phoenix.node=worker") == words
 
 
+@pytest.mark.parametrize(
+    ("info", "answer"),
+    [
+        ("echo 'Cannot connect to the Docker daemon' >&2; exit 1", "?"),
+        (f"echo 'active true {QUORUM_LOST}'", "?"),
+        ("echo 'active true '", "Docker does not tell of {}"),
+    ],
+)
+def test_a_manager_that_cannot_tell_says_so_and_not_that_all_is_well(
+    tmp_path: Path, info: str, answer: str
+) -> None:
+    """Another one is asked instead; where its own place in the swarm is well, that is a fault."""
+    stand_in(tmp_path, "docker", f"case $1 in info) {info} ;; *) echo no >&2; exit 1 ;; esac")
+    node = fault(tmp_path, "node_is", "worker", "worker", "active", "phoenix.node=worker")
+    assert node == answer.format("the swarm's nodes")
+    overlay = fault(tmp_path, "overlay_is", "mesh", "encrypted", "closed", "any")
+    assert overlay == answer.format("the network mesh")
+
+
 def test_a_lost_quorum_has_its_own_advice(tmp_path: Path) -> None:
     loaded = site(tmp_path)
     (check,) = [
