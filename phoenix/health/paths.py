@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from phoenix.components.guard.ruleset import UNIT as GUARD_UNIT
 from phoenix.components.keepalived.keepalived_conf import UNIT as KEEPALIVED
+from phoenix.components.networks import bridges
+from phoenix.components.nfs import shares as nfs
 from phoenix.components.portainer.compose_files import AGENT_UNIT, SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.restic import files as restic
@@ -28,10 +30,11 @@ from phoenix.health.checks import checks
 from phoenix.site import unit_names
 from phoenix.site.findings import NameLookupError
 from phoenix.site.memo import once_per_site
-from phoenix.site.model import Deployment, Host, Service, Site, Template
+from phoenix.site.model import Deployment, Host, NfsMount, Service, Site, Template
 from phoenix.site.names import CA
 from phoenix.site.ports import HTTPS, WATCH
 from phoenix.site.roles import guest_with, guests_with
+from phoenix.site.ways import addresses
 from phoenix.watch.causes import Check, CheckedPath, Hop, checks_of
 
 
@@ -49,11 +52,14 @@ def paths(site: Site) -> tuple[CheckedPath, ...]:
             _requests,
             _tcp_requests,
             _direct_requests,
+            _networks,
+            _folders,
             _rooms,
             _reports,
             _names,
             _name_servers,
             _gateways,
+            _passed_on_by_each,
             _proxies,
             _renewals,
             _portainer,
@@ -267,7 +273,7 @@ def _requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
             *(_backend(proxy, route.service, find) for proxy in proxies),
             Hop(
                 *(client.name, gateway.name, "the whole request"),
-                _asked(find, service),
+                _asked(client, find, service),
             ),
         ]
         about = _lower({service, *_labels(route.service), *_stack_names(route.service)})
@@ -301,21 +307,26 @@ def _gateways(site: Site, find: _Checks) -> Iterator[CheckedPath]:
             for proxy in (() if site.traefiks[1:] else site.traefiks)
             for check in find.connection(gateway, proxy, name=proxy.fqdn)
         )
-        itself = (
-            *find("request_gives", target=gateway.name, service=""),
-            *find("tcp_passes", target=gateway.name),
+        by_port = {service.name for service in tcp_services(site)}  # `_passed_on_by_each`
+        connects = tuple(
+            check for check in find.connection(client, gateway) if check.service not in by_port
         )
+        itself = _asked_at(client, gateway, find)
         hops = (
             Hop(gateway.name, gateway.name, "Nginx, and who has the address", runs),
-            Hop(
-                *(client.name, gateway.name, "TLS by the gateway"), find.connection(client, gateway)
-            ),
+            Hop(*(client.name, gateway.name, "TLS by the gateway"), connects),
             Hop(gateway.name, guest_with(site, "traefik").name, "TLS by Traefik", asks),
             Hop(client.name, gateway.name, "a request by its own address", itself),
         )
         with_checks = tuple(hop for hop in hops if hop.checks)
         about = _lower({"nginx", "keepalived"})
         yield CheckedPath("gateway", f"{gateway.name} takes requests", with_checks, about)
+
+
+def _asked_at(client: Host, gateway: Host, find: _Checks) -> tuple[Check, ...]:
+    """A request by the address of one of several gateways."""
+    asked = find("request_gives", target=gateway.name, service="")
+    return (*find.roots(client), *asked) if asked else ()
 
 
 def _proxies(site: Site, find: _Checks) -> Iterator[CheckedPath]:
@@ -340,33 +351,23 @@ def _proxies(site: Site, find: _Checks) -> Iterator[CheckedPath]:
 
 
 def _tcp_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
-    """A client -> gateway -> what speaks something else than HTTP."""
+    """A client -> gateway -> what speaks something else than HTTP.
+
+    Of several gateways, each by itself is told by `_passed_on_by_each`.
+    """
     client, gateways = site.hypervisor, guests_with(site, "nginx")
-    gateway = gateways[0]
     for service in tcp_services(site):
-        words = {"service": service.name}
-        if gateways[1:]:  # each by itself is told by `_gateways`
-            words["target"] = ""
+        target = "" if gateways[1:] else gateways[0].name
         hops = (
             _asks_dns(site, client, find, *service.names),
             *(
-                Hop(
-                    *(client.name, door.name, f"port {service.gateway_port} of the gateway"),
-                    (
-                        *find.unit(door, unit_names.NGINX),
-                        *find("port_answers", host=client.name, **words),
-                    ),
-                )
+                _at_the_door(client, door, service, find)
                 for door in (() if gateways[1:] else gateways)
             ),
             *(_backend(door, service, find) for door in gateways),
             Hop(
-                *(client.name, gateway.name, "the whole way"),
-                tuple(
-                    check
-                    for function in ("served_is_fresh", "tls_verifies", "tcp_passes")
-                    for check in find(function, host=client.name, **words)
-                ),
+                *(client.name, gateways[0].name, "the whole way"),
+                _passed_on(client, target, service, find),
             ),
         )
         about = _lower({service.name, *_labels(service), *_stack_names(service)})
@@ -376,13 +377,52 @@ def _tcp_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
         )  # fmt: skip
 
 
-def _asked(find: _Checks, service: str) -> tuple[Check, ...]:
-    """The whole requests for a service, as its options have them asked."""
-    return tuple(
+def _passed_on_by_each(site: Site, find: _Checks) -> Iterator[CheckedPath]:
+    """Of several gateways each: that it hands on by ports of its own, as the others do."""
+    client = site.hypervisor
+    for gateway in site.gateways if site.gateways[1:] else ():
+        for service in tcp_services(site):
+            hops = (
+                _at_the_door(client, gateway, service, find),
+                _backend(gateway, service, find),
+                Hop(
+                    *(client.name, gateway.name, "the whole way"),
+                    _passed_on(client, gateway.name, service, find),
+                ),
+            )
+            about = _lower({"nginx", service.name, *_labels(service)})
+            name = f"{gateway.name} hands on {service.name}"
+            yield CheckedPath("gateway", name, tuple(hop for hop in hops if hop.checks), about)
+
+
+def _at_the_door(client: Host, gateway: Host, service: Service, find: _Checks) -> Hop:
+    """Nginx, and the port of it that a service has to itself."""
+    words = {"host": client.name, "target": gateway.name, "service": service.name}
+    return Hop(
+        *(client.name, gateway.name, f"port {service.gateway_port} of the gateway"),
+        (*find.unit(gateway, unit_names.NGINX), *find("port_answers", **words)),
+    )
+
+
+def _passed_on(client: Host, target: str, service: Service, find: _Checks) -> tuple[Check, ...]:
+    """Through a gateway to the service; at the virtual address the checks have no target."""
+    through = tuple(
+        check
+        for function in ("served_is_fresh", "tls_verifies", "tcp_passes")
+        for check in find(function, host=client.name, target=target, service=service.name)
+    )
+    by_roots = any(check.function == "tls_verifies" for check in through)
+    return (*find.roots(client), *through) if by_roots else through
+
+
+def _asked(client: Host, find: _Checks, service: str) -> tuple[Check, ...]:
+    """The whole requests for a service, as its options have them asked; all verify by the roots."""
+    asked = tuple(
         check
         for function in ("request_gives", "login_is_asked", "grpc_gives")
         for check in find(function, service=service)
     )
+    return (*find.roots(client), *asked) if asked else ()
 
 
 def _direct_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
@@ -390,8 +430,8 @@ def _direct_requests(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     client = site.hypervisor
     for service in site.services:
         if service.kind == "backend" and service.exposure == "direct":
-            hops = [_asks_dns(site, client, find), _backend(client, service, find)]
-            if asked := find("request_gives", service=service.name):
+            hops = [_asks_dns(site, client, find, *service.names), _backend(client, service, find)]
+            if asked := _asked(client, find, service.name):
                 hops.append(Hop(client.name, service.owner.name, "the whole request", asked))
             about = _lower({service.name, *_labels(service), *_stack_names(service)})
             name = f"{service.scheme}://{service.fqdn}:{service.port}"
@@ -408,17 +448,16 @@ def _backend(source: Host, service: Service, find: _Checks) -> Hop:
             *(source.name, owner.name, description),
             (*find("port_answers", **words), *find("external_proves", **words)),
         )
-    behind = [*(find.unit(owner, unit_names.DOCKER) if owner != source else ())]
+    by_traefik = service.kind in _BY_TRAEFIK
+    behind = [*(() if by_traefik else find.unit(owner, unit_names.DOCKER))]
     behind += find("unit_runs", host=owner.name, service=service.name)
     if service.deployment is not None:
-        stack = service.deployment.project
-        for function in _OF_STACKS:
-            behind += find(function, host=owner.name, stack=stack)
-    if owner != source:
+        behind += _running(owner, service.deployment, find)
+    if not by_traefik:
         if service.has_tls:
             behind += find.certificate(owner, service.port)
         behind += find.connection(source, owner, service=service.name)
-    description = f"{service.scheme} port {service.port}" if owner != source else "what answers"
+    description = "what answers" if by_traefik else f"{service.scheme} port {service.port}"
     return Hop(source.name, owner.name, description, tuple(behind))
 
 
@@ -458,6 +497,43 @@ def _asks_dns(site: Site, host: Host, find: _Checks, *names: str) -> Hop:
         )
     description = "names" if len(names) != 1 else "its name"
     return Hop(host.name, site.hypervisor.name, description, (*runs, *checks))
+
+
+def _networks(site: Site, find: _Checks) -> Iterator[CheckedPath]:
+    """What the router of further networks makes: bridges, forwarding, NAT."""
+    for host in site.hosts:
+        if runs := find.unit(host, bridges.UNIT):
+            hop = Hop(host.name, host.name, "bridges, forwarding and NAT", runs)
+            yield CheckedPath("network", f"networks of {host.name}", (hop,))
+
+
+def _folders(site: Site, find: _Checks) -> Iterator[CheckedPath]:
+    """Folders by NFS: that they are shared, and that each guest has its own."""
+    for host in site.hosts:
+        if host.exports:
+            name = f"{host.name} shares folders by NFS"
+            yield CheckedPath("folder", name, (_shares(host, host, find),), _lower({"nfs"}))
+        if host.mounts:
+            hops = _mounts(site, host, host.mounts, find)
+            name = f"{host.name} has its folders by NFS"
+            yield CheckedPath("folder", name, hops, _lower({"nfs"}))
+
+
+def _mounts(site: Site, host: Host, mounts: Iterable[NfsMount], find: _Checks) -> tuple[Hop, ...]:
+    """From the servers that are the site's to what a host has mounted; nothing without a mount."""
+    asked = {mount.server for mount in mounts}
+    if not asked:
+        return ()
+    servers = (other for other in site.hosts if other.exports and asked & {*addresses(other)})
+    mounted = find.unit(host, nfs.UNIT)
+    return (
+        *(_shares(host, server, find) for server in servers),
+        Hop(host.name, host.name, "folders by NFS", mounted),
+    )
+
+
+def _shares(host: Host, server: Host, find: _Checks) -> Hop:
+    return Hop(host.name, server.name, "the NFS server", find.unit(server, nfs.SERVER_UNIT))
 
 
 def _rooms(site: Site, find: _Checks) -> Iterator[CheckedPath]:
@@ -625,11 +701,16 @@ def _agent_alone(agent: Host, find: _Checks) -> CheckedPath:
 
 
 def _containers(host: Host, stack: Deployment, find: _Checks) -> Hop:
-    containers = (
-        *find.unit(host, unit_names.DOCKER),
+    containers = (*find.unit(host, unit_names.DOCKER), *_running(host, stack, find))
+    return Hop(host.name, host.name, "containers", containers)
+
+
+def _running(host: Host, stack: Deployment, find: _Checks) -> tuple[Check, ...]:
+    """What runs of a stack; of the swarm's it is asked of its manager, which must be one."""
+    return (
+        *(find("in_swarm", host=host.name) if stack.type == "swarm" else ()),
         *(c for name in _OF_STACKS for c in find(name, host=host.name, stack=stack.project)),
     )
-    return Hop(host.name, host.name, "containers", containers)
 
 
 def _held(server: Host, host: Host, stack: Deployment, find: _Checks) -> Hop:
@@ -654,13 +735,14 @@ def _stack(site: Site, host: Host, stack: Deployment, hops: tuple[Hop, ...]) -> 
 
 def _swarm(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     """Each node from Docker on, and how the managers have it, of which one that answers will do."""
+    managers = tuple(
+        check for host in site.swarm_nodes if host.is_manager for check in _in_swarm(host, find)
+    )
     for host in site.swarm_nodes:
-        docker = find.unit(host, unit_names.DOCKER)
-        of_node = find("in_swarm", host=host.name)
         of_managers = find("node_is", target=host.name)
         hops = (
-            Hop(host.name, host.name, "Docker and its swarm", (*docker, *of_node)),
-            Hop(of_managers[0].host, host.name, "the node", of_managers),
+            Hop(host.name, host.name, "Docker and its swarm", _in_swarm(host, find)),
+            Hop(of_managers[0].host, host.name, "the node", (*managers, *of_managers)),
         )
         about = _lower({"swarm", host.name})
         yield CheckedPath("swarm", f"node {host.name} of the swarm", hops, about)
@@ -670,16 +752,23 @@ def _swarm(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     for hop in dict.fromkeys(check.hop for check in find("overlay_is")):
         of_managers = find("overlay_is", question=hop)
         first = of_managers[0].host
-        network = Hop(first, first, hop, of_managers)
+        network = Hop(first, first, hop, (*managers, *of_managers))
         name = f"{hop} of the swarm"
         yield CheckedPath("swarm", name, (network, *kernels), _lower({"swarm"}))
+
+
+def _in_swarm(host: Host, find: _Checks) -> tuple[Check, ...]:
+    return (*find.unit(host, unit_names.DOCKER), *find("in_swarm", host=host.name))
 
 
 def _backups(site: Site, find: _Checks) -> Iterator[CheckedPath]:
     """Each host's backups: its timers, what they have noted of each part, and what is kept."""
     for host in backups.hosts(site):
         timers = (*find.unit(host, restic.TIMER), *find.unit(host, restic.PROOF_TIMER))
+        target = site.backups.target if site.backups is not None else None
+        on = backups.mount_point(host, target.place) if target and target.kind == "folder" else ""
         hops = (
+            *_mounts(site, host, [mount for mount in host.mounts if mount.mount_point == on], find),
             Hop(host.name, host.name, "backups by a timer", timers),
             Hop(host.name, host.name, "backups", find("backup_is_good", host=host.name)),
             Hop(host.name, host.name, "retention", find("backups_are_kept", host=host.name)),

@@ -17,7 +17,6 @@ from phoenix.components.step_ca.authority import Rotation
 from phoenix.components.x509 import parse_chain, permitted
 from phoenix.derived import deployments
 from phoenix.derived.certificates import certificates
-from phoenix.derived.routes import routes
 from phoenix.health import observation
 from phoenix.health.diagnosis import Cause, Diagnosis, Fault
 from phoenix.health.observation import Observed
@@ -49,7 +48,7 @@ class Guest(Frozen):
 
 
 class ServiceStatus(Frozen):
-    """One service at the gateway. `fault` is the first broken hop's, None where it is well."""
+    """One service that clients ask for. `fault`: of the first broken hop, None where it is well."""
 
     name: str
     url: str
@@ -267,13 +266,13 @@ def _guests(
 
 
 def _services(site: Site, diagnosis: Diagnosis) -> Iterator[ServiceStatus]:
-    reports, requests = diagnosis.by_path(), request_paths(site)
-    for route in routes(site):
-        report = reports[requests[route.service.name].name]
+    reports = diagnosis.by_path()
+    for name, path in request_paths(site).items():
+        report = reports[path.name]
         yield ServiceStatus(
-            name=route.service.name,
-            url=f"https://{route.fqdn}",
-            owner=route.service.owner.name,
+            name=name,
+            url=path.name,
+            owner=site.service(name).owner.name,
             state=report.state,
             fault=report.cause,
         )

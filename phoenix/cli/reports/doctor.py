@@ -26,12 +26,15 @@ _KINDS = {
     "agent": "its agents",
     "stack": "stacks",
     "swarm": "the swarm",
+    "network": "networks made by",
+    "folder": "folders by NFS",
+    "backup": "backups of",
     "host": "room and clock of",
     "guard": "kept shut",
 }
 
 
-_OF_HOSTS = ("host", "names", "name_server", "gateway", "proxy", "renewal")
+_OF_HOSTS = ("host", "names", "name_server", "gateway", "proxy", "renewal", "network", "backup")
 """The kinds of which the host with the first hop is told, and not the path's name."""
 
 
@@ -147,11 +150,11 @@ def _tell_well(console: Console, well: Sequence[PathReport], silent: Collection[
             labels = (f"{name} (silent)" if name in silent else name for name in way)
             rows.append((tables.state("ok"), path.name, " → ".join(labels)))
     for kind, plural in _KINDS.items():
-        names = [
+        names = dict.fromkeys(
             path.hops[0].source if kind in _OF_HOSTS else path.name
             for path in well
             if path.kind == kind
-        ]
+        )
         if names:
             rows.append((tables.state("ok"), plural, ", ".join(names)))
     if rows:
