@@ -20,7 +20,7 @@ from phoenix.site import ports
 from phoenix.site.addressing import address_pair, name_servers, served_networks
 from phoenix.site.addressing import static_addresses as addresses_of
 from phoenix.site.findings import Report
-from phoenix.site.model import FirewallRule, Host, PublishedPort, Service, Site
+from phoenix.site.model import FirewallRule, Host, PublishedPort, Service, Site, Source
 from phoenix.site.names import in_zone
 from phoenix.site.roles import CHAIN, MAX_NAME_SERVERS, SINGLE_ROLES
 
@@ -307,7 +307,7 @@ def host_ports(site: Site, report: Report) -> None:
         needed[host.name].setdefault((service.gateway_port, "tcp"), user)
     for host in site.guests:
         used = _PortsInUse(needed[host.name])
-        for service in own.get(host.name, ()):
+        for service in own.get(host.source, ()):
             of_portainer = (
                 service.kind == "backend" and host is site.portainer and service.is_the_guest_s
             )
@@ -385,8 +385,12 @@ def _entrances(
     report: Report,
 ) -> None:
     """The tunnel's entrance to each agent takes the agent's port on Portainer's guest, too."""
+    known: set[IPv4Address] = set()
     for service in (candidate for candidate in site.services if candidate.kind == "agent"):
         host = service.owner
+        if host.address in known:
+            continue  # `duplicates` has refused the second host of an address
+        known.add(host.address)
         address = control_plane.entrance(service)
         user = f"Portainer's tunnel to the agent of {host.name}"
         other = used.by(service.port, "tcp", address)
@@ -407,7 +411,7 @@ def environments(site: Site, report: Report) -> None:
     first: dict[str, Host] = {}
     for host in deployments.environments(site):
         other = first.setdefault(host.portainer_environment, host)
-        if other is not host:
+        if other is not host and other.name != host.name:  # else `duplicates` has refused it
             report.error(
                 host.source.file,
                 f"{host.source.path}.portainer_environment_name",
@@ -548,12 +552,15 @@ def _of_the_hypervisor(hypervisor: Host) -> dict[tuple[int, str], str]:
 _WHAT = {"ca": "the CA", "agent": "the Portainer agent"}
 
 
-def _own_services(site: Site) -> dict[str, list[Service]]:
-    """For each guest the services of its own entry, Phoenix's CA and agent first."""
-    by_guest: dict[str, list[Service]] = {}
+def _own_services(site: Site) -> dict[Source, list[Service]]:
+    """For each guest's entry the services that it declares, Phoenix's CA and agent first.
+
+    Not by its name, which `duplicates` may have refused.
+    """
+    by_guest: dict[Source, list[Service]] = {}
     for service in sorted(site.services, key=lambda service: service.kind == "backend"):
         if service.of_guest and service.kind in ("ca", "agent", "backend"):
-            by_guest.setdefault(service.owner.name, []).append(service)
+            by_guest.setdefault(service.owner.source, []).append(service)
     return by_guest
 
 

@@ -204,7 +204,9 @@ def load_site(
         s.kind in ("backend", "redirect", "tcp") and s.exposure == "gateway" for s in site_services
     )
     whole = whole and len(declared) == len(running)  # else a role may be that of a faulty guest
-    watched_by = _watched_by(raw_site.watcher, site, report, whole=whole)
+    # A second guest of a name may be the one that is meant by another.
+    named = len({entry.label for entry in entries}) == len(entries)
+    watched_by = _watched_by(raw_site.watcher, site, report, whole=whole and named)
     scraped_from = _scraped_from(raw_site, site, move, report, whole=whole)
     site = site.model_copy(update={"watched_by": watched_by, "scraped_from": scraped_from})
     site = site.model_copy(
