@@ -18,7 +18,7 @@ from phoenix.components.guard import ruleset
 from phoenix.declaration import inventory
 from phoenix.derived import login
 from phoenix.derived.login import host_data
-from phoenix.net.ssh_command import ssh_command
+from phoenix.net.ssh_command import CONNECT_SECONDS, ssh_command
 from phoenix.secrets import catalog
 from phoenix.site.model import SshLogin
 from tests.unit.site_builder import LXC, VM, lxc, minimal, problem
@@ -192,7 +192,8 @@ def options_of_ssh(words: list[str]) -> set[str]:
 def test_ssh_is_as_strict_as_by_itself_or_stricter(data: dict[str, Any], changed: set[str]) -> None:
     """Host keys are asked for, nothing is forwarded: only what the inventory says is different."""
     own = {"ssh_hostname": "10.0.0.9", "ssh_config_file": "/dev/null", **data}
-    alone = ["ssh", "-T", "-F", "/dev/null", "-o", "BatchMode=yes", "--", "10.0.0.9", "true"]
+    ours = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}"]
+    alone = ["ssh", "-T", "-F", "/dev/null", *ours, "--", "10.0.0.9", "true"]
     assert "stricthostkeychecking ask" in options_of_ssh(alone)
     made = options_of_ssh(ssh_command("x", own, ["true"]))
     assert made - options_of_ssh(alone) == changed
