@@ -377,6 +377,16 @@ _TORN = _Template(
 )
 
 
+_BY_WORDS: Mapping[str, _Template] = {DATABASE: _TORN, QUORUM: _ALONE}
+
+
+def own_words(check: Check) -> tuple[str, ...]:
+    """The words that begin a fault of this check with a fix of its own, unlike its other faults."""
+    if check.unit == unit_names.STEP_CA:
+        return (DATABASE,)
+    return (QUORUM,) if check.function == "in_swarm" else ()
+
+
 def likely_fix(site: Site, check: Check, fault: str = "") -> Fix:
     """What is likely to fix the fault that a check found.
 
@@ -395,10 +405,8 @@ def likely_fix(site: Site, check: Check, fault: str = "") -> Fix:
         template = _PRINTS
     elif check.layer == "reach":
         template = ADVICE[_HYPERVISOR if check.host == site.hypervisor.name else _GUEST]
-    elif fault.startswith(DATABASE):
-        template = _TORN
-    elif fault.startswith(QUORUM):
-        template = _ALONE
+    elif words := next(filter(fault.startswith, own_words(check)), ""):
+        template = _BY_WORDS[words]
     elif check.layer == "dns" and "resolver" in site.host(check.host).left_alone:
         template = _FORWARD
     else:

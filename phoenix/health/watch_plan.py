@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from phoenix.components.watch.files import digest
 from phoenix.derived import home
 from phoenix.health import page
-from phoenix.health.advice import likely_fix
+from phoenix.health.advice import likely_fix, own_words
 from phoenix.health.checks import checks, made_on
 from phoenix.health.issued import owners
 from phoenix.health.page_html import version
@@ -15,7 +15,7 @@ from phoenix.health.paths import paths, request_paths
 from phoenix.site.model import Host, Site
 from phoenix.watch.causes import Check, CheckedPath, Hop, no_answer
 from phoenix.watch.judge import ISSUED
-from phoenix.watch.plan import Fix, Plan
+from phoenix.watch.plan import Fix, Plan, own_fix
 
 
 def lines(site: Site, host: Host) -> tuple[str, ...]:
@@ -56,6 +56,11 @@ def plan(
         fixes={
             **{check.title: _fix(site, check) for check in own_checks},
             **{
+                own_fix(check.title, words): _fix(site, check, words)
+                for check in own_checks
+                for words in own_words(check)
+            },
+            **{
                 (check := no_answer(host.name, "").check).title: _fix(site, check)
                 for host in site.watched
             },
@@ -91,6 +96,6 @@ def _of_watched(path: CheckedPath, own: set[Check]) -> CheckedPath:
     return CheckedPath(path.kind, path.name, tuple(hop for hop in hops if hop.checks))
 
 
-def _fix(site: Site, check: Check) -> Fix:
-    likely = likely_fix(site, check)
+def _fix(site: Site, check: Check, fault: str = "") -> Fix:
+    likely = likely_fix(site, check, fault)
     return Fix(likely.advice, likely.commands)

@@ -466,7 +466,7 @@ def _alarm(plan: Plan, alarm: Known) -> Message:
             + "; ".join(alarm.breaks[:_SHOWN])
             + (f"; and {more} more" if more > 0 else "")
         )
-    fix = plan.fixes.get(alarm.title) or Fix("", ())
+    fix = plan.fix(alarm.title, alarm.text) or Fix("", ())
     if fix.advice:
         lines += [f"Likely fix: {fix.advice}", *(f"  {command}" for command in fix.commands)]
     if len(alarm.begins) >= FLAPS:

@@ -26,6 +26,11 @@ class Fix:
     commands: tuple[str, ...]
 
 
+def own_fix(title: str, words: str) -> str:
+    """The key of the fix of a check's faults that begin with these words."""
+    return f"{title}: {words}"
+
+
 @dataclass(frozen=True)
 class Plan:
     """The site, as far as the watcher needs it.
@@ -37,7 +42,7 @@ class Plan:
         fingerprints: whose certificate has which SHA-256, in lower-case hex.
         checks: all checks that the watched hosts make, in the order of the site's.
         paths: what is diagnosed.
-        fixes: by the title of a check.
+        fixes: by the title of a check, and by `own_fix` those of single faults of it.
         environment: of the site, as the start page names it.
         tells: what the start page tells whoever reaches it: `everything`, or `services` alone.
         services: those of the start page, in the form of its data; `path` is the name of the path
@@ -73,6 +78,12 @@ class Plan:
     def made_on(self, host: str) -> tuple[Check, ...]:
         """The checks of one host, in the order in which it reports them."""
         return tuple(check for check in self.checks if check.host == host)
+
+    def fix(self, title: str, fault: str) -> Fix | None:
+        """What is likely to help against a fault of a check; None where nobody knows."""
+        said = own_fix(title, fault)
+        own = (key for key in self.fixes if len(key) > len(title) + 2 and said.startswith(key))
+        return self.fixes.get(next(own, title))
 
     def to_json(self) -> str:
         """As `from_json` reads it."""

@@ -14,17 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoenix.cli.reports import doctor
-from phoenix.health import issued
+from phoenix.health import advice, issued
 from phoenix.health.checks import checks
 from phoenix.health.diagnosis import Fault, diagnose
-from phoenix.health.page import FirstCause, Page
+from phoenix.health.page import FirstCause, HostRow, Page, ServiceRow
 from phoenix.health.paths import paths, request_paths, select
 from phoenix.site import unit_names
 from phoenix.site.model import Host, Site
 from phoenix.site.ports import WATCH
 from phoenix.watch.causes import Check, Findings, Outcome
 from tests.examples import examples
-from tests.unit.health_views import Place, Told, explained, requested
+from tests.unit.health_views import Place, Told, explained, plan_of, requested
 from tests.unit.rich_sites import SITES, rich_site
 from tests.unit.test_health_agrees import FAULT, summary_host
 
@@ -40,11 +40,12 @@ def single_faults(site: Site) -> list[tuple[Check, ...]]:
 
 
 def place(fault: Fault | FirstCause | None) -> Place | None:
-    return fault and (fault.layer, fault.host, fault.hop)
+    return (fault.layer, fault.host, fault.hop) if fault is not None else None
 
 
 def place_of(outcome: Outcome | None) -> Place | None:
-    return outcome and (outcome.check.layer, outcome.check.host, outcome.check.hop)
+    check = outcome.check if outcome is not None else None
+    return (check.layer, check.host, check.hop) if check is not None else None
 
 
 def broken(page: Page) -> set[str]:
@@ -72,7 +73,7 @@ def test_a_sound_site_is_well_everywhere(name: str) -> None:
     assert told.watcher.causes == ()
     for page in (told.page, told.live_page):
         assert (page.health.state, page.health.not_run) == ("ok", 0)
-        rows = [*page.services, *page.hosts]
+        rows: list[ServiceRow | HostRow] = [*page.services, *page.hosts]
         assert [row.name for row in rows if row.health.state != "ok" or row.health.not_run] == []
 
 
@@ -353,6 +354,23 @@ def test_a_request_that_fails_behind_a_silent_host_is_laid_to_the_host() -> None
     (cause,) = told.doctor.causes
     assert (cause.layer, cause.host) == ("reach", "worker")
     assert "https://shop.internal.thinkheads.ai" in cause.breaks
+
+
+def test_the_watcher_s_alarm_has_the_fix_that_doctor_has() -> None:
+    """Of lost managers it said: a sync lets the host join; of a torn database: read the log."""
+    for name, words, unit in (
+        ("a swarm of three", advice.QUORUM, ""),
+        ("one of each", advice.DATABASE, unit_names.STEP_CA),
+    ):
+        site = rich_site(name)
+        check = next(
+            c for c in checks(site) if (c.unit == unit if unit else c.function == "in_swarm")
+        )
+        for fault in (f"{words}: as it says", FAULT):
+            fix = plan_of(site).fix(check.title, fault)
+            likely = advice.likely_fix(site, check, fault)
+            assert fix is not None
+            assert (fix.advice, fix.commands) == (likely.advice, likely.commands)
 
 
 # -- one answer of several managers ----------------------------------------------------------------
