@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -26,9 +27,9 @@ from operations.host_state import question, read_or
 from phoenix.components.artifacts import Artifact, pinned
 from phoenix.declaration import group_data
 from phoenix.declaration.inventory import site_of
-from phoenix.declaration.settings import Settings, read, unknown
+from phoenix.declaration.settings import UNREAD, Settings, from_command_line, read, unknown
 from phoenix.secrets.store import SecretStore, of_inventory
-from phoenix.site.findings import ConfigError, Report, SettingError
+from phoenix.site.findings import ConfigError, Finding, Report, SettingError
 from phoenix.site.model import Host, Site
 
 
@@ -83,27 +84,41 @@ def settings() -> Settings:
     return _settings(ctx_host.get())  # type: ignore[no-untyped-call]
 
 
+COMMAND_LINE = "--data"
+"""What findings call the command line that gave a setting."""
+
+
 @cache
 def _settings(this: PyinfraHost) -> Settings:
-    data = this.data.dict()  # type: ignore[no-untyped-call]
-    for name, fix in unknown(data, ConnectorData.__annotations__):
-        _warn_unknown(name, fix)
+    override = from_command_line(this.inventory.get_override_data())  # type: ignore[no-untyped-call]
+    data = {**this.data.dict(), **override}  # type: ignore[no-untyped-call]
     typed, findings = read(data)
-    if not findings:
+    strange = unknown(data, ConnectorData.__annotations__)
+    if not findings and not strange:
         return typed
     files = group_data.read(Path(data["site_inventories"]).parent, Report())
-    override = this.inventory.get_override_data()  # type: ignore[no-untyped-call]
     places = group_data.HostSettings((
         *(file for name in (group_data.ALL, *this.groups) for file in files if file.group == name),
         group_data.SettingsFile("the inventory", "", this.inventory.get_host_data(this.name)),
-        group_data.SettingsFile("--data", "", override),
+        group_data.SettingsFile(COMMAND_LINE, "", override),
     ))  # fmt: skip
-    raise DeployError(str(ConfigError(map(places.place, findings))))
+    for name, fix in strange:
+        _warn_unknown(str(places.place(Finding("", name, UNREAD, fix, "warning"))))
+    if findings:
+        raise DeployError(str(ConfigError(_as_json(places.place(one)) for one in findings)))
+    return typed
+
+
+def _as_json(finding: Finding) -> Finding:
+    """A finding with the form that lists and dictionaries have on the command line."""
+    if finding.file == COMMAND_LINE and finding.fix in ("write a list", "write a dictionary"):
+        return replace(finding, fix=f"{finding.fix}, as JSON")
+    return finding
 
 
 @cache
-def _warn_unknown(name: str, fix: str) -> None:
-    sys.stderr.write(f"warning: no code reads the setting {name}: {fix}\n")
+def _warn_unknown(text: str) -> None:
+    sys.stderr.write(f"warning: {text}\n")
 
 
 @contextmanager

@@ -105,8 +105,9 @@ class Project:
         from phoenix.declaration import group_data
         from phoenix.site.findings import ConfigError
 
-        groups = self.site.hypervisor.groups
-        host = group_data.of_host(self._settings_files, self.label, groups, self.data)
+        hypervisor = self.site.hypervisor
+        data = self.hosts.get(hypervisor.name, self.data)
+        host = group_data.of_host(self._settings_files, self.label, hypervisor.groups, data)
         try:
             self._settings_report.raise_errors()
             return group_data.checked(host)
@@ -117,15 +118,18 @@ class Project:
         """Say on standard error what is ignored of the declaration and of the settings."""
         from phoenix.cli import output
         from phoenix.declaration import group_data
-        from phoenix.declaration.settings import UNREAD, unknown
+        from phoenix.declaration.settings import UNREAD, fields, unknown
+        from phoenix.site import meant
         from phoenix.site.findings import Report
         from phoenix.validation import setting_readers
 
         report = Report()
-        places = (*self._settings_files, group_data.SettingsFile(self.label, "", self.data))
-        for place in places:
-            own = [name for name in place.values if not name.startswith("ssh_")]  # pyinfra's
-            for name, fix in unknown(own):
+        own = group_data.SettingsFile(self.label, "", group_data.joined(self.data, self.hosts))
+        # The others are pyinfra's, whose list is slow to import.
+        ours = [name for name in fields() if name.startswith("ssh_")]
+        for place in (*self._settings_files, own):
+            names = [n for n in place.values if not n.startswith("ssh_") or meant.slips(n, ours)]
+            for name, fix in unknown(names):
                 report.warn(place.label, name, UNREAD, fix)
         for finding in setting_readers.findings(
             self.site, self._settings_files, self.label, self.data, self.hosts
@@ -212,19 +216,33 @@ def load(inventory: Path) -> Project:
             raise CommandError(
                 f"the inventory {path} cannot be executed: {reason}\n  fix: {fix}"
             ) from error
-    groups = [
-        value
-        for value in names.values()
-        if isinstance(value, list) and value and isinstance(value[0], tuple)
-    ]
-    if groups:
-        # pyinfra takes a host's data from its first mention.
-        hosts = {name: data for group in reversed(groups) for name, data in group}
-        return Project(root, path, groups[0][0][1], environment, hosts)
+    hosts = _hosts(names)
+    if hosts:
+        return Project(root, path, next(iter(hosts.values())), environment, hosts)
     raise CommandError(
         f"{path} has no hosts: it must define groups as lists of (name, data)\n"
         "  fix: copy the file from a folder that `phoenix init` makes"
     )
+
+
+def _hosts(names: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The data of each host in the names of an inventory, as pyinfra joins its mentions.
+
+    Of a value that several mentions have the last one counts, and that of the group `all` before
+    all others (pyinfra.api.inventory).
+    """
+    groups = {
+        name: value
+        for name, value in names.items()
+        if not name.startswith("_") and isinstance(value, list)
+    }
+    hosts: dict[str, dict[str, Any]] = {}
+    for group in sorted(groups, key=lambda name: name == "all"):
+        for mention in groups[group]:
+            if isinstance(mention, tuple):
+                host, data = mention
+                hosts.setdefault(host, {}).update(data)
+    return hosts
 
 
 def _note_site(inventory: Path, root: Path) -> None:

@@ -20,6 +20,7 @@ from phoenix.declaration import settings as model
 from phoenix.declaration.json_errors import read_text
 from phoenix.declaration.settings import FOLDER, Settings, name_of
 from phoenix.site.findings import ConfigError, Finding, Report
+from phoenix.site.model import Host
 
 ALL = "all"
 
@@ -49,6 +50,11 @@ class HostSettings:
         setting = name_of(finding.path)
         owners = [place.label for place in self.places if setting in place.values]
         return replace(finding, file=owners[-1] if owners else f"{FOLDER}/{ALL}.py")
+
+
+def joined(data: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Every name that an inventory gives any of its hosts, each once: `data`, and each host's."""
+    return {name: value for own in (data, *hosts.values()) for name, value in own.items()}
 
 
 def read(root: Path, report: Report) -> tuple[SettingsFile, ...]:
@@ -132,6 +138,32 @@ def of_host(
     names = (ALL, *groups, Path(inventory).stem)
     places = [file for name in names for file in files if file.group == name]
     return HostSettings((*places, SettingsFile(inventory, "", data)))
+
+
+def of_hosts(
+    files: Sequence[SettingsFile],
+    inventory: str,
+    members: Sequence[Host],
+    data: Mapping[str, Any],
+    hosts: Mapping[str, Mapping[str, Any]],
+) -> Iterator[HostSettings]:
+    """Where hosts take their settings from, once for those that take the same ones.
+
+    Args:
+        members: the hosts; where there is none, `data` is read as a host's in no group.
+        data: of the inventory's first host: what a host has that is not in `hosts`.
+        hosts: the data of each host in the inventory, by its name; the others as for `of_host`.
+    """
+    groups_with_file = {file.group for file in files}
+    earlier: set[tuple[tuple[str, ...], str]] = set()
+    each = [(host.groups, hosts.get(host.name, data)) for host in members]
+    for names, own in each or [((), data)]:
+        groups = tuple(group for group in names if group in groups_with_file)
+        settings = {name: own[name] for name in sorted(own) if model.is_setting(name)}
+        key = (groups, repr(settings))
+        if key not in earlier:
+            earlier.add(key)
+            yield of_host(files, inventory, groups, own)
 
 
 def load(

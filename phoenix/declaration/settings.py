@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from ipaddress import ip_network
-from typing import Annotated, Any, Literal
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -98,7 +100,7 @@ PROXMOX = "proxmox_"
 
 
 def _listed(value: Any) -> Any:
-    """`--data` gives a list as text with commas; a key from its file ends with a line break."""
+    """A list may be text with commas; a key from its file ends with a line break."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)):
         return value
@@ -108,7 +110,7 @@ def _listed(value: Any) -> Any:
 
 
 def _as_text(value: Any) -> Any:
-    """`--data` gives digits as a number."""
+    """Digits may be a number."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -870,6 +872,65 @@ def fields() -> dict[str, FieldInfo]:
     return own | {f"{PROXMOX}{name}": i for name, i in ProxmoxSettings.model_fields.items()}
 
 
+def is_setting(name: str) -> bool:
+    """Whether a name in a host's data is taken for a setting, also for a misspelt one."""
+    return name.startswith(PROXMOX) or name in _names()
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(fields())
+
+
+def from_command_line(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What `--data NAME=VALUE` gives, as it is meant by the settings' types.
+
+    pyinfra knows no types: it takes `true` and `false`, a whole number or JSON for such, and all
+    else for text (pyinfra_cli.util.parse_cli_arg). So digits are a number there where text is
+    meant, a list without brackets is text, and so is the word `None`.
+
+    Args:
+        data: as pyinfra has read it. What is no setting stays as it is.
+    """
+    known = fields()
+    return {
+        name: _meant(value, known[name].annotation) if name in known else value
+        for name, value in data.items()
+    }
+
+
+def _meant(value: Any, kind: Any) -> Any:
+    """A value of the command line, for a type of the model."""
+    members = [kind]
+    while any(get_origin(member) in (Annotated, Union, UnionType) for member in members):
+        members = [part for member in members for part in _parts(member)]
+    if value == "None" and NoneType in members:
+        return None
+    if str in members:
+        return _as_text(value)
+    if int in members and isinstance(value, str):
+        return int(value) if _WHOLE.fullmatch(value) else value
+    lists = [member for member in members if get_origin(member) is tuple]
+    if not lists or (isinstance(value, str) and value.startswith(("[", "{"))):
+        return value  # the latter is meant for JSON, and is none
+    parts = [] if value == "" else _listed(value)
+    if isinstance(parts, int) and not isinstance(parts, bool):
+        parts = [parts]
+    if not isinstance(parts, list | tuple):
+        return value
+    return [_meant(part, get_args(lists[0])[0]) for part in parts]
+
+
+def _parts(member: Any) -> Sequence[Any]:
+    """What a type is made of: the members of a union, the type without what is noted of it."""
+    if get_origin(member) is Annotated:
+        return get_args(member)[:1]
+    return get_args(member) if get_origin(member) in (Union, UnionType) else (member,)
+
+
+_WHOLE = re.compile(r"[0-9]{1,18}")
+
+
 def data_names() -> frozenset[str]:
     """Every name in a host's data that Phoenix reads: settings, site data, run arguments."""
     return frozenset({*fields(), *SiteData.model_fields, *RunArguments.model_fields})
@@ -931,8 +992,7 @@ def read(data: Mapping[str, Any]) -> tuple[Settings, tuple[Finding, ...]]:
         Findings have `group_data` as their file; the one in which a setting stands is named by
         `phoenix.declaration.group_data.HostSettings.place`.
     """
-    names = fields()
-    own = {k: v for k, v in data.items() if k in names or k.startswith(PROXMOX)}
+    own = {name: value for name, value in data.items() if is_setting(name)}
     try:
         return Settings.model_validate(own), ()
     except ValidationError as error:

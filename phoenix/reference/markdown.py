@@ -100,6 +100,9 @@ Python names in `group_data/all.py` (all hosts), `group_data/GROUP.py` (the host
 inventory's data. Of several the nearest to the host counts: inventory data, the file named after
 the inventory, the files of its groups, `all.py`. In Python `true` is `True`. A misspelt one, and
 one in a file whose hosts do not read it, is found by `phoenix validate` and told by each run.
+
+pyinfra's `--data NAME=VALUE` goes before all of them, for one run and all of its hosts. There a
+list may be text with commas, a dictionary is JSON, and `None` is None where a setting may be that.
 """
 _ABOUT_SECRETS = """\
 A secret NAME is taken from the first of these that has it: `PHOENIX_SECRET_NAME` in the

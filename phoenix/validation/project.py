@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,13 @@ def settings(
     unread(
         files,
         data,
+        given=group_data.joined(data, hosts),
         label=inventory,
         groups=groups,
         pyinfra_settings=pyinfra_settings,
         report=report,
     )
-    for names, own in _different(files, data, site=site, hosts=hosts):
-        host = group_data.of_host(files, inventory, names, own)
+    for host in group_data.of_hosts(files, inventory, site.hosts if site else (), data, hosts):
         chosen, findings = model.read(host.data)
         faulty = {model.name_of(finding.path) for finding in findings}
         findings += check(site, chosen, faulty=faulty, ssh_key=data.get("ssh_key"), home=home)
@@ -65,26 +65,6 @@ def settings(
             if (finding.file, model.name_of(finding.path)) not in reported:
                 report.add(finding)
     return tuple(report.findings)
-
-
-def _different(
-    files: Sequence[SettingsFile],
-    data: Mapping[str, Any],
-    *,
-    site: Site | None,
-    hosts: Mapping[str, Mapping[str, Any]],
-) -> Iterator[tuple[Sequence[str], Mapping[str, Any]]]:
-    """Groups and data of hosts, once for those that have the same settings."""
-    known = model.fields()
-    groups_with_file = {file.group for file in files}
-    earlier: set[tuple[tuple[str, ...], str]] = set()
-    each = [(host.groups, hosts.get(host.name, data)) for host in site.hosts] if site else []
-    for names, own in each or [((), data)]:
-        groups = tuple(group for group in names if group in groups_with_file)
-        key = (groups, repr({name: own[name] for name in sorted(own) if name in known}))
-        if key not in earlier:
-            earlier.add(key)
-            yield groups, own
 
 
 def chain(site: Site) -> tuple[Finding, ...]:
@@ -112,6 +92,7 @@ def unread(
     data: Mapping[str, Any],
     *,
     label: str,
+    given: Mapping[str, Any],
     groups: Iterable[str],
     pyinfra_settings: Iterable[str],
     report: Report,
@@ -119,7 +100,8 @@ def unread(
     """Warn of settings that no code reads, and of files that no group reads.
 
     Args:
-        data: of the inventory's hosts; `label` is what findings call the inventory.
+        data: of the inventory's first host; `label` is what findings call the inventory.
+        given: every name that the inventory gives any host.
         groups: names that a settings file may have, beside `all`.
         pyinfra_settings: names of settings that pyinfra itself reads.
     """
@@ -132,7 +114,7 @@ def unread(
                     file.group, groups, f"name it after one of: {', '.join(sorted(groups))}"
                 ),
             )  # fmt: skip
-    places = [(file.label, file.values) for file in files] + [(label, data)]
+    places = [(file.label, file.values) for file in files] + [(label, given)]
     for place, values in places:
         for name, fix in model.unknown(values, pyinfra_settings, _elsewhere):
             if not name.startswith(model.PROXMOX):  # an error, found with the wrong values

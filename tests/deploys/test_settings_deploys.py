@@ -26,5 +26,8 @@ def test_unknown_setting_is_warned_of_once(
     context._warn_unknown.cache_clear()
     run("dns", tmp_path / "secrets.json", treafik_dashboard_user="me")
     output = capsys.readouterr().err
-    warning = "no code reads the setting treafik_dashboard_user: did you mean 'traefik_dashboard"
+    warning = (
+        "warning: group_data/all.py: treafik_dashboard_user: no code reads this setting\n"
+        "    fix: did you mean 'traefik_dashboard_user'?"
+    )
     assert output.count(warning) == 1, output

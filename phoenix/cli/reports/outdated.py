@@ -79,13 +79,11 @@ def settings(declared: Declared, site: Site) -> list[Settings]:
     problems = Report()
     files = group_data.read(declared.root, problems)
     problems.raise_errors()
-    with_file = {file.group for file in files}
-    each = dict.fromkeys(
-        tuple(group for group in host.groups if group in with_file) for host in site.hosts
-    )
     return [
-        group_data.checked(group_data.of_host(files, declared.name, names, declared.data))
-        for names in each
+        group_data.checked(host)
+        for host in group_data.of_hosts(
+            files, declared.name, site.hosts, declared.data, declared.hosts
+        )
     ]
 
 
