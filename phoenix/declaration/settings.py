@@ -561,7 +561,8 @@ class Settings(_Strict):
         default=31536000,
         ge=0,
         le=315360000,
-        description="How long browsers insist on HTTPS (HSTS), in seconds; 0: no such header.",
+        description="How long browsers insist on HTTPS (HSTS), in seconds; 0: no longer, also "
+        "those that were told so before.",
     )
     nginx_max_body: NginxSize = Field(
         default="512m",
