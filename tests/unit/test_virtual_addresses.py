@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -22,7 +23,12 @@ from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.derived import dns, firewall
 from phoenix.derived.certificates import certificates, is_the_gateways
 from phoenix.derived.components import component_hosts, trees_of
-from phoenix.derived.virtual_addresses import address_for_client, virtual_addresses
+from phoenix.derived.virtual_addresses import (
+    Holder,
+    VirtualAddress,
+    address_for_client,
+    virtual_addresses,
+)
 from phoenix.explain.facts import gateway
 from phoenix.graph.topology import topology
 from phoenix.health.checks import checks
@@ -460,6 +466,59 @@ def test_a_gateway_that_was_alone_counts_as_well_before_it_is_changed(
         capture_output=True, check=False,
     )  # fmt: skip
     assert (done.returncode == 0) is answers
+
+
+def asked_of_curl(folder: Path, program: str, *words: str, says: str) -> list[list[str]]:
+    """The words of each request that a program of keepalived makes of curl, which says `says`."""
+    curl, noted = folder / "curl", folder / "asked"
+    curl.write_text(f'#!/bin/sh\nprintf "%s\\t" "$@" >>{noted}\necho >>{noted}\necho {says}\n')
+    curl.chmod(0o755)
+    text = (ROOT / f"phoenix/components/keepalived/{program}").read_text()
+    subprocess.run(
+        ["/bin/sh", "-c", text.replace("/usr/bin/curl", "curl"), "sh", *words],
+        env={"PATH": f"{folder}:{os.environ['PATH']}"}, check=False,
+    )  # fmt: skip
+    return [line.split("\t")[:-1] for line in noted.read_text().splitlines()]
+
+
+def seconds(config: str, script: str) -> int:
+    """How long keepalived waits for a script."""
+    body = config.split(f"vrrp_script {script} {{")[1].split("}")[0]
+    return int(body.split("timeout ")[1].split()[0])
+
+
+def test_what_keepalived_asks_names_the_name_and_ends_in_its_time(
+    tmp_path: Path, site: Site
+) -> None:
+    """Traefik answers by the name. A script that keepalived ends counts as failed: of a way that
+    hangs for both gateways each would think itself the worse one."""
+    config = keepalived.config(
+        site.host("gateway"), keepalived.instances(site, site.host("gateway"), {})
+    )
+    words = ("alive.invalid", "127.0.0.1", "10.0.0.30", "172.16.9.30")  # in two networks
+    requests = asked_of_curl(tmp_path, "forwards.sh", *words, says="502")
+    assert [request[-1] for request in requests] == [f"http://{where}/" for where in words[1:]]
+    for request in requests:
+        assert request[request.index("-H") + 1] == "Host: alive.invalid"
+    waits = [int(request[request.index("--max-time") + 1]) for request in requests]
+    assert sum(waits) <= seconds(config, "way_to_traefik")
+    (tmp_path / "asked").unlink()
+    (request,) = asked_of_curl(tmp_path, "nginx.sh", "alive.invalid", "127.0.0.1", says="")
+    assert request[-1] == "https://alive.invalid/"
+    assert request[request.index("--connect-to") + 1] == "::127.0.0.1:"
+    assert int(request[request.index("--max-time") + 1]) < seconds(config, "nginx")
+
+
+@pytest.mark.parametrize("last", range(244, 256))
+def test_a_virtual_router_s_id_is_one_byte_and_not_0(tmp_path: Path, last: int) -> None:
+    """RFC 5798, section 5.2.3: keepalived refuses another one."""
+    site = minimal().load(tmp_path)
+    virtual = VirtualAddress(
+        IPv4Address(f"10.0.0.{last}"), "lan", (Holder(site.host("gateway"), ONE),)
+    )
+    with patch.object(keepalived, "of_host", lambda *_: (virtual,)):
+        (instance,) = keepalived.instances(site, site.host("gateway"), {})
+    assert 1 <= instance.router <= 255
 
 
 def test_each_compares_its_way_to_traefik_with_the_other_s(site: Site) -> None:
