@@ -492,3 +492,144 @@ def test_no_route_is_switched_to_a_name_that_its_backend_does_not_prove(
         else "10.0.0.25 port 8001 still proves to be old.test, and not new.test: sync its Docker"
         " host first, or the whole site\n"
     )
+
+
+@dataclass
+class TraefikCheck:
+    """The check of a configuration, with a Traefik that notes what it was started with.
+
+    Attributes:
+        comes_up: whether it answers; None: it ends at once, with two lines in its log.
+        has: the middleware that it has loaded.
+        faults: what its API shows of routers, services and middlewares.
+    """
+
+    machine: Machine
+    folder: Path
+    comes_up: bool | None = True
+    has: str = "phoenix-1"
+    faults: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def started_with(self) -> Path:
+        return self.folder / "started-with"
+
+    @property
+    def proposed(self) -> Path:
+        return self.folder / "proposed"
+
+    def put(self, name: str, content: str) -> None:
+        file = self.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        ready, program = self.folder / "ready", self.folder / "traefik"
+        ready.unlink(missing_ok=True)
+        body = 'echo \'{"level":"info"}\'; echo \'{"level":"error","no":1}\'; exit 1'
+        if self.comes_up is not None:
+            log = 'echo \'{"level":"error","why":"unknown"}\'\n'
+            body = f"{log}touch {ready}\nexec /bin/sleep 600"
+        program.write_text(
+            f'#!/bin/sh\nconfig=${{1#--configFile=}}\ncp -r "${{config%/*}}" {self.started_with}\n'
+            f"{body}\n"
+        )
+        program.chmod(0o755)
+        shown = "".join(
+            f"*http://127.0.0.1:8081/api/http/{kind}) echo '{self.faults.get(kind, '[]')}' ;;\n"
+            for kind in ("routers", "services", "middlewares")
+        )
+        up = f"[ -e {ready} ]" if self.comes_up else "exit 7"
+        self.machine.programs = {
+            "unshare": 'shift; exec "$@"',
+            "ip": ":",
+            "timeout": 'shift 3; exec "$@"',
+            "sleep": f"exec /bin/sleep {0.01 if self.comes_up is False else 0.1}",
+            "curl": f"""case "$*" in
+            *http://127.0.0.1:8081/ping) {up} ;;
+            *http://127.0.0.1:8081/api/http/middlewares/{self.has}@file) ;;
+            {shown}*) exit 22 ;;
+            esac""",
+        }
+        script = text("components/traefik/check.sh")
+        script = script.replace(" /etc/traefik/dynamic/*", f" {self.folder}/current/*")
+        self.put("check", script)
+        self.put("static.yml", "directory: /etc/traefik/dynamic\n")
+        (self.folder / "tmp").mkdir(exist_ok=True)
+        done = self.machine.run(
+            'exec sh "$@"', str(self.folder / "check"), str(program),
+            str(self.folder / "static.yml"), *words, TMPDIR=str(self.folder / "tmp"),
+        )  # fmt: skip
+        assert list((self.folder / "tmp").iterdir()) == []
+        return done
+
+
+@pytest.fixture
+def traefik(machine: Machine, tmp_path: Path) -> TraefikCheck:
+    check = TraefikCheck(machine, tmp_path)
+    for name in ("phoenix.yml", "own.yaml", "own.toml"):
+        check.put(f"current/{name}", f"now {name}\n")
+    users = "/etc/traefik/dashboard.users /etc/traefik/users/a.users\n"
+    check.put("proposed/etc/traefik/dynamic/phoenix.yml", users)
+    return check
+
+
+def test_proposed_routes_are_tried_beside_the_others_in_a_network_of_their_own(
+    traefik: TraefikCheck,
+) -> None:
+    done = traefik.run(str(traefik.proposed), "phoenix-1")
+    assert (done.returncode, done.stdout) == (0, ""), done
+    calls = traefik.machine.calls
+    assert calls[0].startswith("unshare --net sh ")
+    assert "ip link set lo up" in calls
+    (given,) = [call for call in calls if call.startswith("timeout ")]
+    work = Path(given.partition("--configFile=")[2]).parent
+    assert (traefik.started_with / "traefik.yml").read_text() == f"directory: {work}/dynamic\n"
+    tried = {file.name: file.read_text() for file in (traefik.started_with / "dynamic").iterdir()}
+    below = f"{traefik.proposed}/etc/traefik"
+    assert tried == {
+        "phoenix.yml": f"{below}/dashboard.users {below}/users/a.users\n",
+        "own.yaml": "now own.yaml\n",
+        "own.toml": "now own.toml\n",
+    }
+
+
+def test_a_static_configuration_is_tried_without_routes(traefik: TraefikCheck) -> None:
+    done = traefik.run()
+    assert (done.returncode, done.stdout) == (0, ""), done
+    assert list((traefik.started_with / "dynamic").iterdir()) == []
+    assert not [call for call in traefik.machine.calls if "/api/" in call]
+
+
+def test_a_traefik_that_ends_says_why(traefik: TraefikCheck) -> None:
+    traefik.comes_up = None
+    done = traefik.run()
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "Traefik does not start with this configuration:", '{"level":"error","no":1}',
+    ]  # fmt: skip
+
+
+def test_a_traefik_that_answers_nothing_is_refused(traefik: TraefikCheck) -> None:
+    traefik.comes_up = False
+    done = traefik.run(str(traefik.proposed), "phoenix-1")
+    assert done.returncode == 1
+    assert done.stdout.startswith("Traefik did not come up within 20 s\n")
+
+
+def test_routes_that_are_not_loaded_are_refused_with_traefiks_words(traefik: TraefikCheck) -> None:
+    traefik.has = "phoenix-0"
+    done = traefik.run(str(traefik.proposed), "phoenix-1")
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "Traefik does not take these routes:", '{"level":"error","why":"unknown"}',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["routers", "services", "middlewares"])
+def test_a_fault_that_traefik_reports_is_refused(traefik: TraefikCheck, kind: str) -> None:
+    traefik.faults = {kind: '[{"name":"a","error":["not found"]}]'}
+    done = traefik.run(str(traefik.proposed), "phoenix-1")
+    assert (done.returncode, done.stdout) == (
+        1, f'Traefik reports errors in the {kind}: "error":["not found"]\n',
+    )  # fmt: skip
