@@ -59,6 +59,11 @@ def with_one_of_each() -> Declaration:
     declared.hypervisor = {"nfs": {"exports": [
         {"path": "/tank/media", "clients": ["10.0.0.24"], "options": "rw,sync"}]}}  # fmt: skip
     worker = declared.vm["vms"][1]
+    worker["firewall"] = {"rules": [
+        {"type": "out", "action": "DROP", "proto": "icmp"},
+        {"type": "out", "action": "REJECT", "proto": "tcp", "port": "25,6000:6010"},
+        {"type": "out", "action": "DROP", "dest": "192.0.2.9"},
+    ]}  # fmt: skip
     worker["volumes"] = [{"type": "nfs", "path": "/tank/media", "mount_point": "/mnt/media"}]
     return declared
 
@@ -99,6 +104,11 @@ def with_two_of_each() -> Declaration:
 
 
 SITES = {"one": with_one_of_each, "two": with_two_of_each}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "one": {},
+    "two": {"docker_packages": "docker", "traefik_metrics": True, "dns_stop_rebind": False},
+}
+SYSTEM = ["x86_64", "ID=debian", 'VERSION_ID="13"', "VERSION_CODENAME=trixie"]
 SHOWN = ("unit", "action", "enable", "deadline", "links")
 """Of what a tree is sent with; its scripts have tests that run them."""
 ELSEWHERE = ("/usr/local/", "/etc/phoenix/watcher.json")
@@ -119,7 +129,11 @@ def written(name: str, folder: Path) -> dict[str, str]:
     places: dict[str, Any] = {
         "site_inventories": str(folder),
         "site_stacks": str(folder / "stacks"),
-        "responses": {re.compile("client-certificate"): lambda _: [shown]},
+        "responses": {
+            re.compile("client-certificate"): lambda _: [shown],
+            re.compile("uname -m"): lambda _: SYSTEM,
+        },
+        **SETTINGS[name],
     }
     hosts: dict[tuple[str, str], list[str]] = {}
     with patch.dict(os.environ, key | urls):

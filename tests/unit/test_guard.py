@@ -19,7 +19,7 @@ from phoenix.derived.firewall import Flow
 from phoenix.files import render
 from phoenix.site.model import Host, Site
 from tests.examples import examples
-from tests.unit.nft_rules import Packet, chains, passes
+from tests.unit.nft_rules import HOST, Packet, chains, passes, verdict
 from tests.unit.site_builder import minimal
 
 ROOT = Path(__file__).parents[2]
@@ -201,6 +201,67 @@ def test_ways_out_are_free_but_for_what_the_site_refuses(tmp_path: Path) -> None
     by_chain = chains(ruleset(site, site.host("worker")))
     for chain in ("output", "containers_out"):
         assert by_chain[chain][-1] == "ip daddr 192.0.2.0/24 tcp dport { 25 } counter reject"
+
+
+REFUSED_OUT = (
+    {"type": "out", "action": "DROP", "proto": "icmp"},
+    {"type": "out", "action": "REJECT", "proto": "tcp", "port": "25,6000:6010",
+     "dest": "192.0.2.0/24"},
+    {"type": "out", "action": "DROP", "dest": "192.0.2.9"},
+)  # fmt: skip
+
+
+def test_what_is_refused_on_the_way_out_is_refused_of_each_kind(tmp_path: Path) -> None:
+    site = declared(tmp_path, "worker", *REFUSED_OUT)
+    text = ruleset(site, site.host("worker"))
+    other, nine = IPv4Address("192.0.2.8"), IPv4Address("192.0.2.9")
+    for target, proto, port, expected in (
+        (other, "tcp", 25, "reject"), (other, "tcp", 26, "accept"),
+        (other, "tcp", 6000, "reject"), (other, "tcp", 6010, "reject"),
+        (other, "tcp", 6011, "accept"), (other, "udp", 25, "accept"),
+        (nine, "udp", 53, "drop"), (STRANGER, "tcp", 25, "accept"), (STRANGER, "icmp", 0, "drop"),
+    ):  # fmt: skip
+        own = Packet(HOST, proto, port, target, to="eth0", interface="")
+        assert verdict(text, "output", own) == expected, own
+        # what a container opens, and not what a machine hands on, or one container to another
+        for kinds, then in (
+            (("bridge", "veth"), expected),
+            (("veth", "veth"), "accept"),
+            (("bridge", "bridge"), "accept"),
+        ):
+            packet = Packet(
+                IPv4Address("172.18.0.3"), proto, port, target, "eth0", BRIDGE, kinds=kinds
+            )
+            assert verdict(text, "containers_out", packet) == then, packet
+    by_ipv6 = Packet(V6, "echo-request", target=IPv6Address("2001:db8::1"), to="eth0")
+    assert verdict(text, "output", by_ipv6) == "drop", "a ping is one by either protocol"
+
+
+def test_a_refusal_of_several_ports_holds_for_each(tmp_path: Path) -> None:
+    rules: list[dict[str, Any]] = [
+        {"type": "in", "action": "DROP", "proto": "tcp", "port": "7000:7005,7010"},
+        {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "7000:7020"},
+    ]
+    site = declared(tmp_path, "worker", *rules)
+    text = ruleset(site, site.host("worker"))
+    for source in (STRANGER, V6):
+        open_ports = {p for p in range(6999, 7022) if passes(text, Packet(source, "tcp", p))}
+        assert open_ports == {*range(7006, 7021)} - {7010}
+
+
+def test_portainers_host_is_one_with_containers() -> None:
+    text = ruleset(SITE, SITE.host("portainer"))
+    assert {"containers", "forward"} <= set(chains(text))
+    routed = Packet(STRANGER, "tcp", 9443, IPv4Address("172.18.0.3"), BRIDGE,
+                    kinds=("veth", "bridge"))  # fmt: skip
+    assert not passes(text, routed)
+
+
+def test_ssh_that_is_open_to_anyone_shuts_no_run_out(tmp_path: Path) -> None:
+    rule = {"type": "in", "action": "ACCEPT", "proto": "tcp", "port": "22"}
+    site = declared(tmp_path, "worker", rule)
+    assert IPv4Network("0.0.0.0/0") in ssh_from(site, site.host("worker"))
+    assert IPv4Network("0.0.0.0/0") not in ssh_from(site, site.host("control"))
 
 
 def test_operators_elsewhere_reach_ssh_and_the_hypervisor_s_api_alone() -> None:
