@@ -41,10 +41,21 @@ def test_nothing_is_stopped_where_docker_does_not_answer(tmp_path: Path) -> None
     assert asked(tmp_path) == ["compose --file /compose.yml ps --quiet"]
 
 
-def asked(folder: Path) -> list[str]:
-    """What the script asks of Docker."""
+def test_who_has_no_socket_is_not_stopped_for_one_made_today(tmp_path: Path) -> None:
+    """date(1) takes no time at all for the midnight that was."""
+    (tmp_path / "started").write_text("")
+    assert not [words for words in asked(tmp_path, "echo 99999999999") if "stop" in words]
+
+
+def test_nothing_is_asked_where_docker_has_no_socket(tmp_path: Path) -> None:
+    (tmp_path / "asked").touch()
+    assert asked(tmp_path, "exit 1") == []
+
+
+def asked(folder: Path, made: str = f"echo {MADE}") -> list[str]:
+    """What the script asks of Docker; `made` stands in for stat(1)."""
     stand_in(folder, "docker", DOCKER)
-    stand_in(folder, "stat", f"echo {MADE}")
+    stand_in(folder, "stat", made)
     subprocess.run(
         ["sh", "-c", text("components/portainer/socket.sh"), "socket", "/compose.yml"],
         check=False, timeout=60,
