@@ -18,7 +18,7 @@ from phoenix.derived.routes import gateway_names
 from phoenix.site.model import Site
 from phoenix.site.removed_headers import REMOVED_HEADERS
 from phoenix.site.roles import guest_with
-from tests.unit.site_builder import minimal
+from tests.unit.site_builder import Declaration, minimal
 
 MODERN_TLS = {"TLSv1.2", "TLSv1.3"}
 """RFC 8996 forbids the older ones."""
@@ -308,3 +308,26 @@ def test_guesses_at_the_dashboard_are_counted_and_its_pages_without_a_password_a
     assert matches(config, "$dashboard_login", "traefik.internal.thinkheads.ai Basic YTpi")
     assert not matches(config, "$dashboard_login", "traefik.internal.thinkheads.ai ")
     assert not matches(config, "$dashboard_login", "app.internal.thinkheads.ai Basic YTpi")
+
+
+def without(*parts: str) -> Declaration:
+    """The site without its Portainer, without Traefik's dashboard, or without both."""
+    declared = minimal()
+    if "portainer" in parts:
+        del declared.vm["vms"][0]
+        declared.vm["vms"][0] |= {"portainer_role": "none", "dependencies": []}
+    if "dashboard" in parts:
+        declared.lxc["lxc_configs"]["102"]["leave_alone"] = ["dashboard"]
+    return declared
+
+
+@pytest.mark.parametrize("parts", [(), ("portainer",), ("dashboard",), ("portainer", "dashboard")])
+def test_each_limit_has_its_zone_and_is_for_a_name(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    """nginx refuses a limit without a zone, and a name that is empty is every name."""
+    text, _ = text_of(without(*parts).load(tmp_path))
+    limits = set(re.findall(r"limit_req zone=(\w+)", text))
+    zones = set(re.findall(r"limit_req_zone \S+ zone=(\w+):", text))
+    assert limits == zones
+    assert ("portainer_login" in limits) is ("portainer" not in parts)
+    assert ("dashboard_login" in limits) is ("dashboard" not in parts)
+    assert "()" not in text

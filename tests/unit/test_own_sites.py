@@ -238,6 +238,9 @@ def test_a_kept_site_is_read_and_its_absence_stops_nothing(site: Site, tmp_path:
     )  # fmt: skip
     assert generation != other
     assert "mime.types" not in without
+    modules = "include /etc/nginx/modules-enabled/*.conf;"
+    assert config.index(modules) < config.index("events {"), "what a person's site may need"
+    assert modules not in without
     assert "server_names_hash_bucket_size 256;" in config
     config = config.replace("include /etc/nginx", f"include {tmp_path}")
     for name in ("mime.types", "nginx.conf"):

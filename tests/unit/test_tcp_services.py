@@ -100,6 +100,12 @@ def test_what_has_tls_proves_its_own_name_and_the_gateway_passes_the_proof_on(si
     assert text.count("proxy_pass http://10.0.0.25:80;") == 2
 
 
+def test_one_name_at_two_ports_is_one_question_of_the_ca_s(tmp_path: Path) -> None:
+    """nginx takes a name twice at one port for a mistake, and hears the first alone."""
+    text = gateway(declared(DB, {**DB, "port": 5433, "gateway_port": 5433}).load(tmp_path))
+    assert text.count(f"server_name db.{ZONE};") == 1
+
+
 def test_a_stack_s_service_proves_it_by_the_stack_s_own_pair(tmp_path: Path) -> None:
     declaration = minimal()
     web = declaration.stacks["shop"][0]["environments"]["production"]["services"]["web"]
