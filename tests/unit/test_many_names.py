@@ -19,6 +19,7 @@ from phoenix.derived.routes import gateway_names
 from phoenix.health.advice import component_of
 from phoenix.health.checks import checks
 from phoenix.site.model import Site
+from tests.unit.site_builder import lxc, minimal
 
 LIMIT = 12
 
@@ -66,7 +67,7 @@ def test_one_more_name_concerns_one_certificate_or_moves_names_to_new_ones() -> 
             assert {*more.get(name, ())} <= {*names} | added
 
 
-def test_each_server_of_nginx_has_the_certificate_with_its_names(site: Site) -> None:
+def assert_each_server_has_the_certificate_with_its_names(site: Site) -> None:
     text, _ = nginx_config(
         site, client_certificate="ab" * 32, hsts_seconds=60, max_body="1m", read_timeout="9s"
     )
@@ -85,6 +86,20 @@ def test_each_server_of_nginx_has_the_certificate_with_its_names(site: Site) -> 
     }
     assert {*directories} == {*gateway_names(site)}
     assert len({*directories.values()}) > 2
+
+
+def test_each_server_of_nginx_has_the_certificate_with_its_names(site: Site) -> None:
+    assert_each_server_has_the_certificate_with_its_names(site)
+
+
+def test_so_has_the_server_of_a_name_that_asks_for_more(tmp_path: Path) -> None:
+    declared = minimal()
+    services = [
+        {"name": f"app{n}", "port": 8000 + n, "scheme": "https", "max_body": f"{n}m"}
+        for n in range(1, 30)
+    ]
+    declared.lxc["lxc_configs"]["104"] = lxc("apps", None, 25, traefik_services=services)
+    assert_each_server_has_the_certificate_with_its_names(declared.load(tmp_path))
 
 
 def test_all_that_is_known_of_a_certificate_is_known_of_each(site: Site) -> None:

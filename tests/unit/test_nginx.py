@@ -331,3 +331,9 @@ def test_each_limit_has_its_zone_and_is_for_a_name(tmp_path: Path, parts: tuple[
     assert ("portainer_login" in limits) is ("portainer" not in parts)
     assert ("dashboard_login" in limits) is ("dashboard" not in parts)
     assert "()" not in text
+
+
+def test_a_gateway_that_is_alone_compares_itself_with_nobody(site: Site) -> None:
+    text, _ = text_of(site)
+    assert "traefik_compared" not in text
+    assert nginx.ALIVE not in text

@@ -241,6 +241,7 @@ def test_a_kept_site_is_read_and_its_absence_stops_nothing(site: Site, tmp_path:
     modules = "include /etc/nginx/modules-enabled/*.conf;"
     assert config.index(modules) < config.index("events {"), "what a person's site may need"
     assert modules not in without
+    assert "include /etc/nginx/mime.types;" in config, "its files have types, as before"
     assert "server_names_hash_bucket_size 256;" in config
     config = config.replace("include /etc/nginx", f"include {tmp_path}")
     for name in ("mime.types", "nginx.conf"):
