@@ -14,8 +14,12 @@ from types import MappingProxyType
 from phoenix.compose.interpolation import InterpolationError, interpolate
 
 _BLANK = "\t\v\f\r \x85\xa0"  # without the line break
+_SPACE = (
+    _BLANK + "\n\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+)
+"""Go's `unicode.IsSpace`; Python's `str.isspace` has four more."""
 _NAME = re.compile(r"[^=:\n]*")
-_EXPORT = re.compile(rf"export[{re.escape(_BLANK)}\n]+")
+_EXPORT = re.compile(r"export[\t\n\f\r ]")
 _ESCAPE = re.compile(r'\\(?:([abcfnrtv$"\\])|0(\d{0,3}))')
 _LETTERS = {
     "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
@@ -50,21 +54,26 @@ def parse(text: str, outer: Mapping[str, str] = _NOTHING) -> dict[str, str]:
     at = 1 if text.startswith("\ufeff") else 0
     while (at := _statement(text, at)) < len(text):
         start = at
-        export = _EXPORT.match(text, at)
-        if export:
-            at = export.end()
+        if _EXPORT.match(text, at):
+            at = _past_blanks(text, at + len("export"))
+            if at == len(text):
+                raise _refused(text, start, "export has no name behind it")
         match = _NAME.match(text, at)
-        name = match[0].rstrip() if match else ""
-        at = match.end() if match else at
-        if not all(c.isalpha() or c.isnumeric() or c in "_.-[]" for c in name):
+        written = match[0] if match else ""
+        if not all(c.isalpha() or c.isnumeric() or c in "_.-[]" or c in _BLANK for c in written):
+            raise _refused(text, start, f"{written!r} is not a variable name")
+        if at + len(written) == len(text):  # without a line break compose-go takes it for a value
+            values[""] = text[at:].rstrip(_SPACE)
+            break
+        name = written.rstrip(_SPACE)
+        if " " in name:
             raise _refused(text, start, f"{name!r} is not a variable name")
-        if text[at : at + 1] in ("", "\n"):
-            if name in outer and at < len(text):  # compose-go asks for the line break
+        at += len(written)
+        if text[at] == "\n":
+            if name in outer:
                 values[name] = outer[name]
             continue
-        at += 1
-        while text[at : at + 1] and text[at] in _BLANK:
-            at += 1
+        at = _past_blanks(text, at + 1)
         value, literal, at = _value(text, at)
         try:
             values[name] = value if literal else interpolate(value, scope).text
@@ -92,10 +101,16 @@ def quote(value: str) -> str:
     return '"' + escaped.replace("\n", "\\n").replace("\r", "\\r") + '"'
 
 
+def _past_blanks(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _BLANK:
+        at += 1
+    return at
+
+
 def _statement(text: str, at: int) -> int:
     """Where the next statement begins: behind blank lines and comments."""
     while at < len(text):
-        if text[at].isspace():
+        if text[at] in _SPACE:
             at += 1
         elif text[at] == "#":
             end = text.find("\n", at)
@@ -115,7 +130,7 @@ def _value(text: str, at: int) -> tuple[str, bool, int]:
     if mark not in ("'", '"'):
         end = text.find("\n", at)
         end = len(text) if end < 0 else end
-        return text[at:end].partition(" #")[0].rstrip(), False, end
+        return text[at:end].partition(" #")[0].rstrip(_SPACE), False, end
     pattern = _SINGLE if mark == "'" else _DOUBLE
     match = pattern.match(text, at + 1)
     if match is None:
@@ -136,4 +151,4 @@ def _escaped(match: re.Match[str]) -> str:
         return _LETTERS.get(letter, match[0])
     if len(octal) == 3 and all(c in "01234567" for c in octal) and int(octal, 8) < 256:
         return chr(int(octal, 8))
-    return match[0]
+    return f"\\{octal}"  # compose-go leaves the 0 away before it tries

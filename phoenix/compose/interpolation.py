@@ -14,7 +14,8 @@ from typing import NamedTuple
 MAX_DEPTH = 50
 """Expressions within each other's words; no file that a person writes comes near it."""
 
-_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_NAME = r"[A-Za-z_\u017f\u212a][A-Za-z0-9_\u017f\u212a]*"
+"""The last two letters fold to `s` and `k`, and compose-go asks without case."""
 _TOKEN = re.compile(
     r"\$(?:(?P<escaped>\$)"
     rf"|(?P<bare>{_NAME})"
@@ -22,6 +23,8 @@ _TOKEN = re.compile(
     r"|(?P<invalid>\{))"
 )
 _BRACE = re.compile(r"\{.?|\}", re.DOTALL)
+_NAMED = re.compile(rf"\$(?:\$|\{{?({_NAME}))")
+"""`$$`, or an expression as far as its name."""
 
 
 class InterpolationError(ValueError):
@@ -56,6 +59,15 @@ class Interpolated(NamedTuple):
 
     text: str
     unset: tuple[str, ...]
+
+
+def names(text: str) -> tuple[str, ...]:
+    """The variables that a text names, those of words that are not used as well.
+
+    Args:
+        text: one scalar, as written.
+    """
+    return tuple(name for name in _NAMED.findall(text) if name)
 
 
 def interpolate(text: str, values: Mapping[str, str]) -> Interpolated:

@@ -11,13 +11,15 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from phoenix.compose import document
+from phoenix.compose import document, mounts
 from phoenix.compose.interpolation import (
     InterpolationError,
     InvalidTemplateError,
     RequiredVariableError,
     interpolate,
+    names,
 )
+from phoenix.compose.scalars import text_of
 from phoenix.declaration import image_reference
 from phoenix.declaration.json_errors import join, read_text
 from phoenix.site.findings import Report
@@ -41,7 +43,6 @@ OF_COMPOSE = re.compile(
 """Variables that steer Compose and Docker's client themselves, which read them from a stack's
 variables too (Docker's documentation, "Pre-defined environment variables in Docker Compose" and
 "docker", "Environment variables")."""
-_NAMED = re.compile(rf"(?<!\$)(?:\$\$)*\$\{{?({'|'.join(sorted(OF_THE_DEPLOYER))})\b")
 OTHER_NAMES = ("docker-compose.yaml", "compose.yml", "compose.yaml")
 """Names of compose files that Compose finds by itself, and Phoenix does not."""
 _ALL_ADDRESSES = IPv4Address("0.0.0.0")  # noqa: S104 - what a file may say, not a socket
@@ -50,7 +51,10 @@ _ALL_ADDRESSES = IPv4Address("0.0.0.0")  # noqa: S104 - what a file may say, not
 _ONE_FILE = "what another compose file says, and a stack has one file"
 _MERGE_TAGS = {
     "!reset": (
-        f"!reset takes away {_ONE_FILE}: Compose leaves this key out",
+        (
+            f"!reset takes away {_ONE_FILE}: Compose leaves this key out, and keeps what a merge "
+            "key (<<) gives"
+        ),
         "remove the key; or remove only the tag, if you want its value",
     ),
     "!override": (
@@ -129,8 +133,8 @@ def check_deployers_variables(
         declared: where the stack's variables are declared, for the fix.
         report: takes the errors.
     """
-    named = [(path, name) for path, text in _texts(compose, "") for name in _NAMED.findall(text)]
-    for path, name in dict.fromkeys((*named, *passed_on(compose))):
+    in_expressions = [(path, name) for path, text in _texts(compose, "") for name in names(text)]
+    for path, name in dict.fromkeys((*in_expressions, *passed_on(compose))):
         if name in OF_THE_DEPLOYER:
             report.error(
                 label,
@@ -181,20 +185,15 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
 def filled(value: object, values: Mapping[str, str]) -> str | None:
     """A scalar with its variables filled in; None where `check_variables` reports it."""
     try:
-        text, unset = interpolate(str(value), values)
+        text, unset = interpolate(text_of(value), values)
     except InterpolationError:
         return None
     return None if unset else text
 
 
-_EXPRESSION = re.compile(r"\$(?:\$|\{?([A-Za-z_][A-Za-z0-9_]*))")
-"""`$$`, or an expression as far as its name (Compose specification, "Interpolation")."""
-
-
 def named(compose: Mapping[str, Any]) -> frozenset[str]:
     """The variables that expressions of a compose file name; the file is read once."""
-    texts = (text for _, text in _texts(compose, ""))
-    return frozenset(name for text in texts for name in _EXPRESSION.findall(text) if name)
+    return frozenset(name for _, text in _texts(compose, "") for name in names(text))
 
 
 def check_named(
@@ -368,22 +367,12 @@ def _files_of_service(
     if isinstance(service.get("extends"), dict) and "file" in service["extends"]:
         yield f"{place}.extends.file", _ELSEWHERE, "copy what the service extends into this file"
     for position, mount in enumerate(service.get("volumes", ())):
-        source = _bind_source(mount, values)
-        if source is not None and source[:1] in (".", "~"):
+        read_mount = mounts.read(mount, values)
+        source = read_mount.source if read_mount and read_mount.kind == "bind" else ""
+        if source and not source.startswith("/"):
             message = f"{source[:80]!r} is not on the host: Docker would mount an empty directory"
             fix = f"{ship}; for data name a volume, for a path of the host begin with /"
             yield f"{place}.volumes[{position}]", message, fix
-
-
-def _bind_source(mount: Any, values: Mapping[str, str]) -> str | None:
-    """The path of a bind mount, variables filled in; None for other mounts and unknown paths."""
-    if isinstance(mount, dict):
-        if mount.get("type") != "bind":
-            return None
-        source = filled(mount.get("source", ""), values)
-        return f"./{source}" if source and source[0] not in "./~" else source
-    text = filled(mount, values)
-    return text.partition(":")[0] if text and ":" in text else None
 
 
 def published(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any
 
+from phoenix.compose import mounts
 from phoenix.declaration.compose import filled
 from phoenix.declaration.compose_values import at
 from phoenix.declaration.json_errors import join
@@ -34,6 +35,7 @@ _SECURITY = re.compile(
     re.DOTALL,
 )
 """Options of security (dockerd, daemon/daemon_unix.go: parseSecurityOpt)."""
+_DRIVE = re.compile(r"[^\W\d_]:/")
 _MOUNTS = ("bind", "cluster", "image", "npipe", "tmpfs", "volume")
 _SAME = (
     ("mem_limit", "deploy.resources.limits.memory"),
@@ -159,20 +161,27 @@ def _mounts(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
     """Types and targets of mounts, and modes of ports."""
     for position, mount in enumerate(service.get("volumes") or ()):
         place = f"volumes[{position}]"
-        if isinstance(mount, dict):
-            kind = filled(mount.get("type") or "", values)
-            if kind is not None and kind not in _MOUNTS:
-                fix = "write bind, volume or tmpfs"
-                yield f"{place}.type", f"{kind[:80]!r} is not a type of mount", fix
-            target = filled(mount.get("target") or "", values)
-            yield from _source(kind, filled(mount.get("source") or "", values), place)
-        else:
-            text = filled(mount, values)
-            source, _, rest = ("/" if text is None else text).partition(":")
-            target = rest.partition(":")[0] or source
-        if target is not None and not target.startswith("/"):
+        text = None if isinstance(mount, dict | list) else filled(mount, values)
+        if text is not None and (fault := _fault_of(text)):
+            yield place, f"{text[:80]!r} {fault}: Compose refuses it", 'write "SOURCE:TARGET"'
+        read_mount = mounts.read(mount, values)
+        if read_mount is None:
+            continue
+        if read_mount.kind not in _MOUNTS:
+            fix = "write bind, volume or tmpfs"
+            yield f"{place}.type", f"{read_mount.kind[:80]!r} is not a type of mount", fix
+        yield from _source(read_mount, place)
+        target = read_mount.target
+        if not target.startswith("/"):
             message = f"{target[:80]!r} is not a path in the container that Docker takes"
-            yield place, message, "write a target that begins with /"
+            fix = "write a target that begins with /"
+            if _DRIVE.match(target) and text is not None:
+                message = f"{target[:80]!r} is a path of Windows for Compose, and names no volume"
+                fix = (
+                    f"give the volume a name of two letters or more, or write {{type: volume, "
+                    f"source: {target[0]}, target: {target[2:]}}}"
+                )
+            yield place, message, fix
     for position, port in enumerate(service.get("ports") or ()):
         mode = filled(port.get("mode") or "ingress", values) if isinstance(port, dict) else None
         if mode not in ("host", "ingress", None):
@@ -180,11 +189,20 @@ def _mounts(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_
             yield f"ports[{position}].mode", f"{mode[:80]!r} is not a mode of a port", fix
 
 
-def _source(kind: str | None, source: str | None, place: str) -> Iterator[_Problem]:
+def _fault_of(text: str) -> str:
+    """What is wrong with the short form of a mount; empty: nothing."""
+    try:
+        mounts.of_text(text)
+    except mounts.MountError as error:
+        return str(error)
+    return ""
+
+
+def _source(mount: mounts.Mount, place: str) -> Iterator[_Problem]:
     """A bind mount has a source, and what is in memory has none (moby, linux_parser.go)."""
-    if kind == "bind" and source == "":
+    if mount.kind == "bind" and not mount.source:
         yield place, "a bind mount needs a source: Docker refuses it", "write the path of the host"
-    if kind == "tmpfs" and source:
+    if mount.kind == "tmpfs" and mount.source:
         yield f"{place}.source", "a tmpfs has no source: Docker refuses it", "remove it"
 
 

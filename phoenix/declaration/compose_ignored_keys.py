@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from phoenix.compose import mounts
 from phoenix.declaration.compose import filled
 from phoenix.declaration.json_errors import join
 from phoenix.derived.certificates import RENEWAL_LABEL
@@ -74,8 +75,8 @@ def _of_service(
     yield from _twice(service)
     yield from _labels(service)
     for position, mount in enumerate(service.get("volumes") or ()):
-        words = "" if isinstance(mount, Mapping) else filled(mount, values) or ""
-        for word in words.split(":")[2].split(",") if words.count(":") == 2 else ():
+        read_mount = mounts.read(mount, values)
+        for word in read_mount.options if read_mount else ():
             if word and word not in _MOUNT_WORDS and not word.startswith("subpath="):
                 fix = suggestions.fix(word, _MOUNT_WORDS)
                 fix = "write ro" if word.startswith("read") else fix
@@ -237,10 +238,11 @@ def _used(kind: str, service: Mapping[str, Any], values: Mapping[str, str]) -> I
     """The names of a kind that a service has."""
     held = service.get(kind) or ()
     for entry in held:
-        if isinstance(held, list) and isinstance(entry, Mapping):
+        if kind == "volumes":
+            read_mount = mounts.read(entry, values)
+            yield read_mount.source if read_mount else ""
+        elif isinstance(held, list) and isinstance(entry, Mapping):
             yield filled(entry.get("source") or "", values) or ""
-        elif kind == "volumes":
-            yield (filled(entry, values) or "").partition(":")[0]
         elif isinstance(held, list):
             yield filled(entry, values) or ""
         else:

@@ -6,11 +6,13 @@ the deployment alone, or not at all.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal, NamedTuple
 
-from phoenix.compose import document
+from phoenix.compose import document, mounts
+from phoenix.compose.scalars import flag
 from phoenix.declaration import (
     compose_addresses,
     compose_entries,
@@ -154,8 +156,13 @@ def _undefined(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterato
             reference = _volume_of(mount, values)
             where = f"services.{name}.volumes[{position}]"
             yield from _unknown(where, "volume", reference, _keys(compose.get("volumes")))
-        for path, needed in _needed(service):
-            yield from _unknown(f"services.{name}.{path}", "service", needed, services.keys())
+        for path, needed, is_required in _needed(service):
+            where = f"services.{name}.{path}"
+            yield from _unknown(where, "service", needed, services.keys())
+            if is_required and not service.get("profiles") and _is_optional(services, needed):
+                message = f"{needed} is behind a profile and not started: Compose refuses it"
+                fix = f"remove `profiles` from {needed}; or write required: false under depends_on"
+                yield where, message, fix
 
 
 def _unknown(path: str, kind: str, name: str, known: Collection[str]) -> Iterator[_Problem]:
@@ -168,38 +175,43 @@ def _unknown(path: str, kind: str, name: str, known: Collection[str]) -> Iterato
 
 def _volume_of(mount: Any, values: Mapping[str, str]) -> str:
     """The named volume of a mount; empty where it is none, or not known."""
-    if isinstance(mount, dict):
-        return str(mount.get("source") or "") if mount.get("type") == "volume" else ""
-    text = filled(mount, values) or ""
-    source = text.partition(":")[0] if ":" in text else ""
-    return "" if source[:1] in ("/", ".", "~", "\\") else source
+    read_mount = mounts.read(mount, values)
+    return read_mount.source if read_mount and read_mount.kind == "volume" else ""
 
 
-def _needed(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The services that one names, with their places in it."""
+def _is_optional(services: Mapping[str, Any], name: str) -> bool:
+    return bool((services.get(name) or {}).get("profiles"))
+
+
+def _needed(service: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    """Place of each service that one names, its name, and whether it must be started.
+
+    compose-go, loader/normalize.go and validate.go.
+    """
     needs = service.get("depends_on") or ()
     if isinstance(needs, Mapping):
         for dependency, how in needs.items():
-            if not (isinstance(how, Mapping) and how.get("required") is False):
-                yield join("depends_on", dependency), str(dependency)
+            required = how.get("required") if isinstance(how, Mapping) else True
+            yield join("depends_on", dependency), str(dependency), flag(required) is not False
     else:
-        yield from ((f"depends_on[{n}]", str(dependency)) for n, dependency in enumerate(needs))
+        for position, dependency in enumerate(needs):
+            yield f"depends_on[{position}]", str(dependency), True
     for position, link in enumerate(service.get("links") or ()):
-        yield f"links[{position}]", str(link).partition(":")[0]
+        yield f"links[{position}]", str(link).partition(":")[0], True
     for key in ("network_mode", "pid", "ipc"):
         kind, _, dependency = str(service.get(key) or "").partition(":")
         if kind == "service":
-            yield key, dependency
+            yield key, dependency, True
     for position, dependency in enumerate(service.get("volumes_from") or ()):
         if not str(dependency).startswith("container:"):
-            yield f"volumes_from[{position}]", str(dependency).partition(":")[0]
+            yield f"volumes_from[{position}]", str(dependency).partition(":")[0], True
 
 
 def _circles(compose: Mapping[str, Any]) -> Iterator[_Problem]:
     """Services that wait for each other."""
     services = compose["services"]
     waits = {
-        name: {dependency for path, dependency in _needed(body) if path.startswith("depends_on")}
+        name: {dependency: path for path, dependency, _ in _needed(body)}
         for name, body in services.items()
     }
     try:
@@ -207,7 +219,9 @@ def _circles(compose: Mapping[str, Any]) -> Iterator[_Problem]:
     except CycleError as error:
         circle = error.args[1]
         message = f"wait for each other: {' <- '.join(map(str, circle))[:200]}"
-        yield f"services.{circle[0]}.depends_on", message, "remove one of them from depends_on"
+        last, first = circle[-2:]
+        key = re.split(r"[.\[]", waits[first][last])[0]
+        yield f"services.{first}.{key}", message, f"remove one of them from {key}"
 
 
 def _not_given(

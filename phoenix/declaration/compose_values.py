@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from signal import Signals
 from typing import Any
 
+from phoenix.compose import mounts
 from phoenix.declaration.compose import filled
 from phoenix.declaration.json_errors import join
 
@@ -149,12 +150,9 @@ def _lines(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_P
 def targets(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Place in a service, and path in its container, of each mount."""
     for position, mount in enumerate(service.get("volumes") or ()):
-        if isinstance(mount, dict):
-            target = filled(mount.get("target") or "", values)
-        else:
-            source, _, rest = (filled(mount, values) or "").partition(":")
-            target = rest.partition(":")[0] or source
-        if target and target.startswith("/"):
+        read_mount = mounts.read(mount, values)
+        target = read_mount.target if read_mount else ""
+        if target.startswith("/"):
             yield f"volumes[{position}]", posixpath.normpath(target)
 
 

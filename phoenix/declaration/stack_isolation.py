@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from phoenix.compose import mounts
 from phoenix.compose.interpolation import InterpolationError, interpolate
+from phoenix.compose.scalars import flag, text_of
 from phoenix.derived.certificates import HOST_PAIRS, STACKS, TLS_VARIABLE, stack_directory
 from phoenix.site.findings import Report
 
@@ -44,6 +46,8 @@ _KERNEL = frozenset(
      "selinuxfs", "sysfs", "tracefs")
 )  # fmt: skip
 """File systems that are the kernel's own (filesystems(5)): a volume has the host's."""
+_WITHOUT_THE_HOST = frozenset(("cluster", "image", "tmpfs", "volume"))
+"""Types of mounts whose source is not a path of the host."""
 _BRIDGE_NAME = "com.docker.network.bridge.name"
 """The name of a network's bridge (Docker's documentation, "Bridge network driver")."""
 _SEEN_DRIVERS = ("", "bridge", "default", "null", "none", "overlay")
@@ -207,7 +211,10 @@ def _sources_of_service(
     place: str, service: Mapping[str, Any], values: Mapping[str, str]
 ) -> Iterator[tuple[str, str, bool]]:
     for position, mount in enumerate(service.get("volumes") or ()):
-        yield f"{place}.volumes[{position}]", *_bound(mount, values)
+        read_mount = mounts.read(mount, values, blank=True)
+        if read_mount and read_mount.kind not in _WITHOUT_THE_HOST:
+            source = read_mount.source.strip()
+            yield f"{place}.volumes[{position}]", source, not read_mount.read_only
     for position, device in enumerate(service.get("devices") or ()):
         source = _text(device.get("source", "") if isinstance(device, dict) else device, values)
         yield f"{place}.devices[{position}]", source.partition(":")[0], True
@@ -230,22 +237,10 @@ def _sources_of_the_whole(
                 yield f"{kind}.{name}.file", _text(item.get("file", ""), values), False
 
 
-def _bound(mount: Any, values: Mapping[str, str]) -> tuple[str, bool]:
-    """The source of one entry of `volumes`, and whether it is writable."""
-    if isinstance(mount, dict):
-        if mount.get("type") != "bind":
-            return "", False
-        read_only = str(mount.get("read_only", "")).lower() == "true"
-        return _text(mount.get("source", ""), values), not read_only
-    source, _, target = _text(mount, values).partition(":")
-    options = target.partition(":")[2].split(",") if target else []
-    return (source if target else ""), "ro" not in options
-
-
 def _text(value: object, values: Mapping[str, str]) -> str:
     """A scalar with its variables filled in; empty where that is not possible, which is told."""
     try:
-        return interpolate(str(value), values)[0].strip()
+        return interpolate(text_of(value), values)[0].strip()
     except InterpolationError:
         return ""
 
@@ -270,7 +265,8 @@ def _of_service(
     out = f"leave it out; or {_DECLARE}"
     for key, value, refused, message in _MODES:
         mode = _text(service.get(key, ""), values)
-        if mode.lower() == value or (value.endswith(":") and mode.startswith(value)):
+        is_on = value == "true" and flag(mode) is True
+        if is_on or mode.lower() == value or (value.endswith(":") and mode.startswith(value)):
             yield HostAccess(f"{place}.{key}", message, out, refused)
     if "provider" in service:
         message = "it runs a program of the server that deploys the stack, as that server"
@@ -283,7 +279,7 @@ def _of_service(
 
 
 def _of_hook(entry: object, values: Mapping[str, str]) -> tuple[str, bool]:
-    asked = isinstance(entry, dict) and _text(entry.get("privileged", ""), values).lower() == "true"
+    asked = isinstance(entry, dict) and flag(_text(entry.get("privileged"), values)) is True
     return ("what it runs is root on the stack's Docker host" if asked else ""), False
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from phoenix.compose import mounts
 from phoenix.declaration.compose import filled
 from phoenix.declaration.traefik_labels import of_compose
 from phoenix.derived.certificates import RENEWAL_LABEL
@@ -46,6 +47,7 @@ _REFUSED = {
     "scale": ("docker stack deploy refuses it", "write deploy.replicas"),
     "volumes_from": ("docker stack deploy refuses it", "write volumes"),
 }  # fmt: skip
+_UNKNOWN = mounts.Mount("volume", "", "")
 _NODE = f"node.labels.{LABEL}"
 _CONSTRAINT = re.compile(r"\s*((?i:node)\.[\w.-]+)\s*(==|!=)\s*(.+?)\s*\Z")
 _TAKEN = re.compile(
@@ -143,12 +145,8 @@ def _volumes(
     ):
         return
     for position, mount in enumerate(service.get("volumes") or ()):
-        if isinstance(mount, Mapping):
-            kind, source = str(mount.get("type") or "volume"), str(mount.get("source") or "")
-        else:
-            text = filled(mount, values) or ""
-            source = text.partition(":")[0] if ":" in text else ""
-            kind = "bind" if source[:1] in ("/", ".", "~") else "volume"
+        read_mount = mounts.read(mount, values) or _UNKNOWN
+        kind, source = read_mount.kind or "volume", read_mount.source
         declared = (compose.get("volumes") or {}).get(source) or {}
         options = declared.get("driver_opts") if isinstance(declared, Mapping) else None
         driver = declared.get("driver") if isinstance(declared, Mapping) else None

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from phoenix.compose.scalars import text_of
+
 PREFIX = "traefik."
 _TEXT = r"(?:`[^`]+`|\"[^\"]+\")"
 _HOST = rf"Host\(\s*{_TEXT}(?:\s*,\s*{_TEXT})*\s*\)"
@@ -158,13 +160,9 @@ def of_compose(service: Mapping[str, Any]) -> Iterator[str]:
     """The labels of a service in a compose file, a list or a mapping, as KEY=VALUE."""
     labels = service.get("labels") or ()
     if isinstance(labels, Mapping):
-        yield from (f"{key}={_text(value)}" for key, value in labels.items())
+        yield from (f"{key}={text_of(value)}" for key, value in labels.items())
     else:
         yield from (str(label) for label in labels)
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _take(

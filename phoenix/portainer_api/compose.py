@@ -9,6 +9,7 @@ from typing import Any
 
 from phoenix.compose import document
 from phoenix.compose.interpolation import InterpolationError, interpolate
+from phoenix.compose.scalars import text_of
 
 from .errors import InvalidInputError
 
@@ -85,7 +86,7 @@ def _labels(body: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, str]:
     labels = {}
     for name, value in pairs:
         with contextlib.suppress(InterpolationError):
-            labels[str(name)] = interpolate("" if value is None else str(value), env).text
+            labels[str(name)] = interpolate(text_of(value), env).text
     return labels
 
 

@@ -39,6 +39,12 @@ CASES = [  # compose-go, dotenv/godotenv_test.go
      {"FOO": "test", "BAR": "test", "BAZ": "testx", "Q": "$FOO"}),
     ("FOO=pa$$w0rd\nBAR=$NOTHING.\nBAZ=${NOTHING:-x}", {"FOO": "pa$w0rd", "BAR": ".", "BAZ": "x"}),
     ("FOO=1\nFOO=2", {"FOO": "2"}),
+    (r'A="\0777"' + "\n" + r'B="\08x"' + "\n" + r'C="\0"' + "\n" + r'D="\c"',
+     {"A": r"\777", "B": r"\8x", "C": "\\", "D": r"\c"}),
+    ("A=x\x1f\nB=y\u2003\nC=z\xa0", {"A": "x\x1f", "B": "y", "C": "z"}),
+    ("A\tB=1\nexport\vC=2", {"A\tB": "1", "export\vC": "2"}),
+    ("export\nexport A=1", {"A": "1"}),
+    ("A=1\nFOO BAR", {"A": "1", "": "FOO BAR"}),
 ]  # fmt: skip
 
 
@@ -55,7 +61,17 @@ def test_outer_variables_come_first_and_fill_a_name_alone() -> None:
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("A=1\nlol$wut\n", 2), ("A='x\n\n", 1), ('\n\nA="x', 3), ("A=1\nB=${", 2), ("A B=1", 1)],
+    [
+        ("A=1\nlol$wut\n", 2),
+        ("A='x\n\n", 1),
+        ('\n\nA="x', 3),
+        ("A=1\nB=${", 2),
+        ("A B=1", 1),
+        ("A=1\nexport ", 2),
+        ("A\u2028=1", 1),
+        ("\x1fA=1", 1),
+        ("NONE\nA B\nC=1", 2),
+    ],
 )
 def test_refused_with_its_line(text: str, line: int) -> None:
     with pytest.raises(EnvFileError, match=f"line {line}: "):

@@ -16,6 +16,7 @@ from phoenix.compose.interpolation import (
     InvalidTemplateError,
     RequiredVariableError,
     interpolate,
+    names,
 )
 from tests.unit.compose_cases import NAMES, compose_command, compose_environment, templates, values
 
@@ -69,6 +70,9 @@ CASES = [  # what compose-go's own tests and the Compose specification give
     ("${DOLLAR}", "$FOO", ()),
     ("${missing:-a}${missing:-b}}", "ab}", ()),
     (":?ok ${EMPTY:-x}", ":?ok x", ()),
+    ("$FOOé", "firsté", ()),
+    ("$\u017f $\u212a", " ", ("\u017f", "\u212a")),
+    ("${\u017f:-def}", "def", ()),
 ]  # fmt: skip
 
 
@@ -125,6 +129,16 @@ def test_a_value_is_never_read_again(value: str, default: str) -> None:
     assert interpolate("<${A}>", {"A": value}).text == f"<{value}>"
     escaped = default.replace("$", "$$")
     assert interpolate(f"${{A:-{escaped}}}", {"A": value}).text == (value or default)
+
+
+@given(text=templates)
+def test_every_variable_that_counts_is_named(text: str) -> None:
+    """What a text gives is decided by the variables that `names` tells, and by no other."""
+    told = names(text)
+    for value in ("", "x"):
+        known = dict.fromkeys(told, value)
+        assert interpolate(text, known).unset == ()
+    assert set(interpolate(text, {}).unset) <= set(told)
 
 
 @given(text=templates, values=values)

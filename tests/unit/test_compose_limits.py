@@ -70,6 +70,26 @@ REFUSED = [
         "wait for each other",
     ),
     (with_services(a={**ONE, "depends_on": ["a"]}), "services.a.depends_on", "wait for each"),
+    (
+        with_services(a={**ONE, "links": ["b"]}, b={**ONE, "network_mode": "service:a"}),
+        "services.a.links",
+        "wait for each other",
+    ),
+    (
+        with_web(depends_on={"db": {"condition": "service_started", "required": False}}),
+        f"{WEB}.depends_on.db",
+        "no service 'db'",
+    ),
+    (
+        with_services(db={**ONE, "profiles": ["dev"]}, a={**ONE, "depends_on": ["db"]}),
+        "services.a.depends_on[0]",
+        "behind a profile",
+    ),
+    (
+        with_services(db={**ONE, "profiles": ["dev"]}, a={**ONE, "network_mode": "service:db"}),
+        "services.a.network_mode",
+        "behind a profile",
+    ),
     (with_top(secrets={"s": {"environment": "NONE"}}), "secrets.s.environment", "NONE has no"),
     (with_top(configs={"c": {"environment": "NONE"}}), "configs.c.environment", "NONE has no"),
     (with_top(secrets={"s": {"external": True}}), "secrets.s.external", "Docker Swarm's"),
@@ -133,11 +153,17 @@ def test_what_compose_ignores_is_told(
 WORKS = [
     with_web(deploy={"replicas": 1, "mode": "replicated", "resources": {}}),
     with_services(a={**ONE, "expose": ["80"], "scale": 3}),
-    with_services(a={**ONE, "container_name": "a"}, b={**ONE, "container_name": "b"}),
+    with_services(a={**ONE, "container_name": "aa"}, b={**ONE, "container_name": "bb"}),
     with_web(networks=["default"]),
     with_web(networks={"default": {"aliases": ["shop"]}}),
     with_web(volumes=["/srv/shop:/d", "/anonymous"]),
-    with_web(depends_on={"db": {"condition": "service_started", "required": False}}),
+    with_services(
+        db={**ONE, "profiles": ["dev"]},
+        a={**ONE, "depends_on": {"db": {"condition": "service_started", "required": "no"}}},
+    ),
+    with_services(
+        db={**ONE, "profiles": ["dev"]}, a={**ONE, "depends_on": ["db"], "profiles": ["b"]}
+    ),
     with_services(a={**ONE, "depends_on": ["web"]}, b={**ONE, "depends_on": ["a", "web"]}),
     with_services(a={**ONE, "network_mode": "service:web", "volumes_from": ["web:ro"]}),
     with_web(environment=["A=", "B=1"]),

@@ -33,7 +33,7 @@ def of_compose(findings: tuple[Finding, ...]) -> list[Finding]:
 
 
 Top = dict[str, Any] | None
-DATA: dict[str, Any] = {"volumes": {"d": {}}}
+DATA: dict[str, Any] = {"volumes": {"data": {}}}
 NET: dict[str, Any] = {"networks": {"n": {}}}
 POOL = {"networks": {"n": {"ipam": {"config": [{"subnet": "172.30.0.0/24"}]}}}}
 AT = {"n": {"ipv4_address": "172.30.0.5"}}
@@ -60,9 +60,9 @@ UNKNOWN: list[tuple[dict[str, Any], Top, str, str]] = [
     ({"logging": {"drivr": "local"}}, None, f"{WEB}.logging.drivr", "driver"),
     ({"ports": ["8000:8000", {"target": 1, "published": 9100, "protcol": "udp"}]}, None,
      f"{WEB}.ports[1].protcol", "protocol"),
-    ({"volumes": [{"type": "volume", "source": "d", "target": "/d", "readonly": True}]}, DATA,
+    ({"volumes": [{"type": "volume", "source": "data", "target": "/d", "readonly": True}]}, DATA,
      f"{WEB}.volumes[0].readonly", "read_only"),
-    ({"volumes": ["d:/d"]}, {"volumes": {"d": {"driver_opt": {}}}}, "volumes.d.driver_opt",
+    ({"volumes": ["data:/d"]}, {"volumes": {"data": {"driver_opt": {}}}}, "volumes.data.driver_opt",
      "driver_opts"),
     ({"networks": ["n"]}, {"networks": {"n": {"ipamm": {}}}}, "networks.n.ipamm", "ipam"),
     ({"networks": {"n": {"alias": ["x"]}}}, NET, f"{WEB}.networks.n.alias", "aliases"),
@@ -84,8 +84,9 @@ def test_a_key_that_no_place_has(
 REFUSED: list[tuple[dict[str, Any], Top, str]] = [
     ({"image": ""}, None, WEB),
     ({"volumes": ["d:d"]}, DATA, f"{WEB}.volumes[0]"),
-    ({"volumes": [{"type": "vol", "source": "d", "target": "/d"}]}, DATA, f"{WEB}.volumes[0].type"),
-    ({"volumes": [{"type": "volume", "source": "d"}]}, DATA, f"{WEB}.volumes[0]"),
+    ({"volumes": [{"type": "vol", "source": "data", "target": "/d"}]}, DATA,
+     f"{WEB}.volumes[0].type"),
+    ({"volumes": [{"type": "volume", "source": "data"}]}, DATA, f"{WEB}.volumes[0]"),
     ({"networks": ["n"], "network_mode": "bridge"}, NET, f"{WEB}.network_mode"),
     ({"networks": AT}, NET, f"{WEB}.networks.n.ipv4_address"),
     ({"networks": {"n": {"ipv4_address": "172.31.0.5"}}}, POOL, f"{WEB}.networks.n.ipv4_address"),
@@ -146,7 +147,7 @@ def limited(kind: str, **resources: Any) -> dict[str, Any]:
 
 FILE = {"secrets": {"s": {"file": "/srv/s"}}}
 SILENT_BEFORE: list[tuple[dict[str, Any], Top, str, str]] = [
-    ({"volumes": ["d:/d:readonly"]}, DATA, f"{WEB}.volumes[0]", "Compose passes over it"),
+    ({"volumes": ["data:/d:readonly"]}, DATA, f"{WEB}.volumes[0]", "Compose passes over it"),
     ({}, {"volumes": {"d": {}}}, "volumes.d", "no service names it"),
     ({}, {"networks": {"n": {}}}, "networks.n", "no service names it"),
     ({}, {"configs": {"c": {"content": "x"}}}, "configs.c", "no service names it"),
@@ -190,7 +191,7 @@ def test_what_nobody_carries_out_is_told(
 
 
 SOUND: list[tuple[dict[str, Any], Top]] = [
-    ({"volumes": ["d:/d:ro,z", "/srv/x:/x:rslave"]}, DATA),
+    ({"volumes": ["data:/d:ro,z", "/srv/x:/x:rslave"]}, DATA),
     ({"networks": AT}, POOL),
     ({"ports": ["0.0.0.0:8000:8000", "[::]:8000:8000"]}, None),
     ({"networks": ["n", "default"]}, {"networks": {"n": {"internal": True}}}),

@@ -136,7 +136,7 @@ FILES: list[tuple[dict[str, Any], str, str]] = [
     ({"env_file": ".env"}, "services.web.env_file", "under variables"),
     ({"env_file": [{"path": "a", "required": False}]}, "services.web.env_file", "under variables"),
     ({"volumes": ["./config:/etc/app:ro"]}, "services.web.volumes[0]", "under files"),
-    ({"volumes": ["a:/a", "~/b:/b"]}, "services.web.volumes[1]", "under files"),
+    ({"volumes": ["/srv/a:/a", "~/b:/b"]}, "services.web.volumes[1]", "under files"),
     ({"volumes": [{"type": "bind", "source": "c", "target": "/c"}]}, "services.web.volumes[0]",
      "under files"),
     ({"build": "."}, "services.web.build", "`image`"),

@@ -126,12 +126,12 @@ def test_no_file_lies_below_another(paths: tuple[str, str], tmp_path: Path) -> N
     assert finding.message.startswith("/etc/app/x lies below /etc/app, which is a file itself")
 
 
-@pytest.mark.parametrize("mount", ["d:/etc/app/data", {"type": "tmpfs", "target": "/etc/app/t"}])
+@pytest.mark.parametrize("mount", ["data:/etc/app/data", {"type": "tmpfs", "target": "/etc/app/t"}])
 def test_no_mount_lies_below_a_file(mount: Any, tmp_path: Path) -> None:
     declaration = minimal()
     with_files(declaration, tmp_path, "/etc/app")
     content = declaration.stacks["shop"][1]
-    content["volumes"] = {"d": {}}
+    content["volumes"] = {"data": {}}
     content["services"]["web"]["volumes"] = [mount]
     finding = problem(declaration.refused(tmp_path), STACK, FILE.format(0))
     assert "below this, which is a file" in finding.message

@@ -264,9 +264,9 @@ def test_no_volume_is_made_of_what_is_the_host_s(
 
 
 def test_a_volume_of_another_machine_is_no_way_to_the_host(tmp_path: Path) -> None:
-    declared = web(minimal(), volumes=["x:/x"])
+    declared = web(minimal(), volumes=["shop:/x"])
     options = {"type": "nfs", "o": "addr=10.0.0.7,rw,nolock", "device": ":/srv/shop"}
-    declared.stacks["shop"][1]["volumes"] = {"x": {"driver_opts": options}}
+    declared.stacks["shop"][1]["volumes"] = {"shop": {"driver_opts": options}}
     assert declared.load(tmp_path).warnings == ()
 
 
@@ -356,6 +356,8 @@ def test_another_stack_s_container_is_no_source(
     ("keys", "path"),
     [
         ({"privileged": True}, "privileged"),
+        ({"privileged": "yes"}, "privileged"),
+        ({"privileged": "${UP:-ON}"}, "privileged"),
         ({"pid": "host"}, "pid"),
         ({"cap_add": ["CAP_SYS_ADMIN"]}, "cap_add[0]"),
         ({"volumes": ["/var/run/docker.sock:/var/run/docker.sock"]}, "volumes[0]"),
