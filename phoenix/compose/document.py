@@ -15,6 +15,8 @@ from typing import Any, ClassVar, NamedTuple
 import yaml
 
 from phoenix.compose.interpolation import InterpolationError, interpolate
+from phoenix.compose.mounts import MountError, of_text
+from phoenix.compose.scalars import text_of
 
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 60
@@ -105,24 +107,51 @@ def _override(loader: Any, node: yaml.Node) -> Any:
 
 
 _ComposeLoader.add_constructor("!override", _override)
-_RESET = object()
 _MERGE_TAGS = ("!reset", "!override")
-_ComposeLoader.add_constructor("!reset", lambda _loader, _node: _RESET)
+_MERGE_KEY = "tag:yaml.org,2002:merge"
+_Place = tuple[str, ...]
+"""The keys and positions that lead to a value."""
 
 
-def _without_resets(value: Any) -> Any:
-    """A value without what is `!reset`: Compose takes it away, key and all."""
-    if isinstance(value, dict):
-        return {k: _without_resets(item) for k, item in value.items() if item is not _RESET}
-    if isinstance(value, list):
-        return [_without_resets(item) for item in value if item is not _RESET]
-    return value
+def _apply_tags(root: yaml.Node) -> frozenset[_Place]:
+    """Take what is `!reset` out of a file, before merge keys fill its place (compose-go, reset.go).
+
+    Returns:
+        Where either tag stands: a service takes nothing there from one that it `extends`.
+    """
+    known: dict[int, frozenset[_Place]] = {}  # by node: the places in it
+
+    def places(node: yaml.Node) -> frozenset[_Place]:
+        if node.tag in _MERGE_TAGS:
+            return frozenset(((),))
+        if id(node) not in known:
+            found: set[_Place] = set()
+            kept = []
+            for step, entry, child in _steps(node):
+                found.update((*step, *place) for place in places(child))
+                kept += [] if child.tag == "!reset" else [entry]
+            if isinstance(node, yaml.CollectionNode):
+                node.value = kept
+            known[id(node)] = frozenset(found)
+        return known[id(node)]
+
+    return places(root)
+
+
+def _steps(node: yaml.Node) -> Iterator[tuple[_Place, Any, yaml.Node]]:
+    """Step, entry of the node, and node of each child; a merge key is no step."""
+    if isinstance(node, yaml.SequenceNode):
+        for number, child in enumerate(node.value):
+            yield (str(number),), child, child
+    elif isinstance(node, yaml.MappingNode):
+        for key, child in node.value:
+            yield () if key.tag == _MERGE_KEY else (str(key.value),), (key, child), child
 
 
 def merge_tags(text: str) -> tuple[tuple[str, str], ...]:
-    """Where a file says `!reset` or `!override`, with the tag; nothing where it cannot be read.
+    """Where `!reset` or `!override` has nothing to act on; nothing where a file cannot be read.
 
-    They say what becomes of an earlier file's value
+    They say what becomes of an earlier file's value, or of that of a service which one `extends`
     (https://docs.docker.com/reference/compose-file/merge/#reset-value).
 
     Args:
@@ -137,6 +166,8 @@ def merge_tags(text: str) -> tuple[tuple[str, str], ...]:
         visited.add(id(node))
         if node.tag in _MERGE_TAGS:
             places.append((path, node.tag))
+        if path.startswith("services.") and path.count(".") == 1 and _has_extends(node):
+            return
         for inner, child in _children(node, path):
             look(child, inner)
 
@@ -145,6 +176,10 @@ def merge_tags(text: str) -> tuple[tuple[str, str], ...]:
             if root := nodes(text):
                 look(root, "")
     return tuple(places)
+
+
+def _has_extends(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.MappingNode) and any(k.value == "extends" for k, _ in node.value)
 
 
 @contextmanager
@@ -185,6 +220,11 @@ def parse(text: str) -> dict[str, Any]:
             anchors, keys that are no strings, keys given twice) that Compose or this program
             refuses.
     """
+    return _parsed(text)[0]
+
+
+def _parsed(text: str) -> tuple[dict[str, Any], frozenset[_Place]]:
+    """A file's content, and where `!reset` or `!override` stands; see `parse`."""
     if len(text) > MAX_BYTES:
         raise ComposeFileError(
             Problem("", f"is longer than {MAX_BYTES} characters", "split it into several stacks")
@@ -193,7 +233,10 @@ def parse(text: str) -> dict[str, Any]:
         with _loaded(text) as (loader, node):
             if node is not None:
                 _check_nodes(node)
-            data = None if node is None else _without_resets(loader.construct_document(node))
+            tagged: frozenset[_Place] = frozenset()
+            if node is not None and any(tag in text for tag in _MERGE_TAGS):
+                tagged = _apply_tags(node)
+            data = None if node is None else loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -210,7 +253,7 @@ def parse(text: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         message = "is empty" if data is None else "is not a mapping"
         raise ComposeFileError(Problem("", message, "write services: {NAME: {...}}"))
-    return data
+    return data, tagged
 
 
 _YAML_FIXES = (
@@ -246,7 +289,7 @@ def read(text: str) -> dict[str, Any]:
     Raises:
         ComposeFileError: see `parse`; or parts of other types, every one of them named.
     """
-    data = parse(text)
+    data, tagged = _parsed(text)
     services = data.get("services")
     if not isinstance(services, dict) or not services:
         raise ComposeFileError(
@@ -255,13 +298,17 @@ def read(text: str) -> dict[str, Any]:
     problems = tuple(_shape(data))
     if problems:
         raise ComposeFileError(*problems)
-    return {**data, "services": _extended(services)}
+    return {**data, "services": _extended(services, tagged)}
 
 
-def _extended(services: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _extended(services: Mapping[str, Any], tagged: frozenset[_Place]) -> dict[str, dict[str, Any]]:
     """The services, each with what it has of another one (Compose specification, "extends").
 
     What another file has is left out: only the compose file itself goes to a host.
+
+    Args:
+        services: as written.
+        tagged: where `!reset` or `!override` stands: a service takes nothing there from another.
 
     Raises:
         ComposeFileError: there is no such service, or services extend each other.
@@ -278,9 +325,10 @@ def _extended(services: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
                 raise ComposeFileError(Problem(f"services.{at}.extends", message, fix))
             at = base
         for extending, base in reversed(chain.items()):
-            done[extending] = (
-                services[extending] if base is None else _over(done[base], services[extending])
-            )
+            own = services[extending]
+            if base is not None:
+                own = _over(_without(done[base], tagged, ("services", extending)), own)
+            done[extending] = own
     return {name: done[name] for name in services}
 
 
@@ -304,36 +352,70 @@ def _extends(services: Mapping[str, Any], name: str) -> str | None:
     return base
 
 
+def _without(value: Any, places: frozenset[_Place], at: _Place) -> Any:
+    """A value without what stands at one of the places."""
+    if not places or not isinstance(value, dict):
+        return value
+    return {
+        key: _without(item, places, (*at, key))
+        for key, item in value.items()
+        if (*at, key) not in places
+    }
+
+
 def _over(inherited: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """A service with what it does not have of its own from the one that it extends."""
     return {
         **{key: value for key, value in inherited.items() if key != "extends"},
         **own,
-        **{key: _merged(inherited[key], own[key], key) for key in inherited.keys() & own.keys()},
+        **{
+            key: _merged(inherited[key], own[key], (key,))
+            for key in inherited.keys() & own.keys()
+            if key != "extends"
+        },
     }
 
 
-_REPLACED = frozenset(("command", "entrypoint", "extends", "test"))
-"""Of these a service has its own alone (Compose specification, "Merge"); `test` is of a health
-check."""
-_BY_NAME = frozenset(("environment", "labels"))
-"""Lists of `NAME=VALUE`, or mappings: of each name a service's own value counts (ibidem)."""
-_BY_TARGET = frozenset(("configs", "secrets", "volumes"))
-"""Lists of which a service's own entry counts for a place in the container (ibidem)."""
+_REPLACED = frozenset((("command",), ("entrypoint",), ("healthcheck", "test")))
+"""Of these a service has its own alone (compose-go, override/merge.go, as all that follows)."""
+_BY_NAME = frozenset(
+    (("annotations",), ("deploy", "labels"), ("environment",), ("labels",), ("sysctls",))
+)
+"""Lists of `NAME=VALUE`, or mappings: of each name a service's own value counts."""
+_TEXT_OR_LIST = frozenset((("dns",), ("dns_opt",), ("dns_search",), ("env_file",), ("tmpfs",)))
+_LIST_OR_MAPPING = frozenset((("depends_on",), ("models",), ("networks",)))
+_BY_TARGET = frozenset((("configs",), ("devices",), ("secrets",), ("volumes",)))
+"""Lists of which a service's own entry counts for a place in the container."""
 
 
-def _merged(base: Any, own: Any, key: str) -> Any:
+def _merged(base: Any, own: Any, path: _Place) -> Any:
     """Mappings are joined, lists are added up, and any other value replaces the first."""
-    if key in _REPLACED:
+    if path in _REPLACED:
         return own
-    if key in _BY_NAME and isinstance(base, list | dict) and isinstance(own, list | dict):
+    if own is None:
+        return base
+    if path in _BY_NAME and isinstance(base, list | dict) and isinstance(own, list | dict):
         return {**_named(base), **_named(own)}
+    if path == ("extra_hosts",):
+        base, own = _hosts(base), _hosts(own)
+    if path in _TEXT_OR_LIST:
+        base, own = ([value] if isinstance(value, str) else value for value in (base, own))
+    if path in _LIST_OR_MAPPING and not (isinstance(base, list) and isinstance(own, list)):
+        base, own = _keyed(base, path), _keyed(own, path)
+    if path == ("logging",) and _is_other_driver(base, own):
+        return own
     if isinstance(base, dict) and isinstance(own, dict):
-        return {**base, **{inner: _merged(base.get(inner), own[inner], inner) for inner in own}}
+        return {
+            **base,
+            **{
+                key: _merged(base[key], own[key], (*path, key)) if key in base else own[key]
+                for key in own
+            },
+        }
     if isinstance(base, list) and isinstance(own, list):
-        own_targets = {_target(entry) for entry in own} if key in _BY_TARGET else set()
+        own_targets = {_target(entry, path[0]) for entry in own} if path in _BY_TARGET else set()
         inherited = [
-            entry for entry in base if not own_targets or _target(entry) not in own_targets
+            entry for entry in base if not own_targets or _target(entry, path[0]) not in own_targets
         ]
         return [*inherited, *(entry for entry in own if entry not in inherited)]
     return own
@@ -347,17 +429,43 @@ def _named(pairs: list[Any] | dict[str, Any]) -> dict[str, Any]:
     return {name: value if equals else None for name, equals, value in split}
 
 
-_EXPRESSION = re.compile(r"\$\{[^{}]*\}")
+def _hosts(value: Any) -> Any:
+    """Further names as `NAME=ADDRESS` lines."""
+    if not isinstance(value, dict):
+        return value
+    lists = ((name, held if isinstance(held, list) else [held]) for name, held in value.items())
+    return [f"{name}={text_of(address)}" for name, addresses in lists for address in addresses]
 
 
-def _target(entry: Any) -> str:
-    """Where an entry of `volumes`, `configs` or `secrets` is in the container, or its name."""
+def _keyed(value: Any, path: _Place) -> Any:
+    """Names as the mapping that Compose makes of their list."""
+    if not isinstance(value, list):
+        return value
+    body = {"condition": "service_started", "required": True} if path == ("depends_on",) else None
+    return {str(name): body for name in value}
+
+
+def _is_other_driver(base: Any, own: Any) -> bool:
+    drivers = [body.get("driver") for body in (base, own) if isinstance(body, dict)]
+    return None not in drivers and len(set(map(str, drivers))) > 1
+
+
+_MOUNTED_IN = {"configs": "", "secrets": "/run/secrets"}
+"""Where an entry without a target is in the container."""
+
+
+def _target(entry: Any, key: str) -> str:
+    """Where an entry of `volumes`, `devices`, `configs` or `secrets` is in the container."""
     if isinstance(entry, dict):
-        return str(entry.get("target") or entry.get("source") or "").rstrip("/")
-    parts = _EXPRESSION.sub("_", str(entry)).split(":")  # an expression may have a colon of its own
-    if len(parts) > 1:
-        return parts[1].rstrip("/")
-    return str(entry).rstrip("/")
+        target = str(entry.get("target") or "").rstrip("/")
+        return target or f"{_MOUNTED_IN.get(key, '')}/{entry.get('source')}"
+    if key in _MOUNTED_IN:
+        return f"{_MOUNTED_IN[key]}/{entry}"
+    if key == "devices":
+        return (f"{entry}".split(":") * 2)[1]
+    with suppress(MountError):  # told by who checks the entry
+        return of_text(str(entry)).target.rstrip("/")
+    return str(entry)
 
 
 def is_started(service: Mapping[str, Any], values: Mapping[str, str]) -> bool:
@@ -539,7 +647,7 @@ def _children(node: yaml.Node, path: str) -> Iterator[tuple[str, yaml.Node]]:
     elif isinstance(node, yaml.MappingNode):
         names: set[str] = set()
         for key, child in node.value:
-            merge = key.tag == "tag:yaml.org,2002:merge"
+            merge = key.tag == _MERGE_KEY
             if not merge and key.tag != "tag:yaml.org,2002:str":
                 text = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
                 raise ComposeFileError(

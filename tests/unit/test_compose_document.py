@@ -45,6 +45,52 @@ def test_what_is_reset_is_not_there_as_for_compose() -> None:
         assert document.merge_tags(unreadable) == ()
 
 
+RESTARTED = "x-common: &common {restart: always, ports: ['80:80'], command: a}\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ("ports: !reset []", {"restart": "always", "ports": ["80:80"], "command": "a"}),
+        ("ports: !override ['81:81']", {"restart": "always", "ports": ["81:81"], "command": "a"}),
+        ("ports: ['81:81'], command: ", {"restart": "always", "ports": ["81:81"], "command": None}),
+    ],
+)
+def test_what_is_reset_leaves_what_a_merge_key_gives(own: str, expected: dict[str, Any]) -> None:
+    """The tags act before merge keys do (compose-go, loader/reset.go)."""
+    web = document.read(f"{RESTARTED}services: {{web: {{<<: *common, {own}}}}}\n")
+    assert web["services"]["web"] == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ("ports: !reset []", {}),
+        ("ports: !reset ", {}),
+        ("ports: !override ['81:81']", {"ports": ["81:81"]}),
+        ("ports: ['81:81']", {"ports": ["80:80", "81:81"]}),
+        ("deploy: {resources: !reset }", {"ports": ["80:80"], "deploy": {"replicas": 2}}),
+        ("<<: {ports: !override ['81:81']}", {"ports": ["81:81"]}),
+        ("<<: *changed", {"ports": ["81:81"], "deploy": {"replicas": 3}}),
+    ],
+)
+def test_a_service_takes_nothing_that_it_resets_from_one_that_it_extends(
+    own: str, expected: dict[str, Any]
+) -> None:
+    deploy = {"replicas": 2, "resources": {"limits": {"pids": 5}}}
+    text = (
+        "x-changed: &changed {ports: !override ['81:81'], deploy: !override {replicas: 3}}\n"
+        f"services:\n  base: {{ports: ['80:80'], deploy: {json.dumps(deploy)}}}\n"
+        f"  web: {{extends: base, {own}}}\n"
+    )
+    web = document.read(text)["services"]["web"]
+    assert web == {"extends": "base", "deploy": deploy} | expected
+    assert document.read(text)["services"]["base"] == {"ports": ["80:80"], "deploy": deploy}
+    if "<<" not in own:
+        told = [place for place, _ in document.merge_tags(text)]
+        assert told == ["x-changed.ports", "x-changed.deploy"], "what acts is no mistake"
+
+
 @pytest.mark.parametrize(
     ("ports", "place", "words", "fix"),
     [

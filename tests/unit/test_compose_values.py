@@ -175,6 +175,42 @@ services:
     assert web["healthcheck"] == {"test": ["NONE"], "interval": "5s"}
 
 
+@pytest.mark.parametrize(
+    ("base", "own", "merged"),
+    [
+        ("depends_on: [c]", "depends_on: {d: {condition: service_healthy}}",
+         {"c": {"condition": "service_started", "required": True},
+          "d": {"condition": "service_healthy"}}),
+        ("depends_on: [c]", "depends_on: [d]", ["c", "d"]),
+        ("networks: [n]", "networks: {m: {aliases: [q]}}", {"n": None, "m": {"aliases": ["q"]}}),
+        ("networks: {n: {aliases: [a]}}", "networks: [n]", {"n": {"aliases": ["a"]}}),
+        ("tmpfs: /a", "tmpfs: [/b]", ["/a", "/b"]),
+        ("dns: [1.1.1.1]", "dns: 8.8.8.8", ["1.1.1.1", "8.8.8.8"]),
+        ("extra_hosts: {a: 1.1.1.1, b: [2.2.2.2]}", "extra_hosts: ['a=1.1.1.1', 'c=::1']",
+         ["a=1.1.1.1", "b=2.2.2.2", "c=::1"]),
+        ("sysctls: {a: 1}", "sysctls: ['a=2', 'b=3']", {"a": "2", "b": "3"}),
+        ("logging: {driver: a, options: {x: '1'}}", "logging: {driver: b}", {"driver": "b"}),
+        ("logging: {driver: a, options: {x: '1'}}", "logging: {options: {y: '2'}}",
+         {"driver": "a", "options": {"x": "1", "y": "2"}}),
+        ("healthcheck: {test: [CMD, a], interval: 5s}", "healthcheck: {test: b, interval: }",
+         {"test": "b", "interval": "5s"}),
+        ("healthcheck: {test: [CMD, a]}", "healthcheck: ", {"test": ["CMD", "a"]}),
+        ("restart: always", "restart: ", "always"),
+        ("command: a", "command: ", None),
+        ("deploy: {labels: {a: b}}", "deploy: {labels: ['a=c']}", {"labels": {"a": "c"}}),
+        ("volumes: ['${A:-${B:-/srv/a}}:/d']", "volumes: ['/srv/c:/d:ro']", ["/srv/c:/d:ro"]),
+        ("devices: ['/dev/a:/dev/x']", "devices: ['/dev/b:/dev/x:r']", ["/dev/b:/dev/x:r"]),
+        ("secrets: [k]", "secrets: [{source: k, uid: '1'}]", [{"source": "k", "uid": "1"}]),
+        ("secrets: [k]", "secrets: [{source: k, target: /k}]",
+         ["k", {"source": "k", "target": "/k"}]),
+    ],
+)  # fmt: skip
+def test_each_key_is_merged_as_compose_does_it(base: str, own: str, merged: object) -> None:
+    """Each was what compose-go 2.16 made of the same file (override/merge.go, uncity.go)."""
+    text = f"services:\n  base: {{{base}}}\n  web: {{extends: base, {own}}}\n"
+    assert document.read(text)["services"]["web"][own.partition(":")[0]] == merged
+
+
 def test_a_long_row_of_extends_is_read() -> None:
     services: dict[str, Any] = {f"s{n}": {"extends": f"s{n + 1}"} for n in range(3000)}
     services["s3000"] = {"image": "a:1"}
@@ -284,12 +320,12 @@ def test_stacks_on_two_hosts_may_have_one_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tops", "path"),
     [
-        ({"volumes": {"d": {"name": "data"}}}, "volumes.d"),
+        ({"volumes": {"data": {"name": "data"}}}, "volumes.data"),
         ({"networks": {"n": {"name": "net"}}}, "networks.n"),
     ],
 )
 def test_what_two_stacks_share_is_told(tmp_path: Path, tops: dict[str, Any], path: str) -> None:
-    used = {"volumes": ["d:/d"]} if "volumes" in tops else {"networks": ["n"]}
+    used = {"volumes": ["data:/d"]} if "volumes" in tops else {"networks": ["n"]}
     site = with_two(used, used, **tops).load(tmp_path)
     finding = problem(site.warnings, "stacks/wiki/docker-compose.yml", path)
     assert "is that of shop-production too" in finding.message
