@@ -119,7 +119,7 @@ class Project:
         from phoenix.cli import output
         from phoenix.declaration import group_data
         from phoenix.declaration.settings import UNREAD, fields, unknown
-        from phoenix.site import meant
+        from phoenix.site import suggestions
         from phoenix.site.findings import Report
         from phoenix.validation import setting_readers
 
@@ -128,7 +128,9 @@ class Project:
         # The others are pyinfra's, whose list is slow to import.
         ours = [name for name in fields() if name.startswith("ssh_")]
         for place in (*self._settings_files, own):
-            names = [n for n in place.values if not n.startswith("ssh_") or meant.slips(n, ours)]
+            names = [
+                n for n in place.values if not n.startswith("ssh_") or suggestions.misspelt(n, ours)
+            ]
             for name, fix in unknown(names):
                 report.warn(place.label, name, UNREAD, fix)
         for finding in setting_readers.findings(

@@ -239,8 +239,8 @@ def outcomes(
 ) -> tuple[tuple[Outcome, ...], dict[str, str]]:
     """The outcomes of all checks that were run, in the order of `checks`; and who is silent.
 
-    What several hosts tell, the first of them tells that answers (`told_before`). A host of `hosts`
-    that answers by SSH and yet did not run its checks is silent as well.
+    What several hosts tell, the first of them tells that answers (`redundant_checks`). A host of
+    `hosts` that answers by SSH and yet did not run its checks is silent as well.
     """
     results = observed.values.get(CHECKS, {})
     silent = {

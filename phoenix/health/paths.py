@@ -28,13 +28,13 @@ from phoenix.derived.routes import routes, tcp_services
 from phoenix.health.advice import COMPONENTS, component_of
 from phoenix.health.checks import checks
 from phoenix.site import unit_names
+from phoenix.site.addressing import static_addresses
 from phoenix.site.findings import NameLookupError
 from phoenix.site.memo import once_per_site
 from phoenix.site.model import Deployment, Host, NfsMount, Service, Site, Template
 from phoenix.site.names import CA
 from phoenix.site.ports import HTTPS, WATCH
 from phoenix.site.roles import guest_with, guests_with
-from phoenix.site.ways import addresses
 from phoenix.watch.causes import Check, CheckedPath, Hop, checks_of
 
 
@@ -524,7 +524,9 @@ def _mounts(site: Site, host: Host, mounts: Iterable[NfsMount], find: _Checks) -
     asked = {mount.server for mount in mounts}
     if not asked:
         return ()
-    servers = (other for other in site.hosts if other.exports and asked & {*addresses(other)})
+    servers = (
+        other for other in site.hosts if other.exports and asked & {*static_addresses(other)}
+    )
     mounted = find.unit(host, nfs.UNIT)
     return (
         *(_shares(host, server, find) for server in servers),
