@@ -20,9 +20,7 @@ local.include("deploys/traefik.py")  # the internal proxy
 local.include("deploys/home.py")  # ... and the start page behind it
 local.include("deploys/nginx.py")  # the front door
 local.include("deploys/admission.py")  # ... which alone Traefik lets in
-local.include(
-    "deploys/passthrough_certificates.py"
-)  # certificates of services whose TLS it passes on
+local.include("deploys/passthrough.py")  # certificates of services whose TLS it passes on
 local.include("deploys/docker.py")  # Docker Engine on the Docker hosts
 local.include("deploys/swarm.py")  # ... and those that are one swarm
 local.include("deploys/portainer.py")  # their control plane, server and agents

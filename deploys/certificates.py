@@ -3,7 +3,7 @@
 A stack has a pair of its own, which its containers alone see. What an earlier release gave them all
 is the host's pair: while a running container still reads that, it proves the stacks' names too.
 
-deploys/passthrough_certificates.py issues each certificate with a name that leads to the gateway.
+deploys/passthrough.py issues each certificate with a name that leads to the gateway.
 """
 
 from deploys import acme, own_certificates

@@ -124,7 +124,7 @@ COMPONENTS: tuple[Component, ...] = (
         trees=(),
     ),
     Component(
-        "passthrough_certificates",
+        "passthrough",
         "certificates of services whose TLS the gateway passes on",
         lambda site: tuple(
             dict.fromkeys(pair.host for pair in certificates(site) if is_passthrough(site, pair))
@@ -242,7 +242,7 @@ def components_of(site: Site, service: Service) -> tuple[Component, ...]:
         names.add("nginx")
     elif service.exposure == "gateway":
         names |= {"traefik", "nginx"}  # the route; the gateway's names and their certificate
-    for name in ("certificates", "passthrough_certificates"):
+    for name in ("certificates", "passthrough"):
         if service.owner in component_hosts(name, site):
             names.add(name)
     if service.deployment is not None:

@@ -143,7 +143,7 @@ PLATFORM = (
         (
             "deploys/step_ca.py",
             "deploys/certificates.py",
-            "deploys/passthrough_certificates.py",
+            "deploys/passthrough.py",
             "deploys/traefik.py",
             "deploys/nginx.py",
         ),

@@ -133,7 +133,7 @@ def test_a_name_that_leads_to_the_gateway_is_proven_when_the_gateway_knows_it(
         site_inventories=str(tmp_path), site_stacks=str(tmp_path / "stacks"),
     )  # fmt: skip
     order = done.operations
-    deploy = "deploys/passthrough_certificates.py"
+    deploy = "deploys/passthrough.py"
     step = f"{deploy} | Certificates: the gateway passes on the CA's questions"
     issue = f"{deploy} | Certificate: issue"
     gateway = "deploys/nginx.py | Nginx: configuration and service"

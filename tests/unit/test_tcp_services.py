@@ -274,11 +274,11 @@ def test_its_certificate_is_issued_when_the_gateway_passes_on_the_question(tmp_p
         certificate for certificate in certificates(site) if certificate.host.name == "data"
     )
     assert is_passthrough(site, of_data)
-    assert [host.name for host in component_hosts("passthrough_certificates", site)] == ["data"]
+    assert [host.name for host in component_hosts("passthrough", site)] == ["data"]
     order = [component.name for component in COMPONENTS]
-    assert order.index("nginx") < order.index("passthrough_certificates") < order.index("stacks")
+    assert order.index("nginx") < order.index("passthrough") < order.index("stacks")
     (db,) = (service for service in site.services if service.name.partition(":")[0] == "db")
-    assert "passthrough_certificates" in [component.name for component in components_of(site, db)]
+    assert "passthrough" in [component.name for component in components_of(site, db)]
     others = [certificate for certificate in certificates(site) if certificate.host.name != "data"]
     assert not any(is_passthrough(site, other) for other in others)
 

@@ -9,7 +9,7 @@ from deploys.context import site
 from operations.removal import together
 from phoenix.derived.components import component_hosts
 
-if component_hosts("passthrough_certificates", site()):
+if component_hosts("passthrough", site()):
     together(name="Certificates: the gateway passes on the CA's questions")
     own_certificates.of_this_host(passthrough=True)
     for of_stack in acme.of_stacks():
