@@ -41,9 +41,9 @@ def replacing_existing(kind: Kind, tree: Tree) -> Tree:
     """
     if settings().taking_over.of(kind) not in ("replace", "adopt"):
         return tree
-    words = (DIRECTORY, kind, SERVER_VOLUME)
+    arguments = (DIRECTORY, kind, SERVER_VOLUME)
     return replace(
         tree,
-        before=in_turn(STOP_EXISTING.line("stop", *words), tree.before),
-        otherwise=STOP_EXISTING.line("back", *words),
+        before=in_turn(STOP_EXISTING.line("stop", *arguments), tree.before),
+        otherwise=STOP_EXISTING.line("back", *arguments),
     )

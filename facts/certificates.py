@@ -185,8 +185,8 @@ class ServedCertificates(HostFact[list[ServedState]]):
 
 def served(endpoints: Sequence[tuple[str, int, str]], ca_file: str | None) -> StringCommand:
     """The command that asks all endpoints; `parse_served_all` reads its output."""
-    words = [f"{_host(address)}:{port}\t{name}" for address, port, name in endpoints]
-    return script(_SERVED, ca_file or "", *words)
+    rows = [f"{_host(address)}:{port}\t{name}" for address, port, name in endpoints]
+    return script(_SERVED, ca_file or "", *rows)
 
 
 class AcmeStatus(HostFact[AcmeState | None]):

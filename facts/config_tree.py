@@ -159,10 +159,10 @@ class ConfigTree(JoinedFact[TreeState]):
     @staticmethod
     @override
     def joined(questions: Sequence[Mapping[str, Any]]) -> StringCommand:
-        words: list[str] = []
+        arguments: list[str] = []
         for tree in questions:
             paths = list(tree["paths"])
-            words += (
+            arguments += (
                 tree["base"],
                 " ".join(tree["units"]),
                 " ".join(tree.get("supersedes", ())),
@@ -171,7 +171,7 @@ class ConfigTree(JoinedFact[TreeState]):
                 str(len(paths)),
                 *paths,
             )
-        return marked(script(_SCRIPT, *words), seconds=180)
+        return marked(script(_SCRIPT, *arguments), seconds=180)
 
     @staticmethod
     @override

@@ -80,9 +80,9 @@ class ComposeProjects(HostFact[list[ComposeProject]]):
 
     @override
     def command(self, sizes: bool = False) -> StringCommand:
-        words = (_PROJECT, _CONTAINER, _VOLUME, "sizes" if sizes else "")
+        arguments = (_PROJECT, _CONTAINER, _VOLUME, "sizes" if sizes else "")
         # Docker may hang; large volumes take their time.
-        return marked(script(_SCRIPT, *words), seconds=MAX_SECONDS if sizes else 30)
+        return marked(script(_SCRIPT, *arguments), seconds=MAX_SECONDS if sizes else 30)
 
     @override
     def parse(self, lines: list[str]) -> list[ComposeProject]:

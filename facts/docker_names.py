@@ -30,10 +30,10 @@ class DockerNames(HostFact[Names | None]):
 
     @override
     def parse(self, lines: list[str]) -> Names | None:
-        words = [line for line in lines if line]
-        if not words:
+        names = [line for line in lines if line]
+        if not names:
             return None
-        pairs = [line.partition(" ") for line in words[1:]]
-        if words[0] != "docker" or any(kind not in ("network", "volume") for kind, _, _ in pairs):
-            raise unexpected(words[0])
+        pairs = [line.partition(" ") for line in names[1:]]
+        if names[0] != "docker" or any(kind not in ("network", "volume") for kind, _, _ in pairs):
+            raise unexpected(names[0])
         return tuple((kind, name) for kind, _, name in pairs)

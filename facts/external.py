@@ -34,8 +34,8 @@ class PinnedLeaves(HostFact[Mapping[str, str]]):
 
     @override
     def command(self, folder: str, ends: Sequence[tuple[str, str]]) -> StringCommand:
-        words = [word for end in ends for word in end]
-        return marked(script(_LEAVES, folder, *words), seconds=30 + 8 * len(ends))
+        arguments = [word for end in ends for word in end]
+        return marked(script(_LEAVES, folder, *arguments), seconds=30 + 8 * len(ends))
 
     @override
     def parse(self, lines: list[str]) -> Mapping[str, str]:

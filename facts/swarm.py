@@ -54,20 +54,20 @@ class SwarmNode(HostFact[Swarm]):
         Raises:
             FactProcessError: it is of another form.
         """
-        words = [line for line in lines if line]
-        if words in ([], ["absent"]):
+        names = [line for line in lines if line]
+        if names in ([], ["absent"]):
             return Swarm()
-        word, _, rest = words[0].partition(" ")
+        word, _, rest = names[0].partition(" ")
         if word == "silent":
             return Swarm(state="silent", error=rest)
         rows: dict[str, list[str]] = {"node": [], "network": []}
-        for line in words[1:]:
+        for line in names[1:]:
             kind, _, data = line.partition(" ")
             if word != "info" or kind not in rows:
                 raise unexpected(line)
             rows[kind].append(data)
         if word != "info":
-            raise unexpected(words[0])
+            raise unexpected(names[0])
         try:
             return read(rest, rows["node"], rows["network"])
         except SwarmError as error:

@@ -96,5 +96,5 @@ def artifact(item: Artifact) -> Generator[StringCommand, None, None]:
         host.noop(f"{item.name} {item.version} is installed")
         return
     log_reasons(f"installs {item.name} {item.version} from {item.url}")
-    words = (item.url, item.sha256, item.member, item.binary_sha256)
-    yield script(_INSTALL, item.directory, item.program, *words)
+    arguments = (item.url, item.sha256, item.member, item.binary_sha256)
+    yield script(_INSTALL, item.directory, item.program, *arguments)

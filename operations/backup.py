@@ -95,9 +95,9 @@ def written(
 
 
 def _collect(source: Source) -> None:
-    words = (source.unit, str(LIMIT_MIB << 10), source.path, *source.members)
+    arguments = (source.unit, str(LIMIT_MIB << 10), source.path, *source.members)
     succeeded, output = host.run_shell_command(
-        script(Script("backup-collect", files.text("backup/collect.sh")), *words),
+        script(Script("backup-collect", files.text("backup/collect.sh")), *arguments),
         print_output=False,
         print_input=False,
     )

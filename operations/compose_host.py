@@ -127,8 +127,8 @@ def handed_over(project: str) -> Generator[StringCommand, None, None]:
 def ask_through(carrier: Host) -> Ask:
     """Runs scripts on an inventory host by pyinfra's SSH; nothing of them is ever printed."""
 
-    def ask(text: Script, *words: str, stdin: str = "") -> Answer:
-        line = marked(script(text, *words), reads_input=True)
+    def ask(text: Script, *arguments: str, stdin: str = "") -> Answer:
+        line = marked(script(text, *arguments), reads_input=True)
         try:
             output = run(carrier, line, stdin, is_secret=True)
             answer = next(answers(output.stdout_lines, 1))

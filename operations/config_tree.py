@@ -120,9 +120,9 @@ def load(tree: Tree) -> StringCommand:
     return script(_LOAD, tree.base, tree.id, stdin=tree.control(files.text(_APPLY)))
 
 
-def apply(tree: Tree, verb: str, *words: str) -> StringCommand:
+def apply(tree: Tree, verb: str, *arguments: str) -> StringCommand:
     """The command by which the script of `tree` does hold, confirm or undo, where it is current."""
-    return script(_VERB, tree.base, tree.id, verb, *words)
+    return script(_VERB, tree.base, tree.id, verb, *arguments)
 
 
 def _explain(tree: Tree, state: TreeState, diff: TreeDiff) -> None:

@@ -99,7 +99,7 @@ def images(
     log_reasons(*(f"fetches {reference}" for reference in missing))
     for reference in missing:
         if archive := archives.get(reference):
-            words = (archive["url"], archive["sha256"], reference)
-            yield script(_LOAD, *words)
+            arguments = (archive["url"], archive["sha256"], reference)
+            yield script(_LOAD, *arguments)
         else:
             yield command("docker", "pull", "--quiet", "--", reference)

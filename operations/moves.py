@@ -399,13 +399,13 @@ def host_of(name: str) -> Host:
     return target
 
 
-def _at(target: Host, name: str, *words: str) -> str:
-    return ask_by_ssh(target, _script(name).line(*words))
+def _at(target: Host, name: str, *arguments: str) -> str:
+    return ask_by_ssh(target, _script(name).line(*arguments))
 
 
-def _do(target: str, name: str, *words: str) -> FunctionCommand:
+def _do(target: str, name: str, *arguments: str) -> FunctionCommand:
     def act() -> None:
-        _at(host_of(target), name, *words)
+        _at(host_of(target), name, *arguments)
 
     return locally(act)
 
@@ -489,10 +489,10 @@ class _Ends:
     def _copy(self, place: Place) -> None:
         project = self.step.project
         if place.kind == "volume":
-            words = ("volume", project, place.name, *place.labels)
+            arguments = ("volume", project, place.name, *place.labels)
         else:
-            words = ("folder", project, place.name)
-        directory, *notes = _at(self.target, "target", *words).splitlines()
+            arguments = ("folder", project, place.name)
+        directory, *notes = _at(self.target, "target", *arguments).splitlines()
         self._say(*notes)
         began = time.monotonic()
         size = max(self.sizes.get(place.directory, 0), 1)

@@ -124,8 +124,8 @@ def portainer(loaded: backup.Backup, *, replace: bool) -> Commands:
         host.noop(f"the backup's server has its data in {SERVER_VOLUME}")
         return
     previous = f"{PREVIOUS_DATA}/before-{_now()}" if step == "replace" else ""
-    words = (SERVER_VOLUME, SERVER_PROJECT, SERVER_UNIT, _sha256(loaded, "portainer"), previous)
-    yield _put("restore_portainer.sh", words, loaded.parts["portainer"])
+    arguments = (SERVER_VOLUME, SERVER_PROJECT, SERVER_UNIT, _sha256(loaded, "portainer"), previous)
+    yield _put("restore_portainer.sh", arguments, loaded.parts["portainer"])
     if previous:
         yield locally(
             lambda: log_lines([f"the former data of {SERVER_VOLUME} are kept in {previous}"])
@@ -187,6 +187,6 @@ def _sha256(loaded: backup.Backup, part: str) -> str:
     return entry.sha256 if entry else ""
 
 
-def _put(name: str, words: tuple[str, ...], data: bytes) -> StringCommand:
+def _put(name: str, arguments: tuple[str, ...], data: bytes) -> StringCommand:
     shipped = Script(name.partition(".")[0], files.text(f"backup/{name}"))
-    return script(shipped, *words, stdin=base64.encodebytes(data).decode())
+    return script(shipped, *arguments, stdin=base64.encodebytes(data).decode())

@@ -98,12 +98,12 @@ def prepared(
             else "no rotation is under way"
         )
         return
-    words = (
+    arguments = (
         "prepare", DIRECTORY, kind, organisation, next_name(parse_chain(ca.root)[0].subject_cn),
         next_name(signer(ca).subject_cn), " ".join(names.domains),
         " ".join(network.with_netmask for network in names.networks), str(years),
     )  # fmt: skip
-    yield script(shipped("rotate.sh"), *words, stdin=key)
+    yield script(shipped("rotate.sh"), *arguments, stdin=key)
     forget()
 
 
@@ -285,8 +285,8 @@ def _stopped(rotation: str, why: str) -> str:
     )
 
 
-def _run(*words: str) -> StringCommand:
-    return script(shipped("rotate.sh"), *words)
+def _run(*arguments: str) -> StringCommand:
+    return script(shipped("rotate.sh"), *arguments)
 
 
 def _executing() -> bool:

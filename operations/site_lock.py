@@ -111,9 +111,11 @@ def is_sure_to_run() -> bool:
 
 def pyinfra_command() -> str:
     """This process as the operator called it: files and hosts alone, since data may be secret."""
-    words = sys.argv[1:]
-    limits = [f"--limit {word}" for option, word in pairwise(words) if option in ("--limit", "-l")]
-    return " ".join(["pyinfra", *(word for word in words if word.endswith(".py")), *limits])
+    arguments = sys.argv[1:]
+    limits = [
+        f"--limit {word}" for option, word in pairwise(arguments) if option in ("--limit", "-l")
+    ]
+    return " ".join(["pyinfra", *(word for word in arguments if word.endswith(".py")), *limits])
 
 
 def hold(hypervisor: Host, owner: Owner) -> bool:
@@ -147,8 +149,8 @@ def _take(hypervisor: Host, owner: Owner) -> None:
     if transport is None:
         return
     channel = transport.open_session()
-    words = (FILE, owner.model_dump_json(), history.FILE, history.DEPLOYS, str(history.KEPT))
-    channel.exec_command(SCRIPT.line(*words))
+    arguments = (FILE, owner.model_dump_json(), history.FILE, history.DEPLOYS, str(history.KEPT))
+    channel.exec_command(SCRIPT.line(*arguments))
     state = _read(channel, 4)
     if state == "held":
         reason = str(LockedError(parse_owner(_read(channel))))

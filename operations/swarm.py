@@ -112,10 +112,10 @@ def joined(site: Site) -> Commands:
         ]
         met = dict.fromkeys([meeting.advertised(site, by), *_met(site, ways)])
         addresses = [f"{address}:{SWARM}" for address in met]
-        words = (meeting.advertised(site, own), SWARM, declared.availability, *addresses)
+        arguments = (meeting.advertised(site, own), SWARM, declared.availability, *addresses)
         stream(
             (_of_inventory(through.name), f"docker swarm join-token --quiet {declared.role}"),
-            (_of_inventory(own.name), _script("join").line(*words)),
+            (_of_inventory(own.name), _script("join").line(*arguments)),
             lambda _: None,
         )
 

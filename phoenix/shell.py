@@ -78,14 +78,14 @@ class Script:
     name: str
     text: str
 
-    def argv(self, *words: object) -> tuple[str, ...]:
+    def argv(self, *arguments: object) -> tuple[str, ...]:
         """The program and its arguments that run it with these words, for `join`."""
-        return ("sh", "-c", f"{_LANGUAGE}{self.text}", self.name, *map(str, words))
+        return ("sh", "-c", f"{_LANGUAGE}{self.text}", self.name, *map(str, arguments))
 
-    def line(self, *words: object) -> str:
+    def line(self, *arguments: object) -> str:
         """The command line that runs it with these words, each one quoted.
 
         Raises:
             ShellError: see `quote`.
         """
-        return join(*self.argv(*words))
+        return join(*self.argv(*arguments))

@@ -160,6 +160,8 @@ def _why(error: Exception, key: str, label: str) -> str:
     if re.search("No matching keys|Decryption failed", str(error)):
         return f"{key} does not open {label}: it was made for another one"
     if re.search("excessive work", str(error), re.IGNORECASE):  # age times this machine by itself
-        words = " ".join(str(error).split())
-        return f"this machine is too slow or too busy for {label}: {words} Try again when less runs"
+        message = " ".join(str(error).split())
+        return (
+            f"this machine is too slow or too busy for {label}: {message} Try again when less runs"
+        )
     return f"{label} is damaged or cut off: {error}"

@@ -80,9 +80,9 @@ def _snapshot(row: Any) -> Snapshot:
     return Snapshot(part=(row.get("tags") or [""])[0], id=row["short_id"], time=moment)
 
 
-def _noted(words: Sequence[str]) -> Noted:
+def _noted(fields: Sequence[str]) -> Noted:
     part, backed_up, snapshot, proven, proven_snapshot, failure, unproven = (
-        "" if word == "-" else word for word in words
+        "" if word == "-" else word for word in fields
     )
     return Noted(
         part=part, backed_up=_moment(backed_up), snapshot=snapshot, proven=_moment(proven),

@@ -74,14 +74,16 @@ def matching(by_kind: Names, incomplete: str, kind: str = "") -> list[str]:
     before, colon, start = typed.partition(":")
     scheme, slashes, host = typed.partition("://")
     if colon and before and before in by_kind and kind in ("", before):
-        words = [f"{before}:{name}" for name in by_kind[before] if name.lower().startswith(start)]
+        candidates = [
+            f"{before}:{name}" for name in by_kind[before] if name.lower().startswith(start)
+        ]
     elif slashes and scheme in ("http", "https") and kind in ("", "service"):
         full = (name for name in by_kind["service"] if "." in name and "/" not in name)
-        words = [f"{scheme}://{name}" for name in full if name.startswith(host)]
+        candidates = [f"{scheme}://{name}" for name in full if name.startswith(host)]
     else:
-        words = [name for name in by_kind[kind] if name.lower().startswith(typed)]
+        candidates = [name for name in by_kind[kind] if name.lower().startswith(typed)]
     # What was typed stays as it is: a shell, and Typer, leave out what begins with other letters.
-    return [f"{incomplete}{word[len(incomplete) :]}" for word in words]
+    return [f"{incomplete}{word[len(incomplete) :]}" for word in candidates]
 
 
 def _key(inventory: Path) -> str:

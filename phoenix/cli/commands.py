@@ -296,9 +296,9 @@ class LazyGroup(Group):
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
         """Run the command line."""
-        words = list(sys.argv[1:] if args is None else args)
-        self._words = words
-        return super().main(words, *more, **options)
+        arguments = list(sys.argv[1:] if args is None else args)
+        self._words = arguments
+        return super().main(arguments, *more, **options)
 
     def make_context(self, *values: Any, **options: Any) -> Context:
         """Read the options that stand before the verb."""
@@ -327,9 +327,9 @@ class LazyGroup(Group):
             raise
 
 
-def wants_json(words: Sequence[str]) -> bool:
+def wants_json(arguments: Sequence[str]) -> bool:
     """Whether a command line asks for JSON."""
-    return "--json" in words[: words.index("--") if "--" in words else len(words)]
+    return "--json" in arguments[: arguments.index("--") if "--" in arguments else len(arguments)]
 
 
 def error_json(message: str, code: int) -> str:

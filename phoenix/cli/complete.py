@@ -75,8 +75,8 @@ def left(context: typer.Context, incomplete: str) -> list[str]:
             items = remembered(project.load(inventory))
         except (Exception, SystemExit):  # noqa: BLE001 - whatever an inventory's Python raises
             items = []
-    words = [*items, *(f"{kind}:" for kind in KINDS)]
-    return [word for word in words if word.lower().startswith(incomplete.lower())]
+    candidates = [*items, *(f"{kind}:" for kind in KINDS)]
+    return [word for word in candidates if word.lower().startswith(incomplete.lower())]
 
 
 def targets(context: typer.Context, incomplete: str) -> list[str]:

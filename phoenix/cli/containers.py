@@ -27,8 +27,15 @@ class Place:
         """The command as the host is given it."""
         if not self.service:
             return list(command)
-        words = ["docker", "compose", "-p", self.project, "exec", *([] if terminal else ["-T"])]
-        return [*words, self.service, *command]
+        command_line = [
+            "docker",
+            "compose",
+            "-p",
+            self.project,
+            "exec",
+            *([] if terminal else ["-T"]),
+        ]
+        return [*command_line, self.service, *command]
 
 
 def split(name: str) -> tuple[str, str]:

@@ -18,12 +18,12 @@ app = typer.Typer(
 )
 
 
-def _run(*words: str) -> None:
+def _run(*arguments: str) -> None:
     choices = (Path.cwd(), PROJECT)
     root = next((folder for folder in choices if (folder / "lab" / "__main__.py").is_file()), None)
     if root is None:
         raise CommandError("there is no lab here: call this in a checkout of the project")
-    process = subprocess.run([sys.executable, str(root / "lab"), *words], cwd=root, check=False)
+    process = subprocess.run([sys.executable, str(root / "lab"), *arguments], cwd=root, check=False)
     if process.returncode:
         raise typer.Exit(process.returncode)
 

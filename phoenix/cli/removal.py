@@ -63,8 +63,10 @@ def remove_one(
         _show(output.console(), item, changes, silent, asked)
     if not yes:
         _ask()
-    words = [name, *(["--volumes"] if volumes else []), *(["--destroy"] if destroy else [])]
-    finish(converge(site, [work], f"remove {' '.join(words)}", quiet=as_json, notes=True), as_json)
+    arguments = [name, *(["--volumes"] if volumes else []), *(["--destroy"] if destroy else [])]
+    finish(
+        converge(site, [work], f"remove {' '.join(arguments)}", quiet=as_json, notes=True), as_json
+    )
 
 
 def _chosen(site: Site, undeclared: Undeclared, name: str) -> Item | None:

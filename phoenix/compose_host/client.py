@@ -50,7 +50,7 @@ class Answer(NamedTuple):
 class Ask(Protocol):
     """Runs a script with its words on the host."""
 
-    def __call__(self, script: Script, /, *words: str, stdin: str = "") -> Answer:
+    def __call__(self, script: Script, /, *arguments: str, stdin: str = "") -> Answer:
         """The script's answer.
 
         Raises:
@@ -199,16 +199,16 @@ class ComposeHost(DockerEngine):
         kind = errors.NotFoundError if code == 404 else errors.ApiError
         raise kind(code, message, "", method, path.partition("?")[0])
 
-    def _call(self, *words: str, stdin: str = "") -> Answer:
-        return self._ask(self._script, self._root, *words, stdin=stdin)
+    def _call(self, *arguments: str, stdin: str = "") -> Answer:
+        return self._ask(self._script, self._root, *arguments, stdin=stdin)
 
-    def _run(self, *words: str) -> Answer:
+    def _run(self, *arguments: str) -> Answer:
         """An answer that must be good.
 
         Raises:
             errors.UnreachableError: it is not; with the host's words.
         """
-        answer = self._call(*words)
+        answer = self._call(*arguments)
         if answer.status != 0:
             raise errors.UnreachableError(f"{self.host}: {_words_of(answer)}")
         return answer

@@ -49,11 +49,11 @@ def host_data(login: SshLogin, address: str, data: Mapping[str, Any]) -> dict[st
 def shown(host: Host) -> str:
     """The start of a command that a person types to run another one on a host, as root."""
     login = host.login
-    words = ["ssh", *(["-J", login.jump] if login.jump else [])]
-    words += ["-p", str(login.port)] if login.port else []
-    words += ["-i", login.identity_file] if login.identity_file else []
-    words.append(login.name or f"{login.user or 'root'}@{host.address}")
-    return " ".join([*words, *(["sudo"] if login.sudo else [])])
+    command_line = ["ssh", *(["-J", login.jump] if login.jump else [])]
+    command_line += ["-p", str(login.port)] if login.port else []
+    command_line += ["-i", login.identity_file] if login.identity_file else []
+    command_line.append(login.name or f"{login.user or 'root'}@{host.address}")
+    return " ".join([*command_line, *(["sudo"] if login.sudo else [])])
 
 
 def jump_options(jump: str, target: str, data: Mapping[str, Any]) -> str:

@@ -116,11 +116,11 @@ class Canvas:
         ET.SubElement(element, "title").text = printable(title)
         self.boxes.append(element)
 
-    def text(self, x: float, y: float, words: str, kind: str, anchor: str = "start") -> None:
+    def text(self, x: float, y: float, content: str, kind: str, anchor: str = "start") -> None:
         """One line of text; `y` is its base line."""
         element = ET.Element("text", {**look(kind), "x": number(x), "y": number(y),
                                    "text-anchor": anchor})  # fmt: skip
-        element.text = printable(words)
+        element.text = printable(content)
         self.boxes.append(element)
 
     def box(self, box: Box, place: Place) -> None:
@@ -169,15 +169,15 @@ def height_of(box: Box) -> float:
     return 2 * PAD + 12 + LINE * len(box.about) + rows
 
 
-def measured_bold(words: str) -> float:
+def measured_bold(text: str) -> float:
     """The width of a name: bold, 14 px."""
-    return measured(words) * 14 / 12 * 1.12
+    return measured(text) * 14 / 12 * 1.12
 
 
-def measured(words: str) -> float:
+def measured(text: str) -> float:
     """About how wide a text of 12 px is, in pixels, on the safe side."""
     ems = 0.0
-    for character in words:
+    for character in text:
         if character in _NARROW:
             ems += 0.38
         elif character in _WIDE:
@@ -189,16 +189,16 @@ def measured(words: str) -> float:
     return ems * 12
 
 
-def clipped(words: str) -> str:
+def clipped(text: str) -> str:
     """A text that fits into a box: a long one loses its middle; the <title> has it whole."""
-    if len(words) <= LONGEST:
-        return words
-    return f"{words[: LONGEST // 2]}…{words[-(LONGEST // 2 - 1) :]}"
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST // 2]}…{text[-(LONGEST // 2 - 1) :]}"
 
 
-def printable(words: str) -> str:
+def printable(text: str) -> str:
     """A text without characters that XML 1.0 does not allow."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def path(*words: str | float) -> str:

@@ -47,12 +47,12 @@ class Item(Frozen):
     def notes(self, domain: str) -> str:
         """What a picture says below the name: one line, names without the site's domain."""
         stack = f"stack {self.stack}" if self.stack and self.kind != "stack" else ""
-        words = [self.about, stack]
+        notes = [self.about, stack]
         if self.scheme in ("http", "h2c", "grpc", "tcp"):
-            words.append(unverified(self.scheme))
-        elif not any(words) and self.proof:
-            words = [f"proves {short(self.proof, domain)}"]
-        return ", ".join(word for word in words if word)
+            notes.append(unverified(self.scheme))
+        elif not any(notes) and self.proof:
+            notes = [f"proves {short(self.proof, domain)}"]
+        return ", ".join(word for word in notes if word)
 
 
 class Box(Frozen):
@@ -209,9 +209,9 @@ def _about(service: Service, domain: str) -> str:
         return "Portainer's agent"
     if service.kind == "ca":
         return "ACME"
-    words = ["direct"] if service.exposure == "direct" else []
-    words += [f"also {short(alias, domain)}" for alias in service.aliases]
-    return ", ".join(words)
+    notes = ["direct"] if service.exposure == "direct" else []
+    notes += [f"also {short(alias, domain)}" for alias in service.aliases]
+    return ", ".join(notes)
 
 
 def _links(site: Site) -> Iterator[Link]:

@@ -447,12 +447,12 @@ def _holds(project: ComposeProject) -> tuple[str, ...]:
     count = len(project.containers)
     running = sum(container.state == "running" for container in project.containers)
     ports = dict.fromkeys(f"{port.host_port}/{port.proto}" for port in project.ports)
-    words = [f"{count} container{'s' * (count != 1)}, {running} running"]
+    holdings = [f"{count} container{'s' * (count != 1)}, {running} running"]
     if ports:
-        words.append(f"port{'s' * (len(ports) != 1)} {', '.join(ports)}")
-    words += [f"volume {volume.name}" for volume in project.volumes]
-    words += [str(anonymous) for anonymous in project.anonymous]
-    return tuple(words)
+        holdings.append(f"port{'s' * (len(ports) != 1)} {', '.join(ports)}")
+    holdings += [f"volume {volume.name}" for volume in project.volumes]
+    holdings += [str(anonymous) for anonymous in project.anonymous]
+    return tuple(holdings)
 
 
 def _placed(site: Site, sightings: Sightings, stacks: Iterable[Item]) -> Iterator[Item]:

@@ -227,7 +227,7 @@ class _Convergence:
         for _ in range(_MAX_STEPS):
             observed = self._observe()
             step = plan(self.desired, observed)
-            words = describe(step)
+            text = describe(step)
             match step:
                 case Nothing():
                     return Outcome(tuple(actions))
@@ -235,14 +235,14 @@ class _Convergence:
                     raise RefusedError(reason)
                 case Create() | Update() | Recreate() | Start() if deployed == 2:
                     raise self._failure(
-                        f"still differs after 2 deployments: {'; '.join(words)}", None
+                        f"still differs after 2 deployments: {'; '.join(text)}", None
                     )
                 case Create() | Update() | Recreate() | Start():
                     deployed += 1
-            for line in words:
+            for line in text:
                 self.log(f"stack {self.desired.name}: {line}")
             if self._take(step, observed):
-                actions += words
+                actions += text
         raise self._failure(f"still differs after {_MAX_STEPS} steps", None)
 
     def _take(self, step: Plan, observed: ObservedStack) -> bool:

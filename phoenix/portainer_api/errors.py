@@ -69,10 +69,10 @@ class ApiError(PortainerError):
 
     def __str__(self) -> str:
         """One line for a person."""
-        words = ": ".join(part for part in (self.message, self.details) if part)
+        text = ": ".join(part for part in (self.message, self.details) if part)
         if self.status in (502, 503, 504) and "/docker/" in self.path:
-            words = f"{words + ': ' if words else ''}{_AGENT_AWAY}"
-        return f"{self.method} {self.path}: HTTP {self.status}: {words or 'no message'}"
+            text = f"{text + ': ' if text else ''}{_AGENT_AWAY}"
+        return f"{self.method} {self.path}: HTTP {self.status}: {text or 'no message'}"
 
 
 class AuthenticationError(ApiError):

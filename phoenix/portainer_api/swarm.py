@@ -318,8 +318,8 @@ class _Containers:
         seconds = int((now - began).total_seconds()) if began and now else 0
         container = task["Spec"].get("ContainerSpec") or {}
         checked = bool(((container.get("Healthcheck") or {}).get("Test") or ["NONE"])[0] != "NONE")
-        words = f"Up {_up(max(seconds, 0))}{' (healthy)' if checked else ''}"
-        return self._container(label, "running", words)
+        text = f"Up {_up(max(seconds, 0))}{' (healthy)' if checked else ''}"
+        return self._container(label, "running", text)
 
     def _starting(self, why: str, label: str = "") -> ContainerSummary:
         return self._container(

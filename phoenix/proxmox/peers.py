@@ -38,11 +38,11 @@ if [ -n "$node" ]; then on_node "$node" "$2"; else sh -c "$2"; fi
 )
 
 
-def by_its_node(vmid: int, *words: object) -> tuple[str, ...]:
+def by_its_node(vmid: int, *arguments: object) -> tuple[str, ...]:
     """A command for the hypervisor that has another one run on the node that a guest is on.
 
     Args:
         vmid: the guest; one that is nowhere is taken to be on the hypervisor itself.
-        words: the other command.
+        arguments: the other command.
     """
-    return tuple(_BY_ITS_NODE.argv(vmid, join(*words)))
+    return tuple(_BY_ITS_NODE.argv(vmid, join(*arguments)))

@@ -66,26 +66,24 @@ def next_move(
     """
     if not moves(client, desired, observed):
         return None
-    words = sentence(desired, observed)
+    text = sentence(desired, observed)
     if reasons := tuple(_hindrances(client, observed)):
-        raise RefusedError(f"{words}, and Proxmox VE would refuse it: {'; '.join(reasons)}")
+        raise RefusedError(f"{text}, and Proxmox VE would refuse it: {'; '.join(reasons)}")
     path, data = f"{base(observed)}/migrate", {"target": desired.node}
     if not observed.running:
-        return Move(words, path, data)
+        return Move(text, path, data)
     if observed.kind == "lxc":
         if stop:
-            return Move(f"{words}, by a restart", path, {**data, "restart": 1})
-        raise RefusedError(
-            _asks(words, "a running container moves by a restart", desired, observed)
-        )
+            return Move(f"{text}, by a restart", path, {**data, "restart": 1})
+        raise RefusedError(_asks(text, "a running container moves by a restart", desired, observed))
     disks = _local_disks(client, observed, desired.node)
     if reason := _not_online(disks):
         if stop:
             shutdown = {"timeout": _SHUTDOWN_SECONDS}
-            return Move(f"{words}: shut down first", f"{base(observed)}/status/shutdown", shutdown)
-        raise RefusedError(_asks(words, reason, desired, observed))
+            return Move(f"{text}: shut down first", f"{base(observed)}/status/shutdown", shutdown)
+        raise RefusedError(_asks(text, reason, desired, observed))
     local = {"with-local-disks": 1} if disks else {}
-    return Move(f"{words}, while it runs", path, {**data, "online": 1, **local})
+    return Move(f"{text}, while it runs", path, {**data, "online": 1, **local})
 
 
 def sentence(desired: DesiredGuest, observed: Observed) -> str:
@@ -93,9 +91,9 @@ def sentence(desired: DesiredGuest, observed: Observed) -> str:
     return f"{desired.label} moves from node {observed.node} to {desired.node}"
 
 
-def _asks(words: str, reason: str, desired: DesiredGuest, observed: Observed) -> str:
+def _asks(text: str, reason: str, desired: DesiredGuest, observed: Observed) -> str:
     return (
-        f"{words}, and would stop meanwhile: {reason}. fix: `phoenix sync --move` moves it (plain "
+        f"{text}, and would stop meanwhile: {reason}. fix: `phoenix sync --move` moves it (plain "
         f"pyinfra: {STOPPING}=1); or leave it where it is: node {observed.node} in "
         f"proxmox_guests[{desired.vmid}].node"
     )

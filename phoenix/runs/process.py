@@ -41,16 +41,22 @@ class Request:
 
     def words(self) -> list[str]:
         """The command, for the child that also sends events."""
-        words = [sys.executable, "-m", "phoenix.runs.child", str(self.inventory), *self.deploys]
+        command_line = [
+            sys.executable,
+            "-m",
+            "phoenix.runs.child",
+            str(self.inventory),
+            *self.deploys,
+        ]
         for name in self.limit:
-            words += ["--limit", name]
+            command_line += ["--limit", name]
         for key, setting in self.data.items():
             text = setting if isinstance(setting, str) else json.dumps(setting)
-            words += ["--data", f"{key}={text}"]
+            command_line += ["--data", f"{key}={text}"]
         if self.site is not None:
-            words += ["--group-data", str(self.site / "group_data")]
-        words += ["--dry", "--diff"] if self.dry else ["-y"]
-        return [*words, "--json"]
+            command_line += ["--group-data", str(self.site / "group_data")]
+        command_line += ["--dry", "--diff"] if self.dry else ["-y"]
+        return [*command_line, "--json"]
 
     def variables(self) -> dict[str, str]:
         """The environment of the process."""

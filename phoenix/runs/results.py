@@ -237,9 +237,9 @@ def _is_progress(line: str) -> bool:
 
 def last_words(lines: Iterable[str], most: int = 12) -> list[str]:
     """Why a run ended before it had any result: pyinfra's error, else the end of its log."""
-    words = [line.rstrip() for line in lines if line.strip() and not _COURSE.match(line)]
-    for number, line in enumerate(words):
+    last_lines = [line.rstrip() for line in lines if line.strip() and not _COURSE.match(line)]
+    for number, line in enumerate(last_lines):
         if match := _ERROR.search(line):
-            more = words[number + 1 :]
+            more = last_lines[number + 1 :]
             return [match[1], *(line for line in more if not _OF_A_HOST.match(line))]
-    return words[-most:]
+    return last_lines[-most:]

@@ -60,9 +60,9 @@ def contains(root: Path, commit: str) -> bool | None:
     return True
 
 
-def _git(root: Path, *words: str) -> str:
+def _git(root: Path, *arguments: str) -> str:
     process = subprocess.run(
-        ["git", "-C", str(root), *words],
+        ["git", "-C", str(root), *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -135,14 +135,14 @@ def _rules(name: str, recipient: str) -> str:
 
 def _run(
     file: Path,
-    *words: str,
+    *arguments: str,
     text: str | None = None,
     environment: Mapping[str, str] | None = None,
     fine: tuple[int, ...] = (0,),
 ) -> str:
     try:
         process = subprocess.run(
-            ["sops", *words],
+            ["sops", *arguments],
             input=text,
             stdin=subprocess.DEVNULL if text is None else None,
             capture_output=True, text=True, check=False, timeout=_SECONDS,
@@ -153,7 +153,7 @@ def _run(
     except subprocess.TimeoutExpired:
         raise SecretError(f"sops gave no answer on {file} within {_SECONDS} s") from None
     if process.returncode not in fine:
-        verb = "decrypt" if "--decrypt" in words else "write"
+        verb = "decrypt" if "--decrypt" in arguments else "write"
         reason = process.stderr.strip() or f"exit code {process.returncode}"
         raise SecretError(f"sops cannot {verb} {file}: {reason}")
     return process.stdout

@@ -25,7 +25,7 @@ def parse(text: str) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def words(length: timedelta) -> str:
+def to_text(length: timedelta) -> str:
     """For a person, two units at most: `3 days 4 h`, `15 h 20 min`, `4 min`; rounded down."""
     minutes = max(0, int(length.total_seconds() // 60))
     hours, minutes = divmod(minutes, 60)

@@ -37,10 +37,10 @@ def of(site: Site, host: Host) -> Identity:
 
 def parse(line: str) -> Identity | None:
     """What a machine remembers; None where it remembers nothing that can be read."""
-    words = line.split("\t")
-    if len(words) != 3 or not all(words):
+    fields = line.split("\t")
+    if len(fields) != 3 or not all(fields):
         return None
-    domain, vmid, name = words
+    domain, vmid, name = fields
     return Identity(domain, vmid.removeprefix("-") if vmid == "-" else vmid, name)
 
 

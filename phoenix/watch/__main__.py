@@ -27,14 +27,19 @@ _STATE = "state.json"
 
 
 def main(
-    words: list[str], etc: Path = ETC, run: Path = RUN, var: Path = VAR, shown: Path = SHOWN
+    arguments: list[str], etc: Path = ETC, run: Path = RUN, var: Path = VAR, shown: Path = SHOWN
 ) -> int:
     """Run one of the programs; the exit code."""
-    if words == ["receive"]:
+    if arguments == ["receive"]:
         return receive(etc, run, shown)
-    if words[:1] == ["judge"] and len(words) == 2 and words[1].isdigit() and int(words[1]):
-        return looks(int(words[1]), lambda: look(etc, run, var, shown), (etc / PLAN).exists)
-    if words == ["test"]:
+    if (
+        arguments[:1] == ["judge"]
+        and len(arguments) == 2
+        and arguments[1].isdigit()
+        and int(arguments[1])
+    ):
+        return looks(int(arguments[1]), lambda: look(etc, run, var, shown), (etc / PLAN).exists)
+    if arguments == ["test"]:
         return try_alarms(etc)
     print("usage: python3 -m phoenix.watch receive|judge SECONDS|test", file=sys.stderr)  # noqa: T201
     return USAGE

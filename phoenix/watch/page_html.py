@@ -150,8 +150,8 @@ def _mark(state: str) -> str:
     return f'<svg class="mark {state}" viewBox="0 0 20 20" aria-hidden="true">{use}</svg>'
 
 
-def _state(state: str, words: str) -> str:
-    return f'<div class="state {state}">{_mark(state)}{words}</div>'
+def _state(state: str, text: str) -> str:
+    return f'<div class="state {state}">{_mark(state)}{text}</div>'
 
 
 def _why(health: Data) -> str:
@@ -302,8 +302,8 @@ def _history(days: Sequence[Data], page: Data) -> Iterator[str]:
     )
     share, count = 100 * (known - broken) / known, len(days)
     # Rounded down: 100 % is said where nothing was seen.
-    words = "100" if not broken else f"{min(int(share * 100) / 100, 99.99):g}"
-    availability = f"{words} % of {'today' if count == 1 else f'{count} days'}"
+    text = "100" if not broken else f"{min(int(share * 100) / 100, 99.99):g}"
+    availability = f"{text} % of {'today' if count == 1 else f'{count} days'}"
     last = next((day for day in reversed(days) if day["broken"]), None)
     if last is not None:
         minutes = max(1, round(last["broken"] / 60))

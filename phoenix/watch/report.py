@@ -107,9 +107,9 @@ class _Reader:
         self.asked: dict[str, Asked] = {}
         self.issued: list[Issued] = []
 
-    def take(self, words: list[str]) -> None:
+    def take(self, fields: list[str]) -> None:
         """One line; raises ValueError where it is damaged."""
-        match words:
+        match fields:
             case ["host", host]:
                 self.host = host
             case ["plan", plan]:
@@ -127,11 +127,11 @@ class _Reader:
             case ["took", seconds]:
                 self.took = max(0, int(seconds))
             case _:
-                self._take_known(words)
+                self._take_known(fields)
 
-    def _take_known(self, words: list[str]) -> None:
+    def _take_known(self, fields: list[str]) -> None:
         """A line of what the host knows beside its checks."""
-        match words:
+        match fields:
             case ["certificate", name, begins, ends]:
                 self.certificates[name] = Validity(_time(begins), _time(ends))
             case ["run", kind, result, ended, by, commit, succeeded]:

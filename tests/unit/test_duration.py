@@ -41,4 +41,4 @@ def test_refuses_and_says_how_to_write_it(text: str) -> None:
     ],
 )
 def test_words_for_a_person(length: timedelta, words: str) -> None:
-    assert duration.words(length) == words
+    assert duration.to_text(length) == words

@@ -62,10 +62,10 @@ def ask(target: str) -> str:
     user = target.rpartition("@")[0]
     shell = "sh -s" if user in ("", "root") else "sudo -n sh -s"
     interactive = [] if sys.stdin.isatty() else ["-o", "BatchMode=yes"]
-    words = ["ssh", "-T", *interactive, "--", target, shell]
+    command = ["ssh", "-T", *interactive, "--", target, shell]
     script = files.text("cli/new_site/read_hypervisor.sh")
     try:
-        done = subprocess.run(words, input=script, capture_output=True, text=True, check=False,
+        done = subprocess.run(command, input=script, capture_output=True, text=True, check=False,
                               timeout=_SECONDS)  # fmt: skip
     except FileNotFoundError:
         raise CommandError("ssh is not installed on this machine") from None

@@ -173,19 +173,19 @@ def _guests(options: Options) -> tuple[str, ...]:
         "NAME@ADDRESS, or - for none."
     )
     proposed = of(options).guests
-    words: list[str] = []
+    answers: list[str] = []
     for guest in proposed:
         if guest.role == "docker":
             continue
         shown = f"{guest.name}@{guest.address.ip}"
-        form = partial(_guest, options, tuple(words), guest.role or "")
-        words += _ask(f"  {_MEANINGS[guest.role or '']}", shown, form)
+        form = partial(_guest, options, tuple(answers), guest.role or "")
+        answers += _ask(f"  {_MEANINGS[guest.role or '']}", shown, form)
     hosts = ", ".join(
         f"{guest.name}@{guest.address.ip}" for guest in proposed if guest.role == "docker"
     )
-    form = partial(_guest, options, tuple(words), "docker")
-    words += _ask("  Docker hosts, with commas between", hosts, form)
-    return tuple(words)
+    form = partial(_guest, options, tuple(answers), "docker")
+    answers += _ask("  Docker hosts, with commas between", hosts, form)
+    return tuple(answers)
 
 
 def _guest(options: Options, before: tuple[str, ...], role: str, text: str) -> tuple[str, ...]:

@@ -147,13 +147,13 @@ def watch_lines(result: Status) -> list[str]:
     watched = result.watched
     if watched is None:
         return []
-    ago = duration.words(result.at - watched.at) if watched.at < result.at else "0 s"
+    ago = duration.to_text(result.at - watched.at) if watched.at < result.at else "0 s"
     lines = [
         f"watched: the last look was {ago} ago"
         + (", while a run was at work" if watched.working else "")
     ]
     reports = [
-        f"{host.name} {duration.words(result.at - host.seen)} ago"
+        f"{host.name} {duration.to_text(result.at - host.seen)} ago"
         if host.seen is not None and host.seen < result.at
         else f"{host.name} {'now' if host.seen else 'never'}"
         for host in watched.hosts
@@ -223,8 +223,8 @@ def _until(time: datetime | None, now: datetime) -> str:
     if time is None:
         return ""
     if time <= now:
-        return f"{duration.words(now - time)} ago"
-    return f"in {duration.words(time - now)}"
+        return f"{duration.to_text(now - time)} ago"
+    return f"in {duration.to_text(time - now)}"
 
 
 def _renewal(certificate: CertificateStatus, now: datetime) -> str:

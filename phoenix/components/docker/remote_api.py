@@ -81,22 +81,22 @@ def parse(lines: Iterable[str]) -> DaemonStart:
     Raises:
         ApiError: a line is of another form.
     """
-    words: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
     ours = ""
     sockets: list[str] = []
     for line in filter(None, lines):
         kind, _, text = line.partition("\t")
         if kind == "running":
-            words = tuple(text.split("\t"))
+            arguments = tuple(text.split("\t"))
         elif kind == "declared":
-            words = words or _words(text)
+            arguments = arguments or _words(text)
         elif kind == "ours":
             ours = text
         elif kind == "socket":
             sockets.append(text)
         else:
             raise ApiError(unexpected(line))
-    return DaemonStart(words, ours, tuple(sockets))
+    return DaemonStart(arguments, ours, tuple(sockets))
 
 
 def _words(line: str) -> tuple[str, ...]:
@@ -140,10 +140,10 @@ def remote_apis(daemon: str, start: DaemonStart) -> tuple[RemoteApi, ...]:
     )
 
 
-def _hosts(words: Sequence[str]) -> tuple[str, ...]:
-    result = [value for word, value in pairwise(words) if word in _HOST]
-    result += [word.partition("=")[2] for word in words if word.startswith("--host=")]
-    result += [word[2:].lstrip("=") for word in words if word.startswith("-H") and word != "-H"]
+def _hosts(arguments: Sequence[str]) -> tuple[str, ...]:
+    result = [value for word, value in pairwise(arguments) if word in _HOST]
+    result += [word.partition("=")[2] for word in arguments if word.startswith("--host=")]
+    result += [word[2:].lstrip("=") for word in arguments if word.startswith("-H") and word != "-H"]
     return tuple(result)
 
 

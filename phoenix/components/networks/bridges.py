@@ -107,15 +107,15 @@ def differences(site: Site, actual: HostInterfaces) -> Iterator[str]:
         if device.name in own_names:
             continue
         place = actual.declared.get(device.name)
-        words = f"{device.name} ({f'declared in {place}' if place else 'made by hand'})"
+        text = f"{device.name} ({f'declared in {place}' if place else 'made by hand'})"
         addresses = actual.live.get(device.name)
         if addresses is None:
-            yield f"{words} is not there: run `ifup {device.name}` on the hypervisor"
+            yield f"{text} is not there: run `ifup {device.name}` on the hypervisor"
             continue
         if device.address is not None and str(device.address) not in addresses:
             actual_addresses = ", ".join(addresses) or "no IPv4 address"
             yield (
-                f"{words} has {actual_addresses}, and the site says {device.address}: correct one "
+                f"{text} has {actual_addresses}, and the site says {device.address}: correct one "
                 "of the two"
             )
         if device.aware and device.name not in actual.aware:

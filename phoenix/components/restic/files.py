@@ -89,9 +89,9 @@ def _login(target: BackupTarget) -> str:
         "ServerAliveInterval": "15",
         "ServerAliveCountMax": "4",
     }
-    words = [f"-o {name}={value}" for name, value in options.items()]
+    flags = [f"-o {name}={value}" for name, value in options.items()]
     where = f"{target.user}@{target.host}"
-    return f"-F /dev/null {' '.join(words)} -p {target.port} {where} -s sftp"
+    return f"-F /dev/null {' '.join(flags)} -p {target.port} {where} -s sftp"
 
 
 def known_hosts(target: BackupTarget) -> str:

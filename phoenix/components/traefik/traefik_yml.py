@@ -435,18 +435,18 @@ def former_names(site: Site, on: Host | None = None) -> tuple[str, ...]:
 
     An earlier release verified each stack by the name of its Docker host.
     """
-    words = [ROOTS]
+    arguments = [ROOTS]
     for route in routes(site):
         service = route.service
         if service.deployment is not None and route.url and route.url.startswith("https:"):
             owner = service.owner
-            words += [
+            arguments += [
                 str(target_address(on or guest_with(site, "traefik"), owner)),
                 str(service.port),
                 route.server_name,
                 owner.fqdn,
             ]
-    return tuple(words)
+    return tuple(arguments)
 
 
 EXTERNAL = "/etc/traefik/external"
