@@ -85,10 +85,10 @@ def greeting(end: End, seconds: float = 3.0, *, has_answered: bool = False) -> G
         seconds: how long it may take.
         has_answered: a connection with it is open, so that it need not say so again.
     """
-    asked = {"timeout": seconds, **({"port": end.port} if end.port else {})}
+    options = {"timeout": seconds, **({"port": end.port} if end.port else {})}
     try:
         hostname, config, *_ = SSHClient().parse_config(  # type: ignore[no-untyped-call]
-            end.hostname, asked, ssh_config_file=end.options
+            end.hostname, options, ssh_config_file=end.options
         )
     except connection.BROKEN as error:
         reason = f"the way to {end.shown} does not work: {error or type(error).__name__}"
@@ -188,7 +188,7 @@ def _greetings(
         for guest, end in ends.items()
     }
     gevent.joinall(list(asking.values()), raise_error=True)
-    return {guest: asked.value for guest, asked in asking.items()}
+    return {guest: greenlet.value for guest, greenlet in asking.items()}
 
 
 def _first_greetings(

@@ -102,8 +102,10 @@ def outlook(site: Site, projects: Mapping[str, Shape]) -> Outlook:
     new = {name.strip() for name in os.environ.get(NEW, "").split(",")}
     decisions: dict[str, Decision] = {}
     for project, shape in projects.items():
-        own = known.projects.get(project)
-        settled = own is not None and own.running and project not in known.arriving
+        project_here = known.projects.get(project)
+        settled = (
+            project_here is not None and project_here.running and project not in known.arriving
+        )
         if settled or project in new:
             decisions[project] = Stays()
             continue

@@ -40,10 +40,10 @@ def answers(
 
 def fault(resolved: Resolved, *, domain: str, server: str, known: str) -> str:
     """What is wrong with a resolver that did not give the right address, and the fix."""
-    asked = ", ".join(resolved.servers) or "no server in /etc/resolv.conf"
+    servers = ", ".join(resolved.servers) or "no server in /etc/resolv.conf"
     reply = f"says {' '.join(resolved.answers)!r}" if resolved.answers else "knows no such name"
     return (
-        f"its resolver ({asked}) is left alone, and {reply} when asked for {known}; "
+        f"its resolver ({servers}) is left alone, and {reply} when asked for {known}; "
         f"fix: have it forward {domain} to {server} (docs/networks.md, A resolver of your own), or "
         'take "resolver" out of leave_alone'
     )

@@ -73,12 +73,10 @@ def initialized(site: Site, pools: Iterable[str]) -> Commands:
             f"{', '.join(silent)}"
         )
         return
-    declared, own = _own_node(site)
+    declared, this_node = _own_node(site)
     log_reasons(f"a new swarm is made, whose networks are from {', '.join(pools)}")
-    yield script(
-        _script("init"), meeting.advertised(site, own), SWARM, declared.availability, SUBNET_SIZE,
-        *pools,
-    )  # fmt: skip
+    address = meeting.advertised(site, this_node)
+    yield script(_script("init"), address, SWARM, declared.availability, SUBNET_SIZE, *pools)
 
 
 @operation(reads=lambda *_, **__: [question(SwarmNode)])
@@ -96,8 +94,8 @@ def joined(site: Site) -> Commands:
             return
         host.noop("it is in the swarm")
         return
-    declared, own = _own_node(site)
-    if manager is None and own == site.swarm_nodes[0]:
+    declared, this_node = _own_node(site)
+    if manager is None and this_node == site.swarm_nodes[0]:
         host.noop("the swarm is made on it")
         return
     log_reasons(f"joins the swarm as {declared.role}, {declared.availability}")
@@ -108,14 +106,16 @@ def joined(site: Site) -> Commands:
             raise OperationError("no manager of the swarm answers")
         by = site.host(through.name)
         ways = [
-            candidate for candidate in site.swarm_nodes if candidate.is_manager and candidate != own
+            candidate
+            for candidate in site.swarm_nodes
+            if candidate.is_manager and candidate != this_node
         ]
         met = dict.fromkeys([meeting.advertised(site, by), *_met(site, ways)])
         addresses = [f"{address}:{SWARM}" for address in met]
-        arguments = (meeting.advertised(site, own), SWARM, declared.availability, *addresses)
+        arguments = (meeting.advertised(site, this_node), SWARM, declared.availability, *addresses)
         stream(
             (_of_inventory(through.name), f"docker swarm join-token --quiet {declared.role}"),
-            (_of_inventory(own.name), _script("join").line(*arguments)),
+            (_of_inventory(this_node.name), _script("join").line(*arguments)),
             lambda _: None,
         )
 
@@ -131,34 +131,36 @@ def node(site: Site, in_use: Iterable[UsedRange], *, role: str) -> Commands:
         in_use: what the swarm's networks must not overlap.
         role: of the nodes whose turn it is; there is nothing to do on others.
     """
-    declared, own = _own_node(site)
+    declared, this_node = _own_node(site)
     if declared.role != role:
         host.noop(f"it is a {declared.role}")
         return
     here_now = read(question(SwarmNode))
-    manager = _manager(site, last=own.name)
+    manager = _manager(site, last=this_node.name)
     if here_now.joined and (reason := _refusal(here_now, manager)):
         yield from fail_in_turn(reason)
         return
     known_node = (
-        cluster.of_host(manager.swarm, own.name, here_now.node)
+        cluster.of_host(manager.swarm, this_node.name, here_now.node)
         if manager and here_now.joined
         else None
     )
     if manager and (overlap := clash(manager.swarm.ranges, in_use)):
         log_reasons(f"{overlap}; a swarm keeps its ranges for good (docs/swarm.md)")
-    change = cluster.change(own.name, declared, known_node)
+    change = cluster.change(this_node.name, declared, known_node)
     if not change:
         host.noop("role, labels and availability are as declared")
         return
     log_reasons(*change.words)
 
     def update() -> None:
-        through = _manager(site, last=own.name)
+        through = _manager(site, last=this_node.name)
         known = read(question(SwarmNode)).node
         if through is None or not known:
             raise OperationError("no manager of the swarm answers, or this host is in none")
-        now = cluster.change(own.name, declared, cluster.of_host(through.swarm, own.name, known))
+        now = cluster.change(
+            this_node.name, declared, cluster.of_host(through.swarm, this_node.name, known)
+        )
         _update(through.name, known, now.role, now.arguments)
 
     yield locally(update)
@@ -264,8 +266,8 @@ def removed(site: Site, node: str) -> Commands:
         for swarm_node in site.swarm_nodes
         if swarm_node.name == node
     }
-    own = {name: state.node for name, state in answers.items() if isinstance(state, Swarm)}
-    left = cluster.left(through.swarm, site.swarm_nodes, own)
+    node_ids = {name: state.node for name, state in answers.items() if isinstance(state, Swarm)}
+    left = cluster.left(through.swarm, site.swarm_nodes, node_ids)
     gone = [member for member in left if member.name == node]
     if not gone:
         host.noop(f"the swarm has no node {node} that is not declared")
@@ -342,10 +344,10 @@ def _refusal(here_now: Swarm, manager: _Manager | None) -> str:
 
 
 def _own_node(site: Site) -> tuple[DeclaredNode, SiteHost]:
-    own = site.host(host.name)
-    if own.swarm is None:
-        raise OperationError(f"{own.name} is not a node of the swarm")
-    return own.swarm, own
+    this_node = site.host(host.name)
+    if this_node.swarm is None:
+        raise OperationError(f"{this_node.name} is not a node of the swarm")
+    return this_node.swarm, this_node
 
 
 def _others(site: Site) -> list[SiteHost]:

@@ -166,8 +166,8 @@ def _ends(site: Site, own_checks: Sequence[Check]) -> tuple[dict[_Target, int], 
     """
     of_checks = _seen_by(own_checks, [end.target for end in askers(site)])
     answering = {member.name for member in site.hosts} - set(failed_hosts())
-    asked = [end.target for end in asked_by(site, host.name, answering)]
-    return of_checks, [end for end in asked if end not in of_checks]
+    targets = [end.target for end in asked_by(site, host.name, answering)]
+    return of_checks, [end for end in targets if end not in of_checks]
 
 
 def _seen_by(own_checks: Sequence[Check], ends: Sequence[_Target]) -> dict[_Target, int]:

@@ -85,9 +85,9 @@ def make(site: Site, parts: Iterable[Part], *, created: datetime, revision: str 
     """Put parts together and describe them."""
     all_parts = tuple(parts)
     try:
-        own = version("phoenix")
+        release = version("phoenix")
     except PackageNotFoundError:  # run from a checkout that is not installed
-        own = "unknown"
+        release = "unknown"
     entries = tuple(
         PartEntry(
             name=part.name,
@@ -104,7 +104,7 @@ def make(site: Site, parts: Iterable[Part], *, created: datetime, revision: str 
         domain=site.domain,
         network=site.network,
         created=created.replace(microsecond=0),
-        phoenix=own,
+        phoenix=release,
         revision=revision,
         parts=entries,
     )

@@ -247,8 +247,8 @@ class Draft:
         """The first id above those of the guests of its kind."""
         every = [*self.site.guests, *self.site.templates]
         used = {machine.vmid for machine in every if machine.vmid is not None}
-        own = [guest.vmid for guest in self.site.guests if guest.kind == kind and guest.vmid]
-        number = max(own, default=100 if kind == "lxc" else 1000) + 1
+        used_ids = [guest.vmid for guest in self.site.guests if guest.kind == kind and guest.vmid]
+        number = max(used_ids, default=100 if kind == "lxc" else 1000) + 1
         while number in used:
             number += 1
         return number

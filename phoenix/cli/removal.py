@@ -47,12 +47,14 @@ def remove_one(
     if item.kind == "guest" and not destroy and item.kept:
         _nothing(undeclared, name, item, as_json=as_json)
         return
-    asked = removal(site.site, sightings_of(site, observed), item, volumes=volumes, destroy=destroy)
-    work = _work(site.site, asked, reachable=True)
+    requested = removal(
+        site.site, sightings_of(site, observed), item, volumes=volumes, destroy=destroy
+    )
+    work = _work(site.site, requested, reachable=True)
     planned = _plan(site, work)
-    silent = planned.course.unreachable.get(asked.target, "") if item.kind == "host" else ""
+    silent = planned.course.unreachable.get(requested.target, "") if item.kind == "host" else ""
     if silent:
-        work = _work(site.site, asked, reachable=False)
+        work = _work(site.site, requested, reachable=False)
         planned = _plan(site, work)
     if cause := cause_of([planned]):
         raise CommandError(
@@ -60,7 +62,7 @@ def remove_one(
         )
     changes = changes_of(planned)
     if not as_json:
-        _show(output.console(), item, changes, silent, asked)
+        _show(output.console(), item, changes, silent, requested)
     if not yes:
         _ask()
     arguments = [name, *(["--volumes"] if volumes else []), *(["--destroy"] if destroy else [])]
@@ -137,15 +139,15 @@ def _nothing(undeclared: Undeclared, name: str, item: Item | None, *, as_json: b
     )
 
 
-def _work(site: Site, asked: Removal, *, reachable: bool) -> Work:
+def _work(site: Site, requested: Removal, *, reachable: bool) -> Work:
     """The call of pyinfra, with the host that left the declaration where that answers."""
-    limit = tuple(name for name in hosts(site, asked) if reachable or name != asked.target)
-    left = asked.item.kind == "host" and reachable
+    limit = tuple(name for name in hosts(site, requested) if reachable or name != requested.target)
+    left = requested.item.kind == "host" and reachable
     return Work(
         (DEPLOY,),
         limit,
-        {"remove": asked.model_dump(mode="json")},
-        {LEFT_HOST: f"{asked.target} {asked.item.address}"} if left else {},
+        {"remove": requested.model_dump(mode="json")},
+        {LEFT_HOST: f"{requested.target} {requested.item.address}"} if left else {},
     )
 
 
@@ -162,7 +164,7 @@ def _plan(site: project.Project, work: Work) -> Finished:
 
 
 def _show(
-    console: Console, item: Item, changes: Sequence[Change], silent: str, asked: Removal
+    console: Console, item: Item, changes: Sequence[Change], silent: str, requested: Removal
 ) -> None:
     console.print(f"{item.kind} {item.name}: {'; '.join(item.holds)}", markup=False)
     print_changes(console, changes)
@@ -174,9 +176,9 @@ def _show(
         )
     elif item.kind == "host":
         console.print("It keeps its SSH hardening, its resolver and the trusted root.")
-    if not asked.volumes and any(word.startswith("volume ") for word in item.holds):
+    if not requested.volumes and any(word.startswith("volume ") for word in item.holds):
         console.print(f"Volumes stay; later: phoenix remove {item.name} --volumes", markup=False)
-    if item.vmid is not None and not asked.destroy:
+    if item.vmid is not None and not requested.destroy:
         console.print(f"Guest {item.vmid} keeps its disks; --destroy deletes it with them.")
 
 

@@ -113,8 +113,8 @@ class Permitted:
     @property
     def of_site(self) -> tuple[str, ...]:
         """What it may vouch for beside the machine's own loopback, in words."""
-        own = (*LOOPBACK.domains, *LOOPBACK.networks)
-        return tuple(str(name) for name in (*self.domains, *self.networks) if name not in own)
+        allowed = (*LOOPBACK.domains, *LOOPBACK.networks)
+        return tuple(str(name) for name in (*self.domains, *self.networks) if name not in allowed)
 
     def allows(self, name: str) -> bool:
         """Whether a DNS name or an IPv4 address is one of these."""

@@ -31,18 +31,18 @@ def check(folder: Path, site: Site, report: Report) -> None:
     """
     if not (folder / FILE).exists():
         return
-    held = {name for certificate in certificates(site) for name in certificate.sans}
-    held |= {
+    issued_names = {name for certificate in certificates(site) for name in certificate.sans}
+    issued_names |= {
         name
         for service in site.services
         if service.kind in ("ca", "agent")
         for name in service.names
     }
-    held |= {name for service in site.services if service.has_tls for name in service.names}
+    issued_names |= {name for service in site.services if service.has_tls for name in service.names}
     covered: list[str] = []
     for position, raw in _entries(folder, report):
         path = join("", position)
-        missing = list(_missing(raw, path, held, site))
+        missing = list(_missing(raw, path, issued_names, site))
         for where, message, fix in missing:
             report.warn(FILE, where, message, fix)
         if not missing:
@@ -78,7 +78,7 @@ def _entries(folder: Path, report: Report) -> Iterator[tuple[int, RawCertificate
 
 
 def _missing(
-    raw: RawCertificate, path: str, held: set[str], site: Site
+    raw: RawCertificate, path: str, issued_names: set[str], site: Site
 ) -> Iterator[tuple[str, str, str]]:
     """Path, message and fix of each name of a certificate that the site has not."""
     if raw.cert_type not in ("server", "client"):
@@ -96,7 +96,7 @@ def _missing(
     names = ((f"{path}.common_name", raw.common_name),
              *((f"{path}.sans[{i}]", name) for i, name in enumerate(raw.sans)))  # fmt: skip
     for where, name in names:
-        if name in held:
+        if name in issued_names:
             continue
         if name.startswith("*."):
             yield (

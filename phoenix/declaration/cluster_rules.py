@@ -66,10 +66,12 @@ def with_cluster_rules(
     )
 
 
-def _holders(own: IPv4Network | None, hypervisor: Host, hosts: Sequence[Host]) -> Sequence[Host]:
-    if own is None:
+def _holders(
+    network: IPv4Network | None, hypervisor: Host, hosts: Sequence[Host]
+) -> Sequence[Host]:
+    if network is None:
         return (hypervisor,)
-    return [host for host in hosts if any(address in own for address in static_addresses(host))]
+    return [host for host in hosts if any(address in network for address in static_addresses(host))]
 
 
 def _check_policies(raw: RawClusterFirewall, report: Report) -> None:

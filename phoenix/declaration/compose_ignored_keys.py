@@ -152,10 +152,10 @@ def _of_internal_networks(
 
     https://docs.docker.com/reference/compose-file/networks/#internal
     """
-    own = dict(_bodies(compose, "networks"))
+    networks = dict(_bodies(compose, "networks"))
     named = tuple(map(str, service.get("networks") or ("default",)))
     if service.get("network_mode") or not all(
-        own.get(n, {}).get("internal") is True for n in named
+        networks.get(n, {}).get("internal") is True for n in named
     ):
         return
     if service.get("ports"):

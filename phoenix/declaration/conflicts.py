@@ -191,11 +191,11 @@ def roles(
                 f"a second guest with role {role!r}; {holders[0].name} has it",
                 "give the role to one guest only",
             )
-    held = {role for host in guests for role in host.roles}
-    if "portainer" not in held and whole and not elsewhere:
+    taken_roles = {role for host in guests for role in host.roles}
+    if "portainer" not in taken_roles and whole and not elsewhere:
         _agents_without_server(guests, report)
     for role in CHAIN:
-        if whole and routed and role not in held:
+        if whole and routed and role not in taken_roles:
             report.error(
                 site_file,
                 "",
@@ -711,13 +711,13 @@ def senders(site: Site, report: Report) -> None:
     for file, path, peer in _named_clients(site):
         address = peer.network_address
         if peer.prefixlen == peer.max_prefixlen and address in site.virtual_addresses:
-            own = " and ".join(str(host.address) for host in site.gateways)
+            gateway_addresses = " and ".join(str(host.address) for host in site.gateways)
             report.warn(
                 file,
                 path,
                 f"nothing comes from {address}: it is a virtual address (site.virtual_address), "
                 "and a gateway sends from its own",
-                f"write {own} where the gateways are meant, or remove it",
+                f"write {gateway_addresses} where the gateways are meant, or remove it",
             )
 
 
@@ -823,7 +823,7 @@ class _Refusals:
         """The place of the first that refuses all that a rule accepts; None where none does."""
         if rule.action != "ACCEPT":
             return None
-        own = _ranges(rule.ports)
+        ranges = _ranges(rule.ports)
         about = product(
             (rule.direction,),
             {None, rule.proto},
@@ -833,8 +833,8 @@ class _Refusals:
         refusing = [
             (refusal.number, refusal.place)
             for ends in about
-            for refusal in self._over(ends, own[0])
-            if _are_within(own, refusal.ranges)
+            for refusal in self._over(ends, ranges[0])
+            if _are_within(ranges, refusal.ranges)
         ]
         return min(refusing)[1] if refusing else None
 
@@ -867,11 +867,11 @@ def _ranges(ports: str | None) -> tuple[_Range, ...]:
     return tuple((int(first), int(last or first)) for first, _, last in parts)
 
 
-def _are_within(own: Sequence[_Range], refused: Sequence[_Range]) -> bool:
+def _are_within(ranges: Sequence[_Range], refused: Sequence[_Range]) -> bool:
     """Whether ports that are refused cover all of these."""
     return all(
         any(first <= own_first and own_last <= last for first, last in refused)
-        for own_first, own_last in own
+        for own_first, own_last in ranges
     )
 
 

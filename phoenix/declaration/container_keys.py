@@ -201,11 +201,11 @@ def _idmap(raw: RawLxc, source: Source, report: Report) -> Iterator[str]:
         )  # fmt: skip
         return
     for kind in ("uid", "gid"):
-        own = [id_map for id_map in raw.id_maps if id_map.type == kind]
-        lines = _lines(own, kind, raw, source, report) if len(own) <= _MAX_LINES else ()
+        id_maps = [id_map for id_map in raw.id_maps if id_map.type == kind]
+        lines = _lines(id_maps, kind, raw, source, report) if len(id_maps) <= _MAX_LINES else ()
         if lines is None:
             return
-        if (number := max(len(own), len(lines))) > _MAX_LINES:
+        if (number := max(len(id_maps), len(lines))) > _MAX_LINES:
             message = (
                 f"the id map of {kind}s has {number} lines with what lies between, and Linux takes "
                 f"{_MAX_LINES}: the container would not start"
@@ -217,12 +217,12 @@ def _idmap(raw: RawLxc, source: Source, report: Report) -> Iterator[str]:
 
 
 def _lines(
-    own: Iterable[RawIdMap], kind: str, raw: RawLxc, source: Source, report: Report
+    id_maps: Iterable[RawIdMap], kind: str, raw: RawLxc, source: Source, report: Report
 ) -> Sequence[str] | None:
     """The map of users or of groups; None with the reason reported."""
     free = 0
     lines: list[str] = []
-    for id_map in sorted(own, key=_first):
+    for id_map in sorted(id_maps, key=_first):
         if id_map.container_id < free or id_map.container_id + id_map.size > IDS:
             report.error(
                 source.file,

@@ -350,9 +350,9 @@ def _guards(raw: RawGuest, left_alone: LeftAloneList) -> bool:
     return "guard" not in left_alone and raw.firewall.guard and raw.firewall.enabled
 
 
-def left_alone_of(own: LeftAloneList | None, general: LeftAloneList) -> LeftAloneList:
+def left_alone_of(of_host: LeftAloneList | None, general: LeftAloneList) -> LeftAloneList:
     """What a host keeps as it is: its own list; where it has none, the site's. Each word once."""
-    return tuple(dict.fromkeys(general if own is None else own))
+    return tuple(dict.fromkeys(general if of_host is None else of_host))
 
 
 def login_of(*raws: RawLoginBy) -> SshLogin:
@@ -438,8 +438,8 @@ def _portainer_stack(entry: Entry, deployment: Deployment, at: Source, report: R
 
 def _is_own(entry: Entry, route: StackRoute, report: Report) -> bool:
     """Whether a route of the stack that is Portainer is the guest's own, refused if it is not."""
-    own = entry.raw.traefik_service
-    if own is not None and own.name == route.raw.name:
+    service = entry.raw.traefik_service
+    if service is not None and service.name == route.raw.name:
         return True
     report.error(
         route.source.file,

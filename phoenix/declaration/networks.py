@@ -55,10 +55,10 @@ def networks(file: HypervisorFile, hypervisor: Host, report: Report) -> tuple[Ne
         hypervisor: with its own address and gateway.
         report: takes networks that overlap, or that cannot be.
     """
-    own = hypervisor.alone.supernet(new_prefix=hypervisor.prefixlen)
+    parent_network = hypervisor.alone.supernet(new_prefix=hypervisor.prefixlen)
     uplink = file.raw.network.interfaces
     first = Network(
-        name=MAIN, subnet=own, bridge=uplink.name if uplink else "vmbr0", vlan=None,
+        name=MAIN, subnet=parent_network, bridge=uplink.name if uplink else "vmbr0", vlan=None,
         gateway=hypervisor.gateway, address=hypervisor.address, dhcp=False, nat=False,
         path="network.interfaces",
     )  # fmt: skip
@@ -67,13 +67,19 @@ def networks(file: HypervisorFile, hypervisor: Host, report: Report) -> tuple[Ne
         network = _network(declared, report)
         if network is None:
             continue
-        if network.subnet == own:
+        if network.subnet == parent_network:
             first = _main(network, first, report)
         else:
             others.append(network)
     for other in others:
         if other.name == first.name:
-            _error(other, "", f"{MAIN} is the hypervisor's own network, {own}", "rename it", report)
+            _error(
+                other,
+                "",
+                f"{MAIN} is the hypervisor's own network, {parent_network}",
+                "rename it",
+                report,
+            )
     _check_apart((first, *others), report)
     for other in others:
         if other.nat and (other.bridge, other.vlan) == (first.bridge, first.vlan):
@@ -406,7 +412,9 @@ def _check_address(
     fix = f"use a free address of {subnet if network else main}"
     gateways = {config.gw.network_address} if config.gw else set()
     gateways |= {network.gateway} if network and network.gateway else set()
-    own = {network.address for network in known if network.address} | {hypervisor.address}
+    used_addresses = {network.address for network in known if network.address} | {
+        hypervisor.address
+    }
     if network is None and not whole:
         return
     if network is None:
@@ -421,7 +429,7 @@ def _check_address(
         report.error(*where, f"{address} is the network's own or broadcast address", fix)
     elif address in gateways:
         report.error(*where, f"{address} is the network's gateway", fix)
-    elif address in own:
+    elif address in used_addresses:
         report.error(*where, f"{address} is the hypervisor's address", fix)
     if config.gw and config.gw.network_address not in subnet:
         report.error(
@@ -462,8 +470,8 @@ def resolver(
 ) -> IPv4Address:
     """The hypervisor's address that a guest asks for names: that in its own network, if any."""
     managed = next((card for card in cards_ if card.address is not None), cards_[0])
-    own = next((network.address for network in known if network.name == managed.network), None)
-    return own or hypervisor.address
+    router = next((network.address for network in known if network.name == managed.network), None)
+    return router or hypervisor.address
 
 
 def hypervisor_interfaces(known: Sequence[Network], first: Interface) -> Iterator[Interface]:

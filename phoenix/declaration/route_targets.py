@@ -151,9 +151,9 @@ def _led(service: Service, names: _Names) -> tuple[list[str], bool]:
     passed = [service.name]
     at: Service | None = service
     while at is not None and at.redirect is not None and len(passed) <= _MAX_REDIRECTS:
-        asked = urlsplit(at.redirect.url)
-        path = f"{asked.path}{at.path if at.redirect.keeps_path else ''}"
-        at = names.of(asked._replace(path=path).geturl())
+        url = urlsplit(at.redirect.url)
+        path = f"{url.path}{at.path if at.redirect.keeps_path else ''}"
+        at = names.of(url._replace(path=path).geturl())
         if at is None or at.redirect is None or at.name in passed:
             break
         passed.append(at.name)
@@ -167,17 +167,17 @@ def _check_forward_auth(service: Service, names: _Names, report: Report) -> None
     place = _at(service, "forward_auth.url")
     parts = urlsplit(auth.url)
     host = (parts.hostname or "").lower()
-    asked = names.of(auth.url)
+    auth_service = names.of(auth.url)
     if names.is_unknown(host):
         report.error(*place, *_unknown(host, names))
-    elif asked is not None and parts.scheme == "http":
+    elif auth_service is not None and parts.scheme == "http":
         report.error(
             *place,
             f"the gateway answers http://{host} with a redirect, so nobody could log in",
             "write https://",
         )
-    elif asked is not None:
-        if fault := _fault_of_judge(service, asked, names):
+    elif auth_service is not None:
+        if fault := _fault_of_judge(service, auth_service, names):
             report.error(*place, *fault)
     elif parts.scheme == "http" and not _is_traefik(host, names.site):
         report.warn(
@@ -215,12 +215,12 @@ def _fault_of_judge(service: Service, judge: Service, names: _Names) -> tuple[st
 
 def _asks_itself(service: Service, judge: Service, names: _Names) -> bool:
     """Whether the question who may enter `service` comes back to it, or stays in a circle."""
-    asked = {service.name}
+    visited = {service.name}
     at: Service | None = judge
     while at is not None:
-        if at.name in asked:
+        if at.name in visited:
             return True
-        asked.add(at.name)
+        visited.add(at.name)
         auth = at.options.forward_auth
         at = names.of(auth.url) if auth is not None else None
     return False

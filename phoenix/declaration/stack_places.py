@@ -121,12 +121,14 @@ class StackPlaces:
         """Tell of each stack that is declared in both ways, and of what differs then."""
         for name in sorted(set(self.own()) & self.stacks.keys()):
             where = join("docker_stacks", name)
-            own = read_object(self.directory / name / MANIFEST, f"stacks/{name}/{MANIFEST}", report)
+            manifest = read_object(
+                self.directory / name / MANIFEST, f"stacks/{name}/{MANIFEST}", report
+            )
             stack = self.stacks[name]
-            if own is None or not isinstance(stack, dict):
+            if manifest is None or not isinstance(stack, dict):
                 continue
             keys = ("description", "environments")
-            differ = [key for key in keys if key in stack and stack[key] != own.get(key)]
+            differ = [key for key in keys if key in stack and stack[key] != manifest.get(key)]
             report.warn(
                 STACKS_FILE,
                 where,

@@ -159,10 +159,10 @@ class StackCatalog:
                 stack_places.check_compose_path(raw, place, name, self.report)
             return raw
         file = self.places.directory / name / stack_places.MANIFEST
-        own = read_object(file, place.file, self.report)
-        if own is None:
+        manifest = read_object(file, place.file, self.report)
+        if manifest is None:
             return None
-        return validate(RawStack, self.move(own), place.file, "", self.report)
+        return validate(RawStack, self.move(manifest), place.file, "", self.report)
 
     def _compose_file(self, name: str, place: Place) -> dict[str, Any] | None:
         """A stack's compose file, read once for all of its environments; None as `compose.read`."""

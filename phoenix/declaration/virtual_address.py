@@ -106,8 +106,8 @@ def _check_networks(
 ) -> None:
     """Each network in which clients ask the gateways needs one virtual address."""
     for network in _needed(site):
-        held = by_network.get(network.name, ())
-        if not held:
+        holders = by_network.get(network.name, ())
+        if not holders:
             names = " and ".join(host.name for host in site.gateways)
             report.error(
                 file,
@@ -116,8 +116,8 @@ def _check_networks(
                 f"({network.subnet}) that one of them takes over from the other",
                 f'write a free address of it, as "virtual_address": "{_free(site, network)}"',
             )
-        elif held[1:]:
-            shown = " and ".join(map(str, held))
+        elif holders[1:]:
+            shown = " and ".join(map(str, holders))
             report.error(
                 file, PATH, f"{shown} are both in the network {network.name}", "keep one of them"
             )

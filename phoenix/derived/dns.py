@@ -47,11 +47,15 @@ def claims(site: Site) -> tuple[DnsRecord, ...]:
     claimed = [_of_host(h, h.fqdn, f"host {h.name}") for h in site.hosts]
     for service in site.services:
         claimed += [_service(site, service, name) for name in service.names]
-        own = service.server_name
+        server_name = service.server_name
         target = service.owner.fqdn if service.exposure == "gateway" else service.fqdn
-        if own != target and in_zone(own, site.domain) and service.kind in _TO_TRAEFIK:
+        if (
+            server_name != target
+            and in_zone(server_name, site.domain)
+            and service.kind in _TO_TRAEFIK
+        ):
             why = f"name that {service.owner.name} proves to Traefik"
-            claimed.append(_of_host(service.owner, own, why))
+            claimed.append(_of_host(service.owner, server_name, why))
     named = {record.name for record in claimed}
     claimed += [
         _of_host(certificate.host, name, f"stack {certificate.project}")

@@ -399,7 +399,7 @@ def _names(site: Site) -> Iterator[Flow]:
     for proto in _DNS:
         for server in site.name_servers:
             for host in site.hosts:
-                if server in (asked.server for asked in name_servers(site, host)):
+                if server in (name_server.server for name_server in name_servers(site, host)):
                     yield Flow(host, server, proto, DNS, "names from internal DNS")
             for subnet in clients[server.name]:
                 yield Flow(subnet, server, proto, DNS, "names for clients of the gateway")
@@ -410,11 +410,11 @@ def _names(site: Site) -> Iterator[Flow]:
 
 def _networks_of(site: Site, host: Host) -> tuple[IPv4Network, ...]:
     """The networks in which a host has an address that is declared."""
-    own = {interface.network for interface in host.interfaces if interface.address is not None}
+    joined = {interface.network for interface in host.interfaces if interface.address is not None}
     return tuple(
         network.subnet
         for network in site.networks
-        if network.name in own and network.subnet is not None
+        if network.name in joined and network.subnet is not None
     )
 
 
@@ -499,6 +499,6 @@ def _rule(flow: Flow, direction: Literal["in", "out"], end: Host | None = None) 
     ports = None if flow.port is None else str(flow.port)
     if flow.last_port is not None:
         ports = f"{flow.port}:{flow.last_port}"
-    own = end or (flow.destination if direction == "in" else flow.source)
-    peer = seen_from(flow, own, direction) if isinstance(own, Host) else None
+    target = end or (flow.destination if direction == "in" else flow.source)
+    peer = seen_from(flow, target, direction) if isinstance(target, Host) else None
     return Rule(direction, "ACCEPT", flow.proto, ports, peer, flow.why)

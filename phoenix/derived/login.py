@@ -25,25 +25,25 @@ def host_data(login: SshLogin, address: str, data: Mapping[str, Any]) -> dict[st
         address: of the host, where the log-in names no other.
         data: of the inventory.
     """
-    own: dict[str, Any] = {"ssh_hostname": address, **data}
+    data_of_host: dict[str, Any] = {"ssh_hostname": address, **data}
     if login.name is not None:
-        own["ssh_hostname"] = login.name
+        data_of_host["ssh_hostname"] = login.name
         # The person's ~/.ssh/config says who logs in, and with what.
         for key in ("ssh_user", "ssh_key"):
-            own.pop(key, None)
+            data_of_host.pop(key, None)
     declared = {
         "ssh_user": login.user,
         "ssh_port": login.port,
         "ssh_key": str(Path(login.identity_file).expanduser()) if login.identity_file else None,
         SUDO_SECRET: login.sudo_password,
     }
-    own |= {key: value for key, value in declared.items() if value is not None}
+    data_of_host |= {key: value for key, value in declared.items() if value is not None}
     if login.sudo:
-        own[SUDO] = True
+        data_of_host[SUDO] = True
     if login.jump:
-        text = jump_options(login.jump, str(own["ssh_hostname"]), own)
-        own["ssh_config_file"] = str(_own_file(text))
-    return own
+        text = jump_options(login.jump, str(data_of_host["ssh_hostname"]), data_of_host)
+        data_of_host["ssh_config_file"] = str(_own_file(text))
+    return data_of_host
 
 
 def shown(host: Host) -> str:

@@ -93,8 +93,8 @@ def proving(site: Site) -> Route | None:
         if route.service.checked and not route.service.is_grpc
         and route.service.options.forward_auth is None
     ]  # fmt: skip
-    own = [route for route in known if route.kind in ("home", "redirect", "dashboard")]
-    return next(iter((*own, *known)), None)
+    own_routes = [route for route in known if route.kind in ("home", "redirect", "dashboard")]
+    return next(iter((*own_routes, *known)), None)
 
 
 @once_per_site

@@ -72,7 +72,7 @@ def router(site: Site, service: Service) -> Router | None:
 
 def options(service: Service) -> Iterator[str]:
     """What the proxies do for a service beside handing its requests on, in short sentences."""
-    asked = service.options
+    service_options = service.options
     if service.path:
         away = ", which it does not get itself" if service.strip_path else ""
         yield f"has requests for {service.path} and below{away}"
@@ -80,32 +80,37 @@ def options(service: Service) -> Iterator[str]:
         kind = "for good" if service.redirect.permanent else "for the time being"
         keeps = ", with the path that they asked for" if service.redirect.keeps_path else ""
         yield f"sends clients to {service.redirect.url}{keeps}, {kind}"
-    if asked.allowed_networks:
-        yield f"for clients of {', '.join(map(str, asked.allowed_networks))} alone"
-    yield from _log_in(asked)
+    if service_options.allowed_networks:
+        yield f"for clients of {', '.join(map(str, service_options.allowed_networks))} alone"
+    yield from _log_in(service_options)
     for direction, headers in (
-        ("gets", asked.request_headers),
-        ("answers", asked.response_headers),
+        ("gets", service_options.request_headers),
+        ("answers", service_options.response_headers),
     ):
         for name, value in headers:
             yield f"{direction} with {name}: {value}" if value else f"{direction} without {name}"
-    if asked.max_body:
-        yield f"request bodies up to {asked.max_body}"
-    if asked.connect_timeout or asked.read_timeout:
-        waits = (("connection", asked.connect_timeout), ("answer", asked.read_timeout))
+    if service_options.max_body:
+        yield f"request bodies up to {service_options.max_body}"
+    if service_options.connect_timeout or service_options.read_timeout:
+        waits = (
+            ("connection", service_options.connect_timeout),
+            ("answer", service_options.read_timeout),
+        )
         yield "waits " + ", ".join(f"{wait} for each {event}" for event, wait in waits if wait)
     if not service.checked:
         yield "not checked: it may be off"
 
 
-def _log_in(asked: Options) -> Iterator[str]:
-    if asked.basic_auth:
-        users = ", ".join(f"{login.user} (secret {login.secret})" for login in asked.basic_auth)
+def _log_in(service_options: Options) -> Iterator[str]:
+    if service_options.basic_auth:
+        users = ", ".join(
+            f"{login.user} (secret {login.secret})" for login in service_options.basic_auth
+        )
         yield f"Traefik asks for a password, of {users}"
-    if asked.forward_auth is not None:
-        passed_on = asked.forward_auth.headers
+    if service_options.forward_auth is not None:
+        passed_on = service_options.forward_auth.headers
         heads = f", which tells the service {', '.join(passed_on)}" if passed_on else ""
-        yield f"each request is asked about at {asked.forward_auth.url}{heads}"
+        yield f"each request is asked about at {service_options.forward_auth.url}{heads}"
 
 
 def acme_certificates(site: Site, hosts: Set[Host], names: set[str]) -> Iterator[Certificate]:

@@ -250,7 +250,8 @@ def _asking(site: Site) -> Iterator[Link]:
         askers = [
             box_id(host)
             for host in site.hosts
-            if host != server and server in (asked.server for asked in name_servers(site, host))
+            if host != server
+            and server in (name_server.server for name_server in name_servers(site, host))
         ]
         for source in (CLIENT, *askers):
             yield Link(

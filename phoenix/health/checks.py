@@ -293,10 +293,10 @@ def _name_servers(site: Site) -> Iterator[Check]:
     known = dns.records(site)[0]
     for host in site.hosts:
         expected = f"{known.name}={','.join(map(str, dns.answers(site, known, host)))}"
-        for asked in name_servers(site, host):
-            command = ("server_answers", str(asked.address), expected)
-            hop = f"the name server {asked.server.name}"
-            yield Check(host.name, "dns", hop, command, target=asked.server.name)
+        for name_server in name_servers(site, host):
+            command = ("server_answers", str(name_server.address), expected)
+            hop = f"the name server {name_server.server.name}"
+            yield Check(host.name, "dns", hop, command, target=name_server.server.name)
 
 
 def _virtual_addresses(site: Site) -> Iterator[Check]:

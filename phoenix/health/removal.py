@@ -117,13 +117,13 @@ def removal(
     )
 
 
-def hosts(site: Site, asked: Removal) -> tuple[str, ...]:
+def hosts(site: Site, requested: Removal) -> tuple[str, ...]:
     """The hosts that take part, by their names in the inventory."""
     names = [site.hypervisor.name]
-    portainer = asked.item.kind == "stack" or bool(asked.item.endpoints)
+    portainer = requested.item.kind == "stack" or bool(requested.item.endpoints)
     if site.portainer is not None and portainer:
         names.append(site.portainer.name)
-    return tuple(dict.fromkeys([*names, *filter(None, [asked.target])]))
+    return tuple(dict.fromkeys([*names, *filter(None, [requested.target])]))
 
 
 def leaving_trees(item: Item, placed: Placed) -> tuple[str, ...]:

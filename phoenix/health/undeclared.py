@@ -254,12 +254,12 @@ def _states(
     site: Site, sightings: Sightings, target: Host, project: str
 ) -> dict[str, HostState | str]:
     """What a stack's host has, and every other one that does not declare it."""
-    asked = [host for host in site.hosts if host == target or not _declares(host, project)]
+    candidates = [host for host in site.hosts if host == target or not _declares(host, project)]
     return {
         host.name: HostState({project.name: project for project in sightings.projects[host.name]})
         if host.name in sightings.projects
         else "it told nothing"
-        for host in asked
+        for host in candidates
     }
 
 
@@ -269,10 +269,10 @@ def select(leftovers: Undeclared, word: str, domain: str) -> tuple[Item, ...]:
     A host and a guest may also be given by full name in the site's domain, id or address. Case and
     a final dot make no difference. A name with a path behind it means nothing.
     """
-    asked = word.strip().lower()
-    kind, colon, remainder = asked.partition(":")
+    query = word.strip().lower()
+    kind, colon, remainder = query.partition(":")
     if not colon or kind not in KINDS:
-        kind, remainder = "", asked
+        kind, remainder = "", query
     name, _, host = remainder.partition("@")
     return tuple(
         item

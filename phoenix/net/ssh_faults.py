@@ -196,8 +196,8 @@ def _by_type(error: BaseException) -> Cause | None:
             return "timeout"
         case EOFError():
             # Without a terminal the question for a passphrase finds the end of its input.
-            asked = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
-            return "locked_key" if asked & {"getpass", "unix_getpass"} else "closed"
+            frames = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
+            return "locked_key" if frames & {"getpass", "unix_getpass"} else "closed"
         case OSError() if error.errno is not None:
             return _ERRNOS.get(error.errno)
     return None

@@ -103,18 +103,18 @@ def _environments(client: PortainerClient) -> str:
 
 
 def _docker(client: PortainerClient) -> str:
-    asked = [endpoint for endpoint in client.endpoints() if endpoint.type in (1, 2)]
+    environments = [endpoint for endpoint in client.endpoints() if endpoint.type in (1, 2)]
     silent = [
         environment.name
-        for environment in asked
+        for environment in environments
         if not client.docker_ping(environment.id, patient=False)
     ]
     if silent:
         raise DifferentError(f"no answer from {', '.join(silent)}: see its agent and its address")
-    for endpoint in asked:
+    for endpoint in environments:
         client.containers(endpoint.id, "phoenix-check")
         _no_container(client, endpoint)
-    return ", ".join(endpoint.name for endpoint in asked) or "there is none to ask"
+    return ", ".join(endpoint.name for endpoint in environments) or "there is none to ask"
 
 
 def _no_container(client: PortainerClient, endpoint: Endpoint) -> None:

@@ -57,8 +57,8 @@ def _version(client: Client) -> str:
 
 
 def _privileges(client: Client) -> str:
-    held = client.get("access/permissions", path="/")
-    names = {name for privileges in held.values() for name in privileges}
+    permissions = client.get("access/permissions", path="/")
+    names = {name for privileges in permissions.values() for name in privileges}
     missing = [name for name in PRIVILEGES if name not in names]
     if missing:
         raise DifferentError(

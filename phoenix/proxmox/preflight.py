@@ -244,8 +244,8 @@ def _missing(
 ) -> Iterator[str]:
     """The privileges that this run needs and the token lacks, as one fault."""
     needs = privileges(client, guests, settings)
-    held = {path: _held(client, path) for path in dict.fromkeys(need.path for need in needs)}
-    lacking = [need for need in needs if need.name not in held[need.path]]
+    granted = {path: _held(client, path) for path in dict.fromkeys(need.path for need in needs)}
+    lacking = [need for need in needs if need.name not in granted[need.path]]
     if not lacking:
         return
     lines = []

@@ -197,7 +197,7 @@ def is_shared(client: Client, node: str, storage: str) -> bool:
     return values.boolean(rows(client, node).get(storage, {}).get("shared"))
 
 
-def faults(client: Client, asked: Iterable[Need]) -> tuple[str, ...]:
+def faults(client: Client, requirements: Iterable[Need]) -> tuple[str, ...]:
     """What is wrong with the storages that are needed: absent, off, unfit or full.
 
     The largest disk must fit: a run that would fill the storage half-way does not start.
@@ -206,7 +206,7 @@ def faults(client: Client, asked: Iterable[Need]) -> tuple[str, ...]:
         ProxmoxError: they can't be read.
     """
     by_storage: dict[tuple[str, str], list[Need]] = {}
-    for need in asked:
+    for need in requirements:
         by_storage.setdefault((need.node, need.storage), []).append(need)
     problems: list[str] = []
     for (node, storage), own in by_storage.items():

@@ -216,9 +216,9 @@ def answers(text: str, domain: str | None = None) -> Answers:
 _WORDS: Mapping[str, str] = {"step_ca": "CA", "traefik": "proxy", "nginx": "gateway"}
 
 
-def _domain(own: str) -> str:
+def _domain(domain: str) -> str:
     """A domain for names inside: below the hypervisor's own, which others may serve."""
-    return f"internal.{own}" if "." in own and not own.endswith(".local") else DOMAIN
+    return f"internal.{domain}" if "." in domain and not domain.endswith(".local") else DOMAIN
 
 
 def _own(sections: Mapping[str, str]) -> tuple[IPv4Interface, IPv4Address]:
@@ -228,33 +228,39 @@ def _own(sections: Mapping[str, str]) -> tuple[IPv4Interface, IPv4Address]:
                 continue
             for address in link.get("addr_info", []):
                 if address.get("family") == "inet" and address.get("scope") == "global":
-                    own = IPv4Interface(f"{address['local']}/{address['prefixlen']}")
-                    return own, IPv4Address(route["gateway"])
+                    interface = IPv4Interface(f"{address['local']}/{address['prefixlen']}")
+                    return interface, IPv4Address(route["gateway"])
     raise CommandError(
         "the hypervisor has no default route over an interface with an IPv4 address: give the "
         "network by --network, --gateway and --address instead of --from"
     )
 
 
-def _new(role: Role, ids: Iterable[int], used: Iterable[IPv4Address], own: IPv4Interface) -> Guest:
+def _new(
+    role: Role, ids: Iterable[int], used: Iterable[IPv4Address], interface: IPv4Interface
+) -> Guest:
     vmid = next(number for number in range(101, 1_000_000) if number not in set(ids))
-    first = int(own.network.network_address) + 10
+    first = int(interface.network.network_address) + 10
     in_use = set(used)
-    for number in range(first, int(own.network.broadcast_address)):
+    for number in range(first, int(interface.network.broadcast_address)):
         if IPv4Address(number) not in in_use:
-            address = IPv4Interface((number, own.network.prefixlen))
+            address = IPv4Interface((number, interface.network.prefixlen))
             return Guest(vmid, role.replace("_", "-"), "lxc", role, address)
-    raise CommandError(f"{own.network} has no address left for a guest that is the {_WORDS[role]}")
+    raise CommandError(
+        f"{interface.network} has no address left for a guest that is the {_WORDS[role]}"
+    )
 
 
-def _left(guest: ExistingGuest, label: str, own: IPv4Interface, role: Role | None) -> list[str]:
+def _left(
+    guest: ExistingGuest, label: str, interface: IPv4Interface, role: Role | None
+) -> list[str]:
     """Why a guest is not taken in, and the commands that do it."""
     if guest.address is None:
         return [
             f"{guest.name} ({guest.vmid}) is left alone: it is not running, or shows no address"
         ]
-    if guest.address.ip not in own.network:
-        where = f"{guest.address.ip} is outside of {own.network}"
+    if guest.address.ip not in interface.network:
+        where = f"{guest.address.ip} is outside of {interface.network}"
         return [f"{guest.name} ({guest.vmid}) is left alone: {where}"]
     sentence = f"{guest.name} ({guest.vmid}, {guest.address.ip}) is left alone"
     add = f"phoenix add host {label} --ip {guest.address.ip} --id {guest.vmid} --kind {guest.kind}"

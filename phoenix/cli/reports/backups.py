@@ -58,13 +58,13 @@ def collect(site: project.Project, *, quiet: bool) -> Listed:
     Raises:
         CommandError: none does, or the run could not be carried out.
     """
-    asked = hosts(site.site)
-    if not asked:
+    backup_hosts = hosts(site.site)
+    if not backup_hosts:
         raise CommandError(
             'no host backs anything up by a timer: write "backups" into "site" of '
             "phoenix_lxc_configs.json (docs/backups.md), then run `phoenix sync`"
         )
-    limit = tuple(sorted(host.name for host in asked))
+    limit = tuple(sorted(host.name for host in backup_hosts))
     request = site.request("deploys/backup_list.py", limit=limit, data={}, dry=True)
     console = output.notes()
     if quiet or not console.is_terminal:

@@ -41,8 +41,8 @@ def config(
             or a virtual address of the gateways; or another resolver forwards the zone of a site
             whose answers depend on the network.
     """
-    own = static_addresses(on or site.hypervisor)
-    views = len(static_addresses(site.hypervisor)) > 1 or len(own) > 1
+    listen_addresses = static_addresses(on or site.hypervisor)
+    views = len(static_addresses(site.hypervisor)) > 1 or len(listen_addresses) > 1
     if behind_another and views:
         raise DnsmasqError(
             'setting taking_over: "resolver": "keep" does not do for a site of several networks, '
@@ -58,7 +58,7 @@ def config(
             raise DnsmasqError(
                 f"setting dns_upstreams: {upstream!r} is not an IPv4 address"
             ) from error
-        if address in own:
+        if address in listen_addresses:
             raise DnsmasqError(f"setting dns_upstreams: {upstream} is this server: a loop")
         for server in site.name_servers:
             if address in static_addresses(server):
@@ -76,11 +76,11 @@ def config(
         "no-resolv",
         "no-hosts",
         # A bridge of its own may come up later than the name server.
-        "bind-dynamic" if len(own) > 1 else "bind-interfaces",
+        "bind-dynamic" if len(listen_addresses) > 1 else "bind-interfaces",
         *(
             [f"port={KEPT_PORT}", f"listen-address={LOOPBACK}"]
             if behind_another
-            else [f"listen-address={','.join(map(str, own))}"]
+            else [f"listen-address={','.join(map(str, listen_addresses))}"]
         ),
         # Of a name's addresses a client gets the one in the network in which it asks.
         *(["localise-queries"] if views else []),

@@ -114,7 +114,7 @@ def declared(site: Site, host: Host, settings: Settings) -> Declared:
     }
     return Declared(
         needed={
-            "dns": [str(asked.address) for asked in name_servers(site, host)],
+            "dns": [str(name_server.address) for name_server in name_servers(site, host)],
             "dns-search": [site.domain],
             "live-restore": host.swarm is None,
         },

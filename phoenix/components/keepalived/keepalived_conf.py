@@ -72,12 +72,12 @@ def instances(site: Site, host: Host, devices: Mapping[IPv4Address, str]) -> tup
 
 def config(host: Host, known: tuple[Instance, ...]) -> str:
     """The whole keepalived.conf of a gateway."""
-    asked = f"{NGINX_ANSWERS} {ALIVE} {LOOPBACK}"
+    check_command = f"{NGINX_ANSWERS} {ALIVE} {LOOPBACK}"
     others = dict.fromkeys(peer for instance in known for peer in instance.peers)
     return render(
         "components/keepalived/keepalived.conf.j2",
         host=host.name,
-        asked=asked,
+        asked=check_command,
         way=" ".join((WAY, ALIVE, *map(str, (LOOPBACK, *others)))),
         ended=ENDED,
         instances=known,

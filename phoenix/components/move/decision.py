@@ -154,9 +154,9 @@ def decide(
     arriving = here_now.arriving.get(project)
     if arriving is not None and arriving.phase != "proven":
         return _resumed(project, target, arriving, others)
-    own = here_now.projects.get(project)
-    if own is not None and (own.running or own.containers):
-        running = [] if own.running else _running(project, others)
+    project_here = here_now.projects.get(project)
+    if project_here is not None and (project_here.running or project_here.containers):
+        running = [] if project_here.running else _running(project, others)
         return _from(project, target, running) if running else Stays()
     if running := _running(project, others):
         return _from(project, target, running)
@@ -169,7 +169,7 @@ def decide(
     stopped = [holder for holder in holders if holder[1].containers]
     if stopped:
         return _from(project, target, stopped)
-    if own is not None:
+    if project_here is not None:
         return Stays()
     if left := [holder for holder in holders if holder[1].volumes]:
         return _from(project, target, left)

@@ -168,16 +168,16 @@ def _by_certificate(site: Site, servers: Iterable[_Server]) -> Iterator[_Server]
 
 def _places(service: Service) -> Iterator[_Place]:
     """Where Nginx has the requests of a service: a path itself, and what lies below it."""
-    asked = service.options
-    body = asked.max_body or ("0" if service.is_grpc else "")  # a stream has no end
+    options = service.options
+    body = options.max_body or ("0" if service.is_grpc else "")  # a stream has no end
     for location in (f"= {service.path}", f"^~ {service.path}/") if service.path else ("/",):
         yield _Place(
             location,
             grpc=service.is_grpc,
-            login=bool(asked.basic_auth),
-            allowed=tuple(str(network) for network in asked.allowed_networks),
+            login=bool(options.basic_auth),
+            allowed=tuple(str(network) for network in options.allowed_networks),
             max_body=body,
-            read_timeout=asked.read_timeout,
+            read_timeout=options.read_timeout,
         )
 
 
@@ -217,8 +217,8 @@ def nginx_config(
     ]
     portainer = control_plane.portainer(site) if site.portainer else None
     servers = _own_servers(site, read_timeout)
-    own = {name for server in servers for name in server.names}
-    common = tuple(name for name in gateway_names(site) if name not in own)
+    own_names = {name for server in servers for name in server.names}
+    common = tuple(name for name in gateway_names(site) if name not in own_names)
     streams = _streams(site, gateway)
     values = {
         "access_log": ACCESS_LOG,

@@ -260,36 +260,36 @@ def change(name: str, declared: SwarmNode, node: Node | None) -> Change:
     return Change(tuple(words), tuple(arguments), role)
 
 
-def of_host(swarm: Swarm, name: str, own: str) -> Node | None:
+def of_host(swarm: Swarm, name: str, node_id: str) -> Node | None:
     """The node that a host is, in the list of a manager.
 
     Args:
         swarm: as a manager tells it.
         name: the host.
-        own: its id as the host tells it; empty where it told none. An entry of an earlier time
+        node_id: its id as the host tells it; empty where it told none. An entry of an earlier time
             that the same host had joined has another.
     """
-    if own:
-        return next((node for node in swarm.nodes if node.id == own), None)
+    if node_id:
+        return next((node for node in swarm.nodes if node.id == node_id), None)
     same_name = [node for node in swarm.nodes if node.name == name]
     return next(
         (node for node in same_name if node.state == "ready"), same_name[0] if same_name else None
     )
 
 
-def left(swarm: Swarm, declared: Iterable[Host], own: Mapping[str, str]) -> tuple[Node, ...]:
+def left(swarm: Swarm, declared: Iterable[Host], node_ids: Mapping[str, str]) -> tuple[Node, ...]:
     """Nodes with our label that no host of the declaration is, as a manager lists them.
 
     Args:
         swarm: as a manager tells it.
         declared: the site's nodes.
-        own: each host's id in the swarm, as it tells it itself.
+        node_ids: each host's id in the swarm, as it tells it itself.
     """
     names = {host.name for host in declared}
     return tuple(
         node
         for node in swarm.nodes
-        if node.name and (node.name not in names or own.get(node.name, node.id) != node.id)
+        if node.name and (node.name not in names or node_ids.get(node.name, node.id) != node.id)
     )
 
 

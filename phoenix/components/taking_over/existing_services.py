@@ -178,10 +178,10 @@ def places(site: Site, host: Host) -> tuple[Place, ...]:
     """The places that Phoenix takes on a host, in the order of its components."""
     result: list[Place] = []
     if host in site.name_servers:
-        own = tuple(map(str, static_addresses(host)))
+        addresses = tuple(map(str, static_addresses(host)))
         # Behind one that is kept, a further name server would answer nobody.
         first = host == site.hypervisor
-        result.append(Place("resolver", "dns", (ports.DNS,), own, shared=first))
+        result.append(Place("resolver", "dns", (ports.DNS,), addresses, shared=first))
     if host == site.ca:
         result.append(Place("ca", "step-ca", (control_plane.ca(site).port,)))
     if host in site.traefiks:

@@ -122,25 +122,25 @@ def parse(lines: Iterable[str]) -> OwnTraefik:
     return OwnTraefik(is_ours, read.get(static), dynamic)
 
 
-def considered(own: OwnTraefik, *, is_kept: bool) -> OwnTraefik | None:
+def considered(traefik: OwnTraefik, *, is_kept: bool) -> OwnTraefik | None:
     """What somebody has to decide about; None where there is nothing of theirs in force."""
-    if own.is_ours and not is_kept:
+    if traefik.is_ours and not is_kept:
         return None
-    return own if own.dynamic or (own.static and own.entry_points) else None
+    return traefik if traefik.dynamic or (traefik.static and traefik.entry_points) else None
 
 
-def faults(own: OwnTraefik, in_use: Collection[str]) -> Iterator[str]:
+def faults(traefik: OwnTraefik, in_use: Collection[str]) -> Iterator[str]:
     """Why their files cannot be read beside the site's own, each with the fix.
 
     Args:
-        own: theirs.
+        traefik: theirs.
         in_use: names of the site's own routers, services and middlewares.
     """
-    where = visible(own.static.path) if own.static else STATIC
-    if own.static and own.static.data is None:
+    where = visible(traefik.static.path) if traefik.static else STATIC
+    if traefik.static and traefik.static.data is None:
         yield f"{where} cannot be read: write it as YAML in block style, and run again"
-    yield from _provider_faults(own, where)
-    for file in own.dynamic:
+    yield from _provider_faults(traefik, where)
+    for file in traefik.dynamic:
         place = visible(file.path)
         if file.data is None:
             yield f"{place} cannot be read: write it as YAML in block style, and run again"
@@ -150,12 +150,12 @@ def faults(own: OwnTraefik, in_use: Collection[str]) -> Iterator[str]:
                 f"{place} cannot be read by the user {USER}, which Phoenix's Traefik runs as: run "
                 f"chmod o+r, or chgrp {USER} and chmod g+r, on it, and run again"
             )
-        for fault in _file_faults(file, own, where, in_use):
+        for fault in _file_faults(file, traefik, where, in_use):
             yield f"{place}: {fault}, and run again"
 
 
-def _provider_faults(own: OwnTraefik, where: str) -> Iterator[str]:
-    for name, provider in own.providers.items():
+def _provider_faults(traefik: OwnTraefik, where: str) -> Iterator[str]:
+    for name, provider in traefik.providers.items():
         if name.lower() != "file":
             yield (
                 f"{where} has routers from the provider {visible(name)}, which Phoenix's Traefik "
@@ -176,7 +176,7 @@ def _provider_faults(own: OwnTraefik, where: str) -> Iterator[str]:
                 f"and Phoenix's Traefik {DYNAMIC} alone: move the files there, write that as its "
                 "directory, in block style, and run again"
             )
-    if own.static and own.static.section("experimental"):
+    if traefik.static and traefik.static.section("experimental"):
         yield (
             f"{where} has plugins (experimental), which Phoenix's Traefik has not: take them out, "
             "or have a Traefik of your own go on with them at other ports, and run again"
@@ -184,10 +184,10 @@ def _provider_faults(own: OwnTraefik, where: str) -> Iterator[str]:
 
 
 def _file_faults(
-    file: OwnFile, own: OwnTraefik, where: str, in_use: Collection[str]
+    file: OwnFile, traefik: OwnTraefik, where: str, in_use: Collection[str]
 ) -> Iterator[str]:
     for kind, name, router in _routers(file):
-        yield from _router_faults(f"{kind} router {visible(name)}", router, own, where)
+        yield from _router_faults(f"{kind} router {visible(name)}", router, traefik, where)
     for section in ("routers", "services", "middlewares", "serversTransports"):
         if claimed := sorted(set(in_use) & set(file.section("http", section))):
             yield (
@@ -202,7 +202,7 @@ def _file_faults(
             )
 
 
-def _router_faults(subject: str, router: object, own: OwnTraefik, where: str) -> Iterator[str]:
+def _router_faults(subject: str, router: object, traefik: OwnTraefik, where: str) -> Iterator[str]:
     if not isinstance(router, Mapping):
         yield f"{subject} cannot be read: write it in block style"
         return
@@ -213,17 +213,19 @@ def _router_faults(subject: str, router: object, own: OwnTraefik, where: str) ->
             "those that it is for"
         )
     for name in names:
-        if fault := _entry_point_fault(name, own, where):
+        if fault := _entry_point_fault(name, traefik, where):
             yield f"{subject} {fault}"
     fields = {key.lower(): value for key, value in router.items()}
     service = str(fields.get("service", ""))
     if "@" in service and not service.endswith("@file"):
         yield f"{subject} leads to {visible(service)}, which would not be its person's: take it out"
-    yield from (f"{subject} {fault}" for fault in _tls_faults(fields.get("tls"), names, own, where))
+    yield from (
+        f"{subject} {fault}" for fault in _tls_faults(fields.get("tls"), names, traefik, where)
+    )
 
 
-def _entry_point_fault(name: str, own: OwnTraefik, where: str) -> str:
-    if name not in own.entry_points:
+def _entry_point_fault(name: str, traefik: OwnTraefik, where: str) -> str:
+    if name not in traefik.entry_points:
         if name in ENTRY_POINTS:
             return (
                 f"answers on {name}, which is Phoenix's, for the gateway or its own guest alone: "
@@ -231,7 +233,7 @@ def _entry_point_fault(name: str, own: OwnTraefik, where: str) -> str:
                 "external_services (docs/routes.md) and take it out"
             )
         return f"answers on {visible(name)}, which {where} does not declare: declare it there"
-    entry_point = own.entry_points[name]
+    entry_point = traefik.entry_points[name]
     address = str(_section({"it": entry_point}, "it").get("address", ""))
     match = _PORT.fullmatch(address)
     if match is None:
@@ -249,14 +251,14 @@ def _entry_point_fault(name: str, own: OwnTraefik, where: str) -> str:
 
 
 def _tls_faults(
-    tls_value: object, names: Iterable[str], own: OwnTraefik, where: str
+    tls_value: object, names: Iterable[str], traefik: OwnTraefik, where: str
 ) -> Iterator[str]:
     """A router's own `tls` counts instead of the entry point's, all of it."""
     if tls_value is not None and tls_value is not False:
         yield from _tls_fault(tls_value, "has tls")
         return
     for name in names:
-        http = _section(own.entry_points, name, "http")
+        http = _section(traefik.entry_points, name, "http")
         if (tls := {key.lower(): value for key, value in http.items()}.get("tls")) is not None:
             yield from _tls_fault(tls, f"has the tls of {visible(name)} in {where}")
 

@@ -558,24 +558,24 @@ def _asked_of_traefik(route: Route, domain: str) -> dict[str, _Middleware]:
 
     An underscore keeps each name apart from every service's.
     """
-    service, asked = route.service, route.service.options
+    service, options = route.service, route.service.options
     key, middlewares = service.key, dict[str, _Middleware]()
-    if asked.allowed_networks:
+    if options.allowed_networks:
         # The gateway refuses others, too. It decides by its own reading of the path, so that it
         # could take a request for another service's; here it is certain whose it is. The last
         # address of X-Forwarded-For is the gateway's word for its client.
         middlewares[f"{key}_networks"] = _Middleware(
             ip_allow_list=_IPAllowList(
-                source_range=[str(network) for network in asked.allowed_networks],
+                source_range=[str(network) for network in options.allowed_networks],
                 ip_strategy=_IPStrategy(depth=1),
             )
         )
-    if asked.basic_auth:
+    if options.basic_auth:
         middlewares[f"{key}_login"] = _Middleware(
             basic_auth=_BasicAuth(users_file=users_file(service))
         )
-    if asked.forward_auth is not None:
-        auth = asked.forward_auth
+    if options.forward_auth is not None:
+        auth = options.forward_auth
         middlewares[f"{key}_auth"] = _Middleware(
             forward_auth=_ForwardAuth(
                 address=auth.url,
@@ -586,11 +586,11 @@ def _asked_of_traefik(route: Route, domain: str) -> dict[str, _Middleware]:
         )
     if service.strip_path:
         middlewares[f"{key}_path"] = _Middleware(strip_prefix=_StripPrefix(prefixes=[service.path]))
-    if asked.request_headers or asked.response_headers:
+    if options.request_headers or options.response_headers:
         middlewares[f"{key}_headers"] = _Middleware(
             headers=_Headers(
-                custom_request_headers=dict(asked.request_headers) or None,
-                custom_response_headers=dict(asked.response_headers) or None,
+                custom_request_headers=dict(options.request_headers) or None,
+                custom_response_headers=dict(options.response_headers) or None,
             )
         )
     if service.redirect is not None:  # the last one: it answers by itself
