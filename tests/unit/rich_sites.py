@@ -10,6 +10,7 @@ from pathlib import Path
 from phoenix.site.model import Site
 from tests.deploys.written_files import HTTPS, with_one_of_each, with_two_of_each
 from tests.unit.site_builder import Declaration, lxc, minimal, stack, vm
+from tests.unit.test_networks import two_networks
 
 
 def one_of_each() -> Declaration:
@@ -102,12 +103,23 @@ def portainer_elsewhere() -> Declaration:
     return declared
 
 
+def behind_a_lease() -> Declaration:
+    """A gateway whose outer address is a lease, and what is behind it in a network with NAT."""
+    declared = two_networks()
+    declared.lxc["site"] = {"watcher": "control"}
+    declared.lxc["external_services"] = [
+        {"name": "nas", "address": "192.168.1.20", "port": 5001, "fingerprint": "ab" * 32}
+    ]
+    return declared
+
+
 SITES: dict[str, Callable[[], Declaration]] = {
     "one of each": one_of_each,
     "two of each": two_of_each,
     "a swarm of three": swarm_of_three,
     "many roles each": many_roles_each,
     "Portainer elsewhere": portainer_elsewhere,
+    "behind a lease": behind_a_lease,
 }
 
 

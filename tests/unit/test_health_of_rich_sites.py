@@ -93,6 +93,7 @@ def test_doctor_tells_what_is_well_of_each_kind_of_path(name: str) -> None:
     assert kinds - {"request"} <= doctor._KINDS.keys()
 
 
+@pytest.mark.fast_cases(1)
 @every_site
 def test_one_fault_is_told_alike_everywhere(name: str) -> None:
     site = rich_site(name)
