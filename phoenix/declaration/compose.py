@@ -430,16 +430,22 @@ def _entry(
             report.error(label, path, "has no target: no port of the container is published",
                          "write target: and the container's port")  # fmt: skip
             return []
-        keys = ("host_ip", "published", "target")
-        address, host, container = (str(entry.get(key, "")) for key in keys)
-        proto = str(entry.get("protocol") or "tcp")
-        address = f"[{address}]" if ":" in address and "[" not in address else address
-        raw = ":".join(part for part in (address, host, container) if part) + f"/{proto}"
+        keys = ("host_ip", "published", "target", "protocol")
+        parts = [filled(entry.get(key), values) for key in keys]
+        if None in parts:
+            return []  # reported by check_variables
+        address, host, container, proto = (part or "" for part in parts)
+        if "[" in address or "-" in container:
+            message = "Compose takes no brackets around host_ip, and no range as target"
+            report.error(label, path, message, "write the address alone, and one port as target")
+            return []
+        address = f"[{address}]" if ":" in address else address
+        text = ":".join(part for part in (address, host, container) if part) + f"/{proto or 'tcp'}"
     else:
-        raw = str(entry)
-    text = filled(raw, values)
-    if text is None:
-        return []  # reported by check_variables
+        filled_text = filled(entry, values)
+        if filled_text is None:
+            return []  # reported by check_variables
+        text = filled_text
     match = _SHORT_PORT.match(text)
     published_on = _address(match["address"]) if match else None
     if not match or published_on is False:

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from phoenix.compose import mounts
+from phoenix.compose.scalars import flag
 from phoenix.declaration.compose import filled
 from phoenix.declaration.compose_values import at
 from phoenix.declaration.json_errors import join
@@ -84,6 +85,11 @@ def _contradictions(service: Mapping[str, Any], values: Mapping[str, str]) -> It
         if first is not None and second is not None and first != second:
             message = f"it says something else than {other}: Compose refuses that"
             yield key, message, "remove one of the two"
+        holder, _, name = other.rpartition(".")
+        body = at(service, holder.split("."))
+        if first and holder != "deploy" and isinstance(body, dict) and body and name not in body:
+            message = f"stands beside {holder} without {name}: Compose refuses that"
+            yield key, message, f"write it as {other}"
 
 
 def _amount(value: Any, values: Mapping[str, str]) -> float | None:
@@ -230,6 +236,23 @@ def _limits(service: Mapping[str, Any]) -> Iterator[_Problem]:
         if isinstance(device, dict) and not device.get("capabilities"):
             message = "needs `capabilities`: Compose refuses it"
             yield f"{path}[{position}]", message, "write capabilities: [gpu]"
+        if isinstance(device, dict) and device.get("count") and device.get("device_ids"):
+            message = "has `count` and `device_ids`: Compose refuses both"
+            yield f"{path}[{position}]", message, "remove one of the two"
+    for key, needed, fix in _NEEDED:
+        for position, entry in enumerate(service.get(key) or ()):
+            if isinstance(entry, dict) and needed not in entry:
+                yield f"{key}[{position}]", f"needs `{needed}`: Compose refuses it", fix
+
+
+_NEEDED = (
+    ("devices", "source", "write source: and the device of the host"),
+    ("post_start", "command", "write command: and what is to run"),
+    ("pre_stop", "command", "write command: and what is to run"),
+    ("configs", "source", "write source: and the config's name"),
+    ("secrets", "source", "write source: and the secret's name"),
+)
+"""Key of a service, what each mapping in its list must have, and the fix."""
 
 
 def _endless(
@@ -259,6 +282,15 @@ def _shared(compose: Mapping[str, Any]) -> Iterator[_Problem]:
                 continue
             own = body or {}
             place = join(kind, name)
+            external = own.get("external")
+            if kind == "volumes" and (flag(external) or isinstance(external, dict)):
+                for key in ("driver", "driver_opts", "labels"):
+                    if own.get(key):
+                        message = "cannot stand beside `external`: Compose refuses both"
+                        yield join(place, key), message, "remove it, or remove external"
+            if isinstance(external, dict) and external.get("name") and own.get("name"):
+                message = "has `name` and `external.name`: Compose refuses both"
+                yield place, message, "write external: true and name"
             ways = [key for key in _SOURCES.get(kind, ()) if own.get(key) not in (None, False)]
             if kind in _SOURCES and len(ways) != 1:
                 fault = f"has {' and '.join(ways)}" if ways else "has no source"

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from phoenix.compose import mounts
+from phoenix.declaration import compose_values
 from phoenix.declaration.compose import filled
 from phoenix.declaration.json_errors import join
 from phoenix.derived.certificates import RENEWAL_LABEL
@@ -72,6 +73,7 @@ def _of_service(
         yield from _owners(service, compose)
         yield from _ports_of_nobody(service, values)
         yield from _of_internal_networks(service, compose)
+    yield from compose_values.left_out(service, values)
     yield from _twice(service)
     yield from _labels(service)
     for position, mount in enumerate(service.get("volumes") or ()):
@@ -112,7 +114,9 @@ def _owners(service: Mapping[str, Any], compose: Mapping[str, Any]) -> Iterator[
         known = compose.get(kind)
         for position, entry in enumerate(service.get(kind) or ()):
             source = entry.get("source") if isinstance(entry, Mapping) else None
-            body = known.get(source) if isinstance(known, Mapping) else None
+            body = None
+            if isinstance(known, Mapping) and isinstance(source, str):
+                body = known.get(source)
             if isinstance(body, Mapping) and "file" in body:
                 for key in ("uid", "gid", "mode"):
                     if key in entry:

@@ -6,33 +6,37 @@ schema (https://github.com/compose-spec/compose-spec/blob/main/schema/compose-sp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from phoenix.compose.scalars import flag
 from phoenix.declaration.compose import filled
 from phoenix.declaration.json_errors import join
 from phoenix.site import suggestions
 from phoenix.site.findings import Report
 
-_FLAGS = frozenset(("0", "1", "f", "false", "n", "no", "off", "on", "t", "true", "y", "yes"))
-
 
 @dataclass(frozen=True)
 class KeySchema:
-    """What a value may be. It may be empty (null) as well, except as an entry of a list.
+    """What a value may be.
 
     Attributes:
-        scalars: kinds of a single value: `text`, `number`, `flag`; empty for none.
+        scalars: kinds of a single value (`_KINDS`); empty for none.
         items: what each entry of a list may be; None: it may be no list.
         values: what each value of a mapping of names may be; None: it may be no such mapping.
         keys: the keys of a mapping, each with its own form; None: it has no keys of its own.
+        empty: it may be nothing (null).
+        unique: no entry of a list may be there twice.
     """
 
     scalars: frozenset[str] = frozenset()
     items: KeySchema | None = None
     values: KeySchema | None = None
     keys: Mapping[str, KeySchema] | None = None
+    empty: bool = False
+    unique: bool = False
 
     @property
     def words(self) -> str:
@@ -43,16 +47,28 @@ class KeySchema:
         return " or ".join(kinds)
 
 
-_KINDS = {"text": "text, in quotes", "number": "a number", "flag": "true or false"}
+_KINDS = {
+    "text": "text, in quotes",
+    "number": "a number",
+    "integer": "a whole number",
+    "figure": "a number, without quotes",
+    "flag": "true or false",
+    "switch": "true or false, without quotes",
+}
+"""Numbers and flags may be text, as variables are; figures and switches may not."""
 
 
 class _Misfit(NamedTuple):
-    """A place that is not as its form says; `key`: one that it does not have."""
+    """A place that is not as its form says; `key`: one that it does not have.
+
+    `again`: it is in its list already.
+    """
 
     path: str
     form: KeySchema
     value: Any
     key: str = ""
+    again: bool = False
 
 
 def _scalar(*kinds: str) -> KeySchema:
@@ -69,45 +85,55 @@ def _object(_scalars: KeySchema | None = None, **keys: KeySchema) -> KeySchema:
     return KeySchema(_scalars.scalars if _scalars else frozenset(), keys=keys)
 
 
+def _nullable(**keys: KeySchema) -> KeySchema:
+    return KeySchema(keys=keys, empty=True)
+
+
 def _map(values: KeySchema) -> KeySchema:
     return KeySchema(values=values)
 
 
 ANY = _scalar("text", "number", "flag")
 TEXT, NUMBER, FLAG = _scalar("text"), _scalar("number"), _scalar("flag")
+INTEGER, FIGURE, SWITCH = _scalar("integer"), _scalar("figure"), _scalar("switch")
 _OPEN = KeySchema()  # what is looked at elsewhere, or not at all
 _TEXTS = _list(TEXT)
+_NAMES = KeySchema(items=TEXT, unique=True)
 _WORDS = _list(TEXT, scalar=TEXT)
-_PAIRS = KeySchema(items=TEXT, values=ANY)
-_LIMITS = dict.fromkeys(("cpus", "memory", "pids"), ANY)
+_COMMAND = replace(_WORDS, empty=True)
+_PAIRS = KeySchema(items=TEXT, values=replace(ANY, empty=True))
+_OF_OPTION = frozenset(("text", "number"))
+_OPTIONS = _map(KeySchema(_OF_OPTION))
+_LIMITS = {"cpus": NUMBER, "memory": TEXT}
 _DEVICES = _list(
-    _object(capabilities=_TEXTS, count=ANY, device_ids=_TEXTS, driver=TEXT, options=_PAIRS),
+    _object(capabilities=_NAMES, count=ANY, device_ids=_NAMES, driver=TEXT, options=_PAIRS),
     scalar=TEXT,
 )
 _UPDATE = _object(
-    **dict.fromkeys(
-        ("delay", "failure_action", "max_failure_ratio", "monitor", "order", "parallelism"), ANY
-    )
+    **dict.fromkeys(("delay", "monitor"), ANY),  # their values are looked at in compose_values
+    **dict.fromkeys(("failure_action", "order"), TEXT),
+    max_failure_ratio=NUMBER,
+    parallelism=INTEGER,
 )
 _DEPLOY = _object(
     endpoint_mode=TEXT,
     labels=_PAIRS,
     mode=TEXT,
     placement=_object(
-        constraints=_TEXTS, max_replicas_per_node=NUMBER, preferences=_list(_object(spread=TEXT))
+        constraints=_TEXTS, max_replicas_per_node=INTEGER, preferences=_list(_object(spread=TEXT))
     ),
-    replicas=NUMBER,
+    replicas=INTEGER,
     resources=_object(
-        limits=_object(**_LIMITS),
+        limits=_object(**_LIMITS, pids=INTEGER),
         reservations=_object(**_LIMITS, devices=_DEVICES, generic_resources=_OPEN),
     ),
-    restart_policy=_object(condition=TEXT, delay=ANY, max_attempts=NUMBER, window=ANY),
+    restart_policy=_object(condition=TEXT, delay=ANY, max_attempts=INTEGER, window=ANY),
     rollback_config=_UPDATE,
     update_config=_UPDATE,
 )
-_GIVEN = _list(_object(TEXT, source=TEXT, target=TEXT, uid=ANY, gid=ANY, mode=ANY))
+_GIVEN = _list(_object(TEXT, source=TEXT, target=TEXT, uid=TEXT, gid=TEXT, mode=INTEGER))
 _HOOKS = _list(
-    _object(command=_WORDS, environment=_PAIRS, privileged=FLAG, user=TEXT, working_dir=TEXT)
+    _object(command=_COMMAND, environment=_PAIRS, privileged=FLAG, user=TEXT, working_dir=TEXT)
 )
 _MOUNT = _object(
     TEXT,
@@ -132,36 +158,43 @@ _PORT = KeySchema(
 _RATE = _list(_object(path=TEXT, rate=ANY))
 SERVICE: Mapping[str, KeySchema] = {
     **dict.fromkeys(
-        ("cgroup", "cgroup_parent", "container_name", "domainname", "hostname", "image", "ipc",
-         "isolation", "mac_address", "network_mode", "pid", "platform", "pull_policy",
+        ("cgroup", "cgroup_parent", "container_name", "cpuset", "domainname", "hostname", "image",
+         "ipc", "isolation", "mac_address", "network_mode", "pid", "platform", "pull_policy",
          "pull_refresh_after", "runtime", "stop_signal", "user", "userns_mode", "uts",
          "working_dir"),
         TEXT,
     ),
     **dict.fromkeys(
-        ("attach", "init", "oom_kill_disable", "privileged", "read_only", "stdin_open", "tty",
-         "use_api_socket"),
+        ("attach", "init", "oom_kill_disable", "privileged", "read_only", "stdin_open", "tty"),
         FLAG,
     ),
     **dict.fromkeys(
-        ("cpu_count", "cpu_percent", "cpu_period", "cpu_quota", "cpu_shares", "cpus",
-         "mem_swappiness", "oom_score_adj", "pids_limit", "scale"),
+        ("cpu_percent", "cpu_period", "cpu_quota", "cpu_shares", "cpus", "oom_score_adj",
+         "pids_limit"),
         NUMBER,
     ),
     **dict.fromkeys(
-        ("cpu_rt_period", "cpu_rt_runtime", "cpuset", "mem_limit", "mem_reservation",
-         "memswap_limit", "restart", "shm_size", "stop_grace_period"),
+        ("cpu_count", "cpu_rt_period", "cpu_rt_runtime", "mem_swappiness", "scale"), INTEGER
+    ),
+    **dict.fromkeys(
+        ("mem_limit", "mem_reservation", "memswap_limit", "restart", "shm_size",
+         "stop_grace_period"),
         ANY,  # their values are looked at in compose_values
     ),
-    **dict.fromkeys(("command", "dns", "dns_search", "entrypoint", "label_file", "tmpfs"), _WORDS),
+    **dict.fromkeys(("command", "entrypoint"), _COMMAND),
+    **dict.fromkeys(("dns", "dns_search", "label_file", "tmpfs"), _WORDS),
     **dict.fromkeys(
-        ("cap_add", "cap_drop", "device_cgroup_rules", "dns_opt", "external_links", "links",
-         "profiles", "security_opt", "volumes_from"),
+        ("cap_add", "cap_drop", "device_cgroup_rules", "dns_opt", "links", "profiles",
+         "security_opt", "volumes_from"),
         _TEXTS,
     ),
-    **dict.fromkeys(("annotations", "environment", "labels", "storage_opt", "sysctls"), _PAIRS),
+    **dict.fromkeys(("annotations", "environment", "labels", "sysctls"), _PAIRS),
+    "external_links": _NAMES,
+    "storage_opt": _OPTIONS,
+    "use_api_socket": SWITCH,
     **dict.fromkeys(("build", "develop", "env_file", "provider"), _OPEN),
-    **dict.fromkeys(("expose", "group_add"), _list(_scalar("text", "number"))),
+    "expose": _list(_scalar("text", "number")),
+    "group_add": KeySchema(items=_scalar("text", "number"), unique=True),
     **dict.fromkeys(("configs", "secrets"), _GIVEN),
     **dict.fromkeys(("post_start", "pre_stop"), _HOOKS),
     "blkio_config": _object(
@@ -173,9 +206,9 @@ SERVICE: Mapping[str, KeySchema] = {
     ),
     "credential_spec": _object(config=TEXT, file=TEXT, registry=TEXT),
     "depends_on": KeySchema(
-        items=TEXT, values=_object(condition=TEXT, required=FLAG, restart=FLAG)
+        items=TEXT, values=_object(condition=TEXT, required=FLAG, restart=FLAG), unique=True
     ),
-    "deploy": _DEPLOY,
+    "deploy": replace(_DEPLOY, empty=True),
     "devices": _list(_object(TEXT, permissions=TEXT, source=TEXT, target=TEXT)),
     "extends": _object(TEXT, file=TEXT, service=TEXT),
     "extra_hosts": KeySchema(items=TEXT, values=_list(TEXT, scalar=TEXT)),
@@ -186,48 +219,50 @@ SERVICE: Mapping[str, KeySchema] = {
         retries=NUMBER,
         test=_WORDS,
     ),
-    "logging": _object(driver=TEXT, options=_map(ANY)),
+    "logging": _object(driver=TEXT, options=_map(KeySchema(_OF_OPTION, empty=True))),
     "models": KeySchema(items=TEXT, values=_object(endpoint_var=TEXT, model_var=TEXT)),
     "networks": KeySchema(
         items=TEXT,
-        values=_object(
+        unique=True,
+        values=_nullable(
             aliases=_TEXTS,
-            driver_opts=_map(ANY),
-            gw_priority=NUMBER,
+            driver_opts=_OPTIONS,
+            gw_priority=FIGURE,
             interface_name=TEXT,
             ipv4_address=TEXT,
             ipv6_address=TEXT,
             link_local_ips=_TEXTS,
             mac_address=TEXT,
-            priority=NUMBER,
+            priority=FIGURE,
         ),
     ),
     "ports": _list(_PORT),
-    "ulimits": _map(_object(NUMBER, hard=NUMBER, soft=NUMBER)),
+    "ulimits": _map(_object(INTEGER, hard=INTEGER, soft=INTEGER)),
     "volumes": _list(_MOUNT),
 }  # fmt: skip
 """Keys of a service ("Services top-level element")."""
 _EXTERNAL = _object(FLAG, name=TEXT)
-_OF_DRIVER = {"driver": TEXT, "driver_opts": _map(ANY), "external": _EXTERNAL, "labels": _PAIRS,
+_OF_DRIVER = {"driver": TEXT, "driver_opts": _OPTIONS, "external": _EXTERNAL, "labels": _PAIRS,
               "name": TEXT}  # fmt: skip
 _POOL = _object(aux_addresses=_map(TEXT), gateway=TEXT, ip_range=TEXT, subnet=TEXT)
 _KEPT = _OF_DRIVER | dict.fromkeys(("environment", "file", "template_driver"), TEXT)
+_KEPT_OPEN = {key: form for key, form in _KEPT.items() if key not in ("driver", "driver_opts")}
 TOP: Mapping[str, KeySchema] = {
-    "configs": _map(_object(**_KEPT, content=TEXT)),
+    "configs": _map(_object(**_KEPT_OPEN, content=TEXT)),
     "include": _OPEN,
     "models": _OPEN,
     "name": TEXT,
     "networks": _map(
-        _object(
+        _nullable(
             **_OF_DRIVER,
             **dict.fromkeys(("attachable", "enable_ipv4", "enable_ipv6", "internal"), FLAG),
-            ipam=_object(config=_list(_POOL), driver=TEXT, options=_map(ANY)),
+            ipam=_object(config=_list(_POOL), driver=TEXT, options=_map(TEXT)),
         )
     ),
     "secrets": _map(_object(**_KEPT)),
     "services": _map(_object(**SERVICE)),
-    "version": ANY,
-    "volumes": _map(_object(**_OF_DRIVER)),
+    "version": TEXT,
+    "volumes": _map(_nullable(**_OF_DRIVER)),
 }
 """Keys of the file."""
 
@@ -257,14 +292,19 @@ def check(compose: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[tup
         values: the declared variables; a secret's has any text that is not empty.
     """
     for misfit in _walk(compose, _object(**TOP), "", values):
-        if not misfit.key:
-            yield misfit.path, f"cannot be {_short(misfit.value)}: Compose refuses it", (
-                f"write {misfit.form.words}"
-            )  # fmt: skip
+        if misfit.key:
+            continue
+        if misfit.again:
+            message = f"{_short(misfit.value)} is there already: Compose refuses it"
+            yield misfit.path, message, "keep one of the two"
+            continue
+        fix = f"write {misfit.form.words}"
+        fix = f"{fix}, or remove the key" if misfit.value is None else fix
+        yield misfit.path, f"cannot be {_short(misfit.value)}: Compose refuses it", fix
 
 
 def _walk(value: Any, form: KeySchema, path: str, values: Mapping[str, str]) -> Iterator[_Misfit]:
-    if value is None or form == _OPEN:
+    if form == _OPEN or (value is None and form.empty):
         return
     if isinstance(value, Mapping):
         yield from _walk_mapping(value, form, path, values)
@@ -273,8 +313,8 @@ def _walk(value: Any, form: KeySchema, path: str, values: Mapping[str, str]) -> 
             yield _Misfit(path, form, value)
             return
         for position, inner in enumerate(value):
-            if inner is None and form.items != _OPEN:
-                yield _Misfit(join(path, position), form.items, inner)
+            if form.unique and inner in value[:position] and position < _MANY:
+                yield _Misfit(join(path, position), form, inner, again=True)
             yield from _walk(inner, form.items, join(path, position), values)
     elif not _is(value, form.scalars, values):
         yield _Misfit(path, form, value)
@@ -296,16 +336,23 @@ def _walk_mapping(
 
 def _is(value: Any, kinds: Collection[str], values: Mapping[str, str]) -> bool:
     """Whether a single value is of one of these kinds; text stands for what it can be read as."""
+    if value is None:
+        return False
     if isinstance(value, bool):
-        return "flag" in kinds
+        return "flag" in kinds or "switch" in kinds
     if isinstance(value, int | float):
-        return "number" in kinds
+        is_whole = isinstance(value, int) or value.is_integer()
+        return "number" in kinds or "figure" in kinds or ("integer" in kinds and is_whole)
     if not isinstance(value, str) or "text" in kinds:
         return bool(kinds)
     text = filled(value, values) if kinds else ""
     if text is None:
         return True  # told where every expression is
-    return ("flag" in kinds and text.lower() in _FLAGS) or ("number" in kinds and _is_number(text))
+    return (
+        ("flag" in kinds and flag(text) is not None)
+        or ("number" in kinds and _is_number(text))
+        or ("integer" in kinds and _INTEGER.match(text) is not None)
+    )
 
 
 def _is_number(text: str) -> bool:
@@ -317,6 +364,8 @@ def _is_number(text: str) -> bool:
 
 
 _DIGITS = 40
+_INTEGER = re.compile(r"[+-]?\d{1,19}\Z", re.ASCII)
+_MANY = 1000  # entries that are compared with all before them
 
 
 def _short(value: Any) -> str:

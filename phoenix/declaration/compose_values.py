@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from signal import Signals
 from typing import Any
 
-from phoenix.compose import mounts
+from phoenix.compose import command_words, mounts
 from phoenix.declaration.compose import filled
 from phoenix.declaration.json_errors import join
 
@@ -26,8 +26,8 @@ _WORDS = (
     ("restart", re.compile(r"(?:no|always|unless-stopped|on-failure(?::\d+)?)?\Z", re.ASCII),
      "write no, always, unless-stopped or on-failure"),
     ("pull_policy", re.compile(r"(?:always|daily|if_not_present|missing|never|refresh|weekly"
-                               r"|every_\w+)\Z", re.ASCII),
-     "write always, missing, never, daily or weekly"),
+                               r"|every_(?:\d+[wdhms])+)\Z", re.ASCII),
+     "write always, missing, never, daily, weekly or every_12h"),
     ("stop_grace_period", _DURATION, 'write a number with its unit, as "30s"'),
     *((f"healthcheck.{key}", _DURATION, 'write a number with its unit, as "30s"')
       for key in ("interval", "start_interval", "start_period", "timeout")),
@@ -35,16 +35,27 @@ _WORDS = (
       for key in ("mem_limit", "mem_reservation", "shm_size")),
     *((f"deploy.resources.{kind}.memory", _SIZE, 'write a number with its unit, as "512m"')
       for kind in ("limits", "reservations")),
+    ("memswap_limit", re.compile(rf"-1\Z|{_SIZE.pattern}", _SIZE.flags),
+     'write a number with its unit, as "512m", or -1 for no limit'),
     *((key, re.compile(r"\d*\.?\d+\Z", re.ASCII), "write a number of processors, as 1.5")
-      for key in ("cpus", "deploy.resources.limits.cpus")),
+      for key in ("cpus", "deploy.resources.limits.cpus", "deploy.resources.reservations.cpus")),
+    *((key, re.compile(r"(?!-)"), "write a whole number from 0 on")
+      for key in ("deploy.replicas", "healthcheck.retries", "scale",
+                  "deploy.restart_policy.max_attempts")),
+    *((f"deploy.{key}", _DURATION, 'write a number with its unit, as "30s"')
+      for key in ("restart_policy.delay", "restart_policy.window",
+                  *(f"{part}.{name}" for part in ("rollback_config", "update_config")
+                    for name in ("delay", "monitor")))),
+    *((f"deploy.{part}.order", re.compile(r"(?:start|stop)-first\Z"),
+       "write start-first or stop-first") for part in ("rollback_config", "update_config")),
     ("cgroup", re.compile(r"(?:host|private)?\Z"), "write host or private"),
     ("ipc", re.compile(r"(?:host|none|private|shareable|(?:container|service):.+)?\Z"),
      "write host, private, shareable, none or service:NAME"),
     ("pid", re.compile(r"(?:host|(?:container|service):.+)?\Z"), "write host or service:NAME"),
     ("userns_mode", re.compile(r"(?:host)?\Z"), "write host, or leave it out"),
     ("uts", re.compile(r"(?:host)?\Z"), "write host, or leave it out"),
-    ("container_name", re.compile(r"(?:[a-zA-Z0-9][a-zA-Z0-9_.-]*)?\Z", re.ASCII),
-     "use letters, digits, dots, underscores and hyphens"),
+    ("container_name", re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z", re.ASCII),
+     "use two or more letters, digits, dots, underscores and hyphens"),
     ("mac_address", re.compile(r"(?:[\da-f]{2}[:-]){5}[\da-f]{2}\Z", re.ASCII | re.IGNORECASE),
      'write six pairs of digits, as "02:42:ac:11:00:02"'),
     ("stop_signal", re.compile(
@@ -106,12 +117,16 @@ def _of_service(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterat
         if value is None or isinstance(value, dict | list):
             continue
         text = filled(value, values)
-        if text is not None and not form.match(text):
+        is_bare = form is _DURATION and not isinstance(value, str)  # Compose takes no bare number
+        if text is not None and (is_bare or not form.match(text)):
             yield path, f"{str(value)[:80]!r} is refused by Docker", fix
     waits = service.get("depends_on")
     for name, how in waits.items() if isinstance(waits, dict) else ():
         condition = how.get("condition") if isinstance(how, dict) else None
-        if condition is not None and filled(condition, values) not in (*_CONDITIONS, None):
+        if isinstance(how, dict) and condition is None:
+            fix = f"write condition: {_CONDITIONS[-1]}"
+            yield f"depends_on.{name}", "needs `condition`: Compose refuses it", fix
+        elif condition is not None and filled(condition, values) not in (*_CONDITIONS, None):
             fix = f"write {', '.join(_CONDITIONS[:-1])} or {_CONDITIONS[-1]}"
             yield f"depends_on.{name}.condition", f"{str(condition)[:80]!r} is not a condition", fix
     test = at(service, ["healthcheck", "test"])
@@ -145,6 +160,37 @@ def _lines(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_P
         if isinstance(line, str) and line.startswith("="):
             message = f"{line[:80]!r} has no name: Docker refuses it"
             yield f"environment[{position}]", message, "write NAME=VALUE"
+    if isinstance(lines, dict) and "" in lines:
+        yield "environment", "has a value without a name: Compose refuses it", "name it"
+    for path, command in _commands(service):
+        text = filled(command, values)
+        fault = None if text is None else command_words.read(text).fault
+        if fault:
+            yield path, f"{fault}: Compose refuses it", 'write a list: ["PROGRAM", "WORD"]'
+
+
+def _commands(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Place and text of each command that is written as one text."""
+    written = [(key, service.get(key)) for key in ("command", "entrypoint")]
+    for key in ("post_start", "pre_stop"):
+        for position, hook in enumerate(service.get(key) or ()):
+            if isinstance(hook, dict):
+                written.append((f"{key}[{position}].command", hook.get("command")))
+    yield from ((path, text) for path, text in written if isinstance(text, str))
+
+
+def left_out(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
+    """Place, message and fix of each command of which Compose does not read the end.
+
+    Args:
+        service: of the shape that `phoenix.compose.document.read` promises.
+        values: the declared variables.
+    """
+    for path, command in _commands(service):
+        end = command_words.read(filled(command, values) or "").left_out
+        if end:
+            message = f"Compose starts no shell, and reads nothing from {end[:40]!r} on"
+            yield path, message, 'write a list for a shell: ["sh", "-c", "..."], or quote the sign'
 
 
 def targets(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[tuple[str, str]]:

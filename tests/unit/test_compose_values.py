@@ -295,13 +295,13 @@ def test_file_where_a_volume_is_mounted_is_refused(tmp_path: Path) -> None:
     assert "volumes[0]" in problem(declared.refused(tmp_path), MANIFEST, path).message
 
 
-@pytest.mark.parametrize("second", ["x", "${N:-x}"])
+@pytest.mark.parametrize("second", ["xy", "${N:-xy}"])
 def test_two_stacks_cannot_have_one_container(tmp_path: Path, second: str) -> None:
-    declared = with_two({"container_name": "x"}, {"container_name": second})
+    declared = with_two({"container_name": "xy"}, {"container_name": second})
     finding = problem(
         declared.refused(tmp_path), "stacks/wiki/docker-compose.yml", "services.web.container_name"
     )
-    assert "container x is that of shop-production too" in finding.message
+    assert "container xy is that of shop-production too" in finding.message
 
 
 def test_name_that_compose_makes_for_another_stack_is_taken(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_name_that_compose_makes_for_another_stack_is_taken(tmp_path: Path) -> N
 
 
 def test_stacks_on_two_hosts_may_have_one_name(tmp_path: Path) -> None:
-    declared = with_two({"container_name": "x"}, {"container_name": "x"})
+    declared = with_two({"container_name": "xy"}, {"container_name": "xy"})
     declared.vm["vms"][1]["docker_stacks"] = ["shop"]
     declared.vm["vms"][0]["docker_stacks"] = ["wiki"]
     declared.load(tmp_path)
