@@ -190,7 +190,8 @@ def left_out(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[
         end = command_words.read(filled(command, values) or "").left_out
         if end:
             message = f"Compose starts no shell, and reads nothing from {end[:40]!r} on"
-            yield path, message, 'write a list for a shell: ["sh", "-c", "..."], or quote the sign'
+            fix = 'write a list for a shell: ["/bin/sh", "-c", "..."], or quote the sign'
+            yield path, message, fix
 
 
 def targets(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -172,4 +172,4 @@ def test_a_command_for_a_shell_is_told(command: str) -> None:
     (warning,) = found({"command": command}).warnings
     assert warning.path == f"{WEB}.command"
     assert warning.unread
-    assert '["sh", "-c"' in warning.fix
+    assert '["/bin/sh", "-c"' in warning.fix
