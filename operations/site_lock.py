@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -46,6 +46,8 @@ fi
 flock -u 8
 printf mine
 printf '%s\\n' "$(grep -sF "$4" "$3" | tail -n 1)"
+[ ! -s "${6-}" ] || cat "$6"
+printf '\\n.\\n'
 IFS= read -r start || exit 0
 # Configuration is read through it by others than root, as resolv.conf is by apt.
 mkdir -p "${3%/*}"; chmod 755 "${3%/*}"
@@ -60,13 +62,13 @@ if [ "$(wc -l <"$3")" -gt $(($5 * 2)) ]; then
 fi
 """,
 )
-"""Words: the lock's file, the owner as JSON, the history's file, what marks a deployment in it, and
-how many runs it keeps.
+"""Words: the lock's file, the owner as JSON, the history's file, what marks a deployment in it, how
+many runs it keeps, and the register's file.
 
-Says `mine` and the last deployment's line, and holds the lock until its input ends; or says `held`
-and the owner. All runs of one owner share the lock, so it is theirs until the last of them ends.
-Requests wait in the queue, one at a time. The owner stays in the file after the lock is released,
-and then means nothing.
+Says `mine`, the last deployment's line, the register and a line with a dot, and holds the lock
+until its input ends; or says `held` and the owner. All runs of one owner share the lock, so it is
+theirs until the last of them ends. Requests wait in the queue, one at a time. The owner stays in
+the file after the lock is released, and then means nothing.
 
 The first line of its input is the run for the history, what follows is how the run ended. A run
 that dies sends no end, and is in the history without one."""
@@ -150,7 +152,7 @@ def _take(hypervisor: Host, owner: Owner) -> None:
         return
     channel = transport.open_session()
     arguments = (FILE, owner.model_dump_json(), history.FILE, history.DEPLOYS, str(history.KEPT))
-    channel.exec_command(SCRIPT.line(*arguments))
+    channel.exec_command(SCRIPT.line(*arguments, register.FILE))
     state = _read(channel, 4)
     if state == "held":
         reason = str(LockedError(parse_owner(_read(channel))))
@@ -161,6 +163,7 @@ def _take(hypervisor: Host, owner: Owner) -> None:
     root = checkout(hypervisor)
     start = history.started(owner, of_this_run(root), deploys=deploys_components(owner.command))
     last = history.deployed(history.parse([_line(channel)]))
+    registered = _lines_before_dot(channel)
     if start.deploys and not history.older_allowed():
         reason = history.behind(root, of_this_run(root), last)
         if reason:
@@ -171,7 +174,7 @@ def _take(hypervisor: Host, owner: Owner) -> None:
                 "for pyinfra. Nothing was started."
             )
     _channels.append(channel)
-    _keep_history(hypervisor, channel, start)
+    _keep_history(hypervisor, channel, start, registered)
 
 
 def _tell_refused(
@@ -225,8 +228,17 @@ class _Begins(BaseStateCallback):
         self._tell()
 
 
-def _keep_history(hypervisor: Host, channel: paramiko.Channel, start: history.Start) -> None:
-    """Send the run's beginning with its first step, and its end before the connection goes."""
+def _keep_history(
+    hypervisor: Host, channel: paramiko.Channel, start: history.Start, registered: Sequence[str]
+) -> None:
+    """Send the run's beginning with its first step, and its end before the connection goes.
+
+    Args:
+        hypervisor: which keeps the history.
+        channel: of the lock.
+        start: what the history tells of the run.
+        registered: the lines of the site's register.
+    """
     if KEEP in os.environ:
         return  # it does nothing but hold the lock
     reported: list[bool] = []
@@ -235,7 +247,7 @@ def _keep_history(hypervisor: Host, channel: paramiko.Channel, start: history.St
         if not reported:
             reported.append(deploys)
             if deploys:
-                _register(hypervisor)
+                _register(hypervisor, registered)
             _send(channel, start.model_copy(update={"deploys": deploys}).model_dump_json())
 
     def end() -> None:
@@ -267,12 +279,17 @@ def _keep_history(hypervisor: Host, channel: paramiko.Channel, start: history.St
         hypervisor.state.add_callback_handler(_Begins(begin))  # type: ignore[no-untyped-call]
 
 
-def _register(hypervisor: Host) -> None:
-    """Add what the declaration deploys to the site's register, before the first step."""
+def _register(hypervisor: Host, registered: Sequence[str]) -> None:
+    """Add what the declaration deploys to the site's register, before the first step.
+
+    Most runs deploy what is in its lines, `registered`, already: then nothing is sent.
+    """
+    site = site_of(hypervisor.data.dict())  # type: ignore[no-untyped-call]
+    if register.is_complete(registered, site):
+        return
     transport = _transport(hypervisor)
     if transport is None:
         return
-    site = site_of(hypervisor.data.dict())  # type: ignore[no-untyped-call]
     try:
         channel = transport.open_session(timeout=_SECONDS)
         channel.settimeout(_SECONDS)
@@ -350,6 +367,17 @@ def _line(channel: paramiko.Channel) -> str:
     while not line.endswith("\n") and (piece := _read(channel, 1)):
         line += piece
     return line
+
+
+def _lines_before_dot(channel: paramiko.Channel) -> list[str]:
+    """The lines that come before one with a dot; none where that one does not come."""
+    data = b""
+    while not data.endswith(b"\n.\n"):
+        piece = channel.recv(65536)
+        if not piece:
+            return []
+        data += piece
+    return [line for line in data.decode(errors="replace").split("\n")[:-2] if line]
 
 
 def record_in_history(hypervisor: Host, runs: str) -> None:

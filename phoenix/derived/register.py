@@ -85,6 +85,20 @@ def entries(site: Site) -> tuple[Entry, ...]:
     )
 
 
+def is_complete(lines: Iterable[str], site: Site) -> bool:
+    """Whether `ADD` would change nothing in a register of these lines."""
+    known, declared = {*lines}, entries(site)
+    missing = {entry.line for entry in declared} - known
+    machines = [entry for entry in declared if entry.kind == "host"]
+    addresses = {machine.address for machine in machines}
+    ids = {str(machine.vmid) for machine in machines if machine.vmid is not None}
+    names = {machine.line for machine in machines}
+    former = (line.split("\t") for line in known - names if line.startswith("host\t"))
+    return not missing and not any(
+        addresses & {*words[3:4]} or ids & {*words[4:5]} for words in former
+    )
+
+
 def removed_hosts(known: Iterable[Entry], site: Site) -> dict[str, tuple[str, ...]]:
     """Hosts that the site no longer has, by the stacks that were deployed on them.
 

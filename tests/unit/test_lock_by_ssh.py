@@ -22,6 +22,7 @@ from phoenix.derived import register
 from phoenix.runs import history
 from phoenix.runs.lock import this_process
 from phoenix.runs.revision import Revision
+from phoenix.shell import Script
 from tests.unit.site_builder import minimal
 
 KEY = paramiko.ECDSAKey.generate()
@@ -154,6 +155,50 @@ def test_a_run_that_deploys_adds_its_declaration_to_the_register(
         ("endpoint", "worker"),
         ("host", "control"),
     }
+
+
+def deploy(hypervisor: Any) -> None:
+    """A whole run, from its lock to its end."""
+    assert site_lock.hold(hypervisor, OWNER)
+    hypervisor.connector.disconnect()
+
+
+def test_a_register_that_has_it_all_is_not_written(
+    run: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(run())
+    file = tmp_path / "lib/register"
+    lines = file.read_text()
+    monkeypatch.setattr(register, "ADD", Script("register", 'echo written >"$1"'))
+    deploy(run())
+    assert file.read_text() == lines
+    file.write_text(f"{lines}stack\tof a former site")
+    deploy(run())
+    assert file.read_text() == f"{lines}stack\tof a former site", "its last line has no line feed"
+
+
+@pytest.mark.parametrize(
+    ("line", "former"),
+    [
+        pytest.param("stack\tshop-production\t", "", id="a stack is missing"),
+        pytest.param("host\tcontrol\t", "host\tformer\t", id="a machine has its former name"),
+    ],
+)
+def test_a_register_gets_what_it_lacks(
+    run: Callable[[], Any], tmp_path: Path, line: str, former: str
+) -> None:
+    deploy(run())
+    file = tmp_path / "lib/register"
+    whole = file.read_text()
+    assert line in whole
+    kept = [
+        each.replace(line, former) if former else each
+        for each in whole.splitlines(keepends=True)
+        if former or not each.startswith(line)
+    ]
+    file.write_text("".join([*kept, *([] if not former else whole.splitlines(keepends=True))]))
+    deploy(run())
+    assert file.read_text() == whole
 
 
 def test_a_run_that_stops_half_way_says_so(run: Callable[[], Any], tmp_path: Path) -> None:
