@@ -230,14 +230,11 @@ backups_are_kept() { # phoenix-backup's notes say that old snapshots are removed
 
 clock_agrees() { # URL: with the clock of its host; otherwise certificates seem expired or not yet valid
     # A TLS session with it is asked for all the same, and then tells its clock as well.
-    server=${1#https://} name=
+    server=${1#https://}
     server=${server%%/*}
-    server=${server%:*}$tab${server##*:}
-    case "$newline$checks" in *"${newline}tls_verifies$tab$server$tab"*)
-        name=${checks#*"tls_verifies$tab$server$tab"} name=${name%%"$tab"*} ;;
-    esac
+    name_asked_for "${server%:*}" "${server##*:}"
     if [ -n "$name" ]; then
-        session "${server%"$tab"*}" "${server#*"$tab"}" "$name"
+        session "${server%:*}" "${server##*:}" "$name"
         there=$heard
     else
         there=$(curl_within 5 -skI "$1")
@@ -371,12 +368,16 @@ name_is_unknown() {
     esac
 }
 
-port_answers() { # ADDRESS PORT
-    # A TLS session is tried all the same.
+name_asked_for() { # ADDRESS PORT: sets `name` to that of the TLS session that a check has with it; empty for none
     name=
     case "$newline$checks" in *"${newline}tls_verifies$tab$1$tab$2$tab"*)
         name=${checks#*"tls_verifies$tab$1$tab$2$tab"} name=${name%%"$tab"*} ;;
     esac
+}
+
+port_answers() { # ADDRESS PORT
+    # A TLS session is tried all the same.
+    name_asked_for "$1" "$2"
     ended=
     if [ -n "$name" ]; then
         session "$1" "$2" "$name"
