@@ -137,14 +137,33 @@ def answers(output: Iterable[str], count: int) -> Iterator[Answer]:
     Raises:
         ConversationError: the host printed something outside of them, or not all are there.
     """
+    results = between(output, BEGIN, END)
+    if len(results) != count:
+        raise ConversationError(
+            f"{count} answers were expected from this host, {len(results)} came"
+        )
+    return iter(results)
+
+
+def between(output: Iterable[str], begin: str, end: str) -> list[Answer]:
+    """The answers between marks, in order; the last may have no end.
+
+    Args:
+        output: the lines that the commands printed.
+        begin: the line before an answer.
+        end: what the line behind it begins with, before the status.
+
+    Raises:
+        ConversationError: something stands outside of them.
+    """
     results: list[Answer] = []
     inside = False
     for line in output:
-        if line == BEGIN and not inside:
+        if line == begin and not inside:
             results.append(Answer())
             inside = True
-        elif inside and line.startswith(f"{END} "):
-            results[-1].status = line.removeprefix(f"{END} ")
+        elif inside and line.startswith(f"{end} "):
+            results[-1].status = line.removeprefix(f"{end} ")
             if results[-1].lines[-1:] == [""]:
                 results[-1].lines.pop()
             inside = False
@@ -152,11 +171,7 @@ def answers(output: Iterable[str], count: int) -> Iterator[Answer]:
             results[-1].lines.append(line)
         elif line.strip():
             raise ConversationError(_LOG_IN.format(line=line))
-    if len(results) != count:
-        raise ConversationError(
-            f"{count} answers were expected from this host, {len(results)} came"
-        )
-    return iter(results)
+    return results
 
 
 def complete_lines(answer: Answer) -> list[str]:

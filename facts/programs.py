@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from facts.host_fact import BEGIN, END, FACT_SECONDS, Answer, answers
+from facts.host_fact import BEGIN, END, FACT_SECONDS, Answer, answers, between
 
 _WORD = r"'[^']*(?:'\"'\"'[^']*)*'"
 """A shell word in quotes, as `phoenix.shell.quote` writes it."""
@@ -71,29 +71,12 @@ class Program:
         results: list[Answer | None] = [None] * self._count
         found = answers(output, len(self._others) + bool(self._short))
         if self._short:
-            for number, part in zip(self._short, _parts(next(found).lines), strict=False):
-                results[number] = part
+            parts = between(next(found).lines, PART_BEGIN, PART_END)
+            for number, part in zip(self._short, parts, strict=False):
+                results[number] = part if part.status is not None else None
         for number, answer in zip(self._others, found, strict=True):
             results[number] = answer
         return results
-
-
-def _parts(lines: Sequence[str]) -> list[Answer]:
-    """The answers of short questions, up to the first that is not whole."""
-    parts: list[Answer] = []
-    inside: list[str] | None = None
-    for line in lines:
-        if inside is None:
-            if line == PART_BEGIN:
-                inside = []
-        elif line.startswith(f"{PART_END} "):
-            if inside[-1:] == [""]:
-                inside.pop()
-            parts.append(Answer(inside, line.removeprefix(f"{PART_END} ")))
-            inside = None
-        else:
-            inside.append(line)
-    return parts
 
 
 def _with_texts_once(lines: Sequence[str]) -> str:
