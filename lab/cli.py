@@ -18,6 +18,10 @@ from lab.settings import ROOT, LabError, from_environment
 from lab.up import down, status, up
 from phoenix.site.findings import ConfigError
 
+TEST_SECONDS = 600
+"""How long one test and its fixtures may take on a quiet machine. They have deadlines of their own;
+this one is for what waits without any."""
+
 
 def main(arguments: Sequence[str], usage: str) -> int:
     """Run one command; returns the exit status.
@@ -120,14 +124,17 @@ def test(arguments: Sequence[str]) -> int:
     if fast:
         few = ["--ignore", "tests/integration", "-m", "not lab and not long"]
         arguments = [*few, "--hypothesis-profile", "fast", *arguments]
-    else:
-        os.environ[pace.VARIABLE] = str(pace.deadline_factor())
-        say(f"deadlines of the lab's tests: {os.environ[pace.VARIABLE]} times a quiet machine's")
+    os.environ[pace.VARIABLE] = str(pace.deadline_factor())
+    say(f"deadlines: {os.environ[pace.VARIABLE]} times a quiet machine's")
+    seconds = TEST_SECONDS * float(os.environ[pace.VARIABLE])
     # Labs wait more than they compute: of three workers one has the other tests first. Tests
     # without a lab wait as well, for processes that they started.
     workers = "4" if fast else "3"
     pytest = [sys.executable, "-m", "pytest", "-n", workers, "--dist", "loadfile"]
     pytest += ["--no-loadscope-reorder"]  # tests/scheduling.py has the order
+    pytest += ["-o", "console_output_style=classic"]  # tests/progress.py tells how far it is
+    # A test that never ends ends its worker, which first prints where it stood.
+    pytest += ["-o", f"faulthandler_timeout={seconds:.0f}", "-o", "faulthandler_exit_on_timeout=1"]
     say("mypy, beside the tests")
     with tempfile.TemporaryFile("w+") as output:
         types = subprocess.Popen([_tool("mypy")], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)

@@ -10,7 +10,7 @@ from hypothesis import settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
 from phoenix.secrets import client_certificate
-from tests import examples, scheduling
+from tests import examples, progress, scheduling
 
 # What is imported and collected stays to the end: the garbage collector need not look through it
 # again and again. It begins with the first test (`pytest_runtestloop`).
@@ -57,9 +57,16 @@ def pytest_runtestloop() -> None:
 def pytest_xdist_make_scheduler(
     config: pytest.Config, log: Producer
 ) -> scheduling.LabScheduling | None:
-    """Files of the lab go to the workers that have one; another `--dist` is pytest-xdist's own."""
-    by_file = config.getvalue("dist") == "loadfile"
-    return scheduling.LabScheduling(config, log) if by_file else None
+    """Files of the lab go to the workers that have one; another `--dist` is pytest-xdist's own.
+
+    Progress is told file by file then.
+    """
+    if config.getvalue("dist") != "loadfile":
+        return None
+    if config.get_verbosity() <= 0:
+        terminal = config.pluginmanager.getplugin("terminalreporter")
+        config.pluginmanager.register(progress.Progress(terminal))
+    return scheduling.LabScheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

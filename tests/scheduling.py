@@ -99,9 +99,31 @@ class LabScheduling(LoadFileScheduling):  # type: ignore[misc]
         super()._assign_work_unit(node)
 
     @override
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Others take what a worker leaves, but for the test that it died of.
+
+        Returns:
+            That test; None where the worker had no more to do.
+        """
+        left: dict[str, dict[str, bool]] = self.assigned_work.pop(node)
+        unfinished = (
+            (tests, test) for tests in left.values() for test, ended in tests.items() if not ended
+        )
+        tests, died_of = next(unfinished, (None, None))
+        if tests is None or died_of is None:
+            return None
+        tests[died_of] = True
+        self.workqueue.update(
+            (file, tests) for file, tests in left.items() if not all(tests.values())
+        )
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return died_of
+
+    @override
     def _reschedule(self, node: WorkerController) -> None:
         # A worker begins a test when it knows the next one: of two it has one to begin.
-        if self._pending_of(self.assigned_work[node]) < 2 and not node.shutting_down:
+        while self._pending_of(self.assigned_work[node]) < 2 and not node.shutting_down:
             self._assign_work_unit(node)
 
 

@@ -84,3 +84,40 @@ def test_the_end_names_the_deadlines_that_passed(tmp_path: Path) -> None:
     line = "pyinfra deploys/all.py had no end in 600 s (2 times a quiet machine's; "
     assert lines[0].endswith(f"test_run: {line}PHOENIX_TEST_DEADLINE_FACTOR sets another factor)")
     assert "test_slow: Timeout (>0.2s)" in lines[1]
+
+
+@pytest.mark.long
+def test_each_file_and_each_failure_is_told_and_a_test_without_end_ends_its_worker_alone(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "test_outcomes.py").write_text(
+        "import pytest\n\n"
+        "@pytest.fixture\ndef broken():\n    raise OSError('no disk')\n\n"
+        "def test_right():\n    pass\n\n"
+        "def test_left():\n    pytest.skip('not here')\n\n"
+        "def test_wrong():\n    assert 1 == 2\n\n"
+        "def test_without_its_fixture(broken):\n    pass\n"
+    )
+    (tmp_path / "test_endless.py").write_text(
+        "import time\n\n"
+        "def test_before():\n    pass\n\n"
+        "def test_endless():\n    time.sleep(100)\n\n"
+        "def test_after():\n    pass\n"
+    )
+    result = run_pytest(
+        str(tmp_path), "-p", "tests.conftest", "--rootdir", str(tmp_path), "-n", "2",
+        "--dist", "loadfile", "-o", "faulthandler_timeout=2",
+        "-o", "faulthandler_exit_on_timeout=1", PYTHONPATH=str(ROOT),
+    )  # fmt: skip
+    assert result.returncode == 1
+    told = [line for line in result.stdout.splitlines() if re.match(r"\[ *[0-9.]+s\]", line)]
+    lines = [line.split("%", 1)[1].split(maxsplit=1)[1].split(" in ")[0] for line in told]
+    assert sorted(lines) == [
+        "ERROR test_endless.py::test_endless",
+        "ERROR test_outcomes.py::test_without_its_fixture",
+        "FAILED test_outcomes.py::test_wrong",
+        "test_endless.py: 2 passed, 1 error",
+        "test_outcomes.py: 1 passed, 1 failed, 1 error, 1 skipped",
+    ]
+    assert "1 failed, 3 passed, 1 skipped, 2 errors in" in result.stdout
+    assert re.search(r"test_endless.py\", line \d+ in test_endless", result.stderr)
