@@ -32,7 +32,9 @@ _WORDS = (
     *((f"healthcheck.{key}", _DURATION, 'write a number with its unit, as "30s"')
       for key in ("interval", "start_interval", "start_period", "timeout")),
     *((key, _SIZE, 'write a number with its unit, as "512m"')
-      for key in ("mem_limit", "mem_reservation", "shm_size")),
+      for key in ("mem_limit", "mem_reservation", "shm_size", "volumes[].tmpfs.size",
+                  *(f"blkio_config.device_{way}_{unit}[].rate"
+                    for way in ("read", "write") for unit in ("bps", "iops")))),
     *((f"deploy.resources.{kind}.memory", _SIZE, 'write a number with its unit, as "512m"')
       for kind in ("limits", "reservations")),
     ("memswap_limit", re.compile(rf"-1\Z|{_SIZE.pattern}", _SIZE.flags),
@@ -62,13 +64,16 @@ _WORDS = (
         rf"(?:\d{{1,2}}|(?:SIG)?(?:{_SIGNALS}|RTM(?:IN(?:\+\d+)?|AX(?:-\d+)?)))\Z",
         re.ASCII | re.IGNORECASE), "write a signal, as SIGINT"),
     ("gpus", re.compile(r"all\Z"), "write all, or a list of devices"),
+    *((f"{key}[].count", re.compile(r"(?:all|[+-]?\d+)\Z", re.ASCII | re.IGNORECASE),
+       "write all, or a whole number")
+      for key in ("deploy.resources.reservations.devices", "gpus")),
     ("oom_score_adj", re.compile(r"[+-]?0*(?:\d{1,3}|1000)\Z", re.ASCII),
      "write a number from -1000 to 1000"),
     ("cpuset", re.compile(r"(?:\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)?\Z", re.ASCII),
      'write processors by number, as "0-3" or "0,2"'),
     ("working_dir", re.compile(r"(?:/.*)?\Z", re.DOTALL), "write the whole path, beginning with /"),
 )  # fmt: skip
-"""Place of a value in a service, its form, and the fix."""
+"""Place of a value in a service, its form, and the fix. `[]` stands for each entry of a list."""
 _CONDITIONS = ("service_completed_successfully", "service_healthy", "service_started")
 _TESTS = ("CMD", "CMD-SHELL", "NONE")
 
@@ -112,14 +117,12 @@ def _null_characters(value: Any, path: str) -> Iterator[str]:
 
 
 def _of_service(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:
-    for path, form, fix in _WORDS:
-        value = at(service, path.split("."))
-        if value is None or isinstance(value, dict | list):
-            continue
-        text = filled(value, values)
-        is_bare = form is _DURATION and not isinstance(value, str)  # Compose takes no bare number
-        if text is not None and (is_bare or not form.match(text)):
-            yield path, f"{str(value)[:80]!r} is refused by Docker", fix
+    for place, form, fix in _WORDS:
+        for path, value in _single_values(service, place):
+            text = filled(value, values)
+            is_bare = form is _DURATION and not isinstance(value, str)  # Compose takes no such one
+            if text is not None and (is_bare or not form.match(text)):
+                yield path, f"{str(value)[:80]!r} is refused by Docker", fix
     waits = service.get("depends_on")
     for name, how in waits.items() if isinstance(waits, dict) else ():
         condition = how.get("condition") if isinstance(how, dict) else None
@@ -139,6 +142,19 @@ def _of_service(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterat
         if first.setdefault(target, path) != path:
             message = f"{target[:80]} is the target of {first[target]} too: one of the two is lost"
             yield path, message, "mount it elsewhere, or keep one of the two"
+
+
+def _single_values(service: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
+    """Path and value of what stands at a place: one value, or one in each entry of a list."""
+    outer, in_list, inner = place.partition("[].")
+    held = at(service, outer.split("."))
+    if not in_list:
+        if held is not None and not isinstance(held, dict | list):
+            yield outer, held
+        return
+    for position, entry in enumerate(held if isinstance(held, list) else ()):
+        for path, value in _single_values(entry if isinstance(entry, dict) else {}, inner):
+            yield f"{outer}[{position}].{path}", value
 
 
 def _lines(service: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[_Problem]:

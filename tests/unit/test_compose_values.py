@@ -72,6 +72,32 @@ def with_two(shop: dict[str, Any], two: dict[str, Any], **tops: Any) -> Declarat
         ({"mem_limit": -1}, "mem_limit"),
         ({"shm_size": "1x"}, "shm_size"),
         (
+            {"volumes": [{"type": "tmpfs", "target": "/x", "tmpfs": {"size": "10x"}}]},
+            "volumes[0].tmpfs.size",
+        ),
+        ({"gpus": ["x", {"count": "some"}]}, "gpus[1].count"),
+        (
+            {
+                "deploy": {
+                    "resources": {
+                        "reservations": {"devices": [{"capabilities": ["gpu"], "count": "1.5"}]}
+                    }
+                }
+            },
+            "deploy.resources.reservations.devices[0].count",
+        ),
+        (
+            {
+                "blkio_config": {
+                    "device_read_bps": [
+                        {"path": "/dev/sda", "rate": "1m"},
+                        {"path": "/dev/sdb", "rate": "fast"},
+                    ]
+                }
+            },
+            "blkio_config.device_read_bps[1].rate",
+        ),
+        (
             {"deploy": {"resources": {"limits": {"memory": "-5m"}}}},
             "deploy.resources.limits.memory",
         ),
@@ -103,6 +129,11 @@ def test_value_that_docker_refuses_is_refused(
         {"mem_limit": 536870912},
         {"shm_size": "64 MiB"},
         {"volumes": ["/srv/a:/data", "/srv/b:/data2"]},
+        {"volumes": [{"type": "tmpfs", "target": "/x", "tmpfs": {"size": 4096}}]},
+        {"volumes": [{"type": "tmpfs", "target": "/x", "tmpfs": {"size": "10m"}}]},
+        {"gpus": [{"count": "All"}, {"count": -1}]},
+        {"gpus": "all"},
+        {"blkio_config": {"device_write_iops": [{"path": "/dev/sda", "rate": 120}]}},
     ],
 )
 def test_value_that_docker_takes_is_taken(tmp_path: Path, more: dict[str, Any]) -> None:
