@@ -73,6 +73,8 @@ the file after the lock is released, and then means nothing.
 The first line of its input is the run for the history, what follows is how the run ended. A run
 that dies sends no end, and is in the history without one."""
 _SECONDS = 10.0
+_ANSWER_SECONDS = 90.0
+"""For the lock's answer: runs have it one by one, each for a moment."""
 _channels: list[paramiko.Channel] = []
 _MAX_HISTORY_BYTES = 4 * 1024 * 1024  # bytes of a history
 _tried: list[Owner] = []
@@ -151,19 +153,30 @@ def _take(hypervisor: Host, owner: Owner) -> None:
     if transport is None:
         return
     channel = transport.open_session()
+    channel.settimeout(_ANSWER_SECONDS)
     arguments = (FILE, owner.model_dump_json(), history.FILE, history.DEPLOYS, str(history.KEPT))
     channel.exec_command(SCRIPT.line(*arguments, register.FILE))
-    state = _read(channel, 4)
+    try:
+        state = _read(channel, 4)
+        other = parse_owner(_read(channel)) if state == "held" else None
+        last = history.deployed(history.parse([_line(channel)])) if state == "mine" else None
+        registered = _lines_before_dot(channel) if state == "mine" else []
+    except TimeoutError:
+        channel.close()
+        raise SiteLockedError(
+            f"{hypervisor.name} does not tell within {_ANSWER_SECONDS:.0f} s whether another run "
+            f"is at work. Something holds {FILE}.queue (`fuser -v {FILE}.queue`), or the disk of "
+            f"{register.FILE} hangs."
+        ) from None
+    channel.settimeout(None)
     if state == "held":
-        reason = str(LockedError(parse_owner(_read(channel))))
+        reason = str(LockedError(other))
         _tell_refused(transport, hypervisor, owner, reason)
         raise SiteLockedError(reason)
     if state != "mine":
         raise SiteLockedError(f"the site cannot be locked at {FILE} on {hypervisor.name}")
     root = checkout(hypervisor)
     start = history.started(owner, of_this_run(root), deploys=deploys_components(owner.command))
-    last = history.deployed(history.parse([_line(channel)]))
-    registered = _lines_before_dot(channel)
     if start.deploys and not history.older_allowed():
         reason = history.behind(root, of_this_run(root), last)
         if reason:

@@ -113,7 +113,7 @@ class _Server(paramiko.ServerInterface):
     def _run(self, channel: paramiko.Channel, command: str) -> None:
         with contextlib.suppress(OSError, EOFError):
             if LOCK in command and "flock 8" in command:
-                channel.sendall(b"mine\n")
+                channel.sendall(b"mine\n\n.\n")  # nothing was deployed, the register is empty
                 while channel.recv(4096):
                     pass
             else:

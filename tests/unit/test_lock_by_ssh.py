@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import socket
 import subprocess
 import threading
@@ -126,6 +128,37 @@ OWNER = this_process("phoenix sync all")
 
 def remembered(folder: Path) -> list[history.Entry]:
     return history.parse((folder / "lib/history.jsonl").read_text().splitlines())
+
+
+@contextlib.contextmanager
+def _queue_held() -> Iterator[None]:
+    with Path(f"{site_lock.FILE}.queue").open("w") as queue:
+        fcntl.flock(queue, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _history_without_end() -> Iterator[None]:
+    pipe = Path(history.FILE)
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    try:
+        yield
+    finally:
+        pipe.open("w").close()
+        pipe.unlink()
+
+
+@pytest.mark.parametrize("hangs", [_queue_held, _history_without_end])
+def test_a_lock_that_gives_no_answer_is_told(
+    run: Callable[[], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    hangs: Callable[[], contextlib.AbstractContextManager[None]],
+) -> None:
+    monkeypatch.setattr(site_lock, "_ANSWER_SECONDS", 0.5)
+    told = r"hypervisor does not tell within .*/lock\.queue"
+    with hangs(), pytest.raises(site_lock.SiteLockedError, match=told):
+        site_lock.hold(run(), OWNER)
 
 
 def test_a_run_is_remembered_before_its_connection_goes(
