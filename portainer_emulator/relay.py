@@ -7,6 +7,7 @@ import select
 import socket
 import ssl
 from collections.abc import Callable
+from functools import cache
 from urllib.parse import urlsplit
 
 from .http import TLS_IDLE_SECONDS, Handler, body_chunks
@@ -44,16 +45,21 @@ def connect_agent(url: str, timeout: float = 10) -> ssl.SSLSocket:
     parts = urlsplit(url if "//" in url else f"//{url}")
     raw = socket.create_connection((parts.hostname or "", parts.port or 9001), timeout=timeout)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
     try:
-        wrapped = context.wrap_socket(raw)
+        wrapped = _unverified().wrap_socket(raw)
     except OSError:
         raw.close()
         raise
     wrapped.settimeout(TLS_IDLE_SECONDS)
     return wrapped
+
+
+@cache
+def _unverified() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def relay(
@@ -65,8 +71,9 @@ def relay(
 ) -> None:
     """Sends the handler's request to `upstream` as `target` and everything back.
 
-    One upstream connection carries one request ("Connection: close" marks its end), so neither
-    side's framing has to be understood. An upgraded connection becomes a two-way pipe.
+    One upstream connection carries one request ("Connection: close" marks its end). The client's
+    carries the next one where the answer says how long it is. An upgraded connection becomes a
+    two-way pipe.
     """
     connection = handler.headers.get("Connection", "").lower()
     upgrade = "upgrade" in connection
@@ -78,7 +85,7 @@ def relay(
     ]
     lines += [f"{name}: {value}" for name, value in extra.items()]
     lines.append("Connection: Upgrade" if upgrade else "Connection: close")
-    handler.close_connection = True
+    closes, handler.close_connection, is_sent = handler.close_connection, True, False
     with upstream:
         upstream.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
         if upgrade:
@@ -89,12 +96,13 @@ def relay(
             with contextlib.suppress(OSError, ValueError):
                 for chunk in body_chunks(handler, framed=True):
                     upstream.sendall(chunk)
-            _send_head(upstream, handler, answer_headers or {})
+                is_sent = True
+            with contextlib.suppress(OSError, ValueError):
+                has_end = _send_answer(upstream, handler, answer_headers or {})
+                handler.close_connection = closes or not (is_sent and has_end)
+        if handler.close_connection:
             with contextlib.suppress(OSError):
-                while data := upstream.recv(65536):
-                    handler.wfile.write(data)
-        with contextlib.suppress(OSError):
-            handler.connection.shutdown(socket.SHUT_RDWR)
+                handler.connection.shutdown(socket.SHUT_RDWR)
 
 
 def _send_head(upstream: socket.socket, handler: Handler, extra: dict[str, str]) -> None:
@@ -107,8 +115,45 @@ def _send_head(upstream: socket.socket, handler: Handler, extra: dict[str, str])
             head += data
         if head:
             status, _, headers = head.partition(b"\r\n")
-            added = "".join(f"{name}: {value}\r\n" for name, value in extra.items()).encode()
-            handler.wfile.write(status + b"\r\n" + added + headers)
+            handler.wfile.write(b"\r\n".join([status, *_lines(extra), headers]))
+
+
+def _lines(headers: dict[str, str]) -> list[bytes]:
+    return [f"{name}: {value}".encode() for name, value in headers.items()]
+
+
+def _send_answer(upstream: socket.socket, handler: Handler, extra: dict[str, str]) -> bool:
+    """Passes an answer on, with headers of our own right behind its status line.
+
+    Returns:
+        Whether the client knows where it ends: by its length, its last chunk, or since it has no
+        body at all (RFC 9112, section 6.3).
+    """
+    head = b""
+    while b"\r\n\r\n" not in head:
+        data = upstream.recv(65536)
+        if not data:  # as Go's httputil.ReverseProxy answers
+            handler.wfile.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+            return False
+        head += data
+    head, _, body = head.partition(b"\r\n\r\n")
+    status, *fields = head.split(b"\r\n")
+    framing: dict[bytes, bytes] = {}
+    for line in fields:
+        name, _, value = line.partition(b":")
+        framing[name.strip().lower()] = value.strip().lower()
+    kept = [line for line in fields if not line.lower().startswith(b"connection:")]
+    handler.wfile.write(b"\r\n".join([status, *_lines(extra), *kept, b"", body]))
+    if handler.command == "HEAD" or status.split()[1] in (b"204", b"304"):
+        return True
+    length, is_chunked = framing.get(b"content-length"), framing.get(b"transfer-encoding")
+    left = int(length) - len(body) if length is not None else None
+    end = body[-5:]
+    while left != 0 and (data := upstream.recv(65536)):
+        handler.wfile.write(data)
+        end = (end + data)[-5:]
+        left = None if left is None else left - len(data)
+    return left == 0 or (is_chunked == b"chunked" and end == b"0\r\n\r\n")
 
 
 def buffered(handler: Handler) -> bytes:
