@@ -52,14 +52,14 @@ def secret(name: str) -> SecretStr:
             known = _record(ctx_state.get())  # type: ignore[no-untyped-call]
         if known is not None:
             _refuse_older(known)
-        operations.remember(name, value)
+        operations.remember(name, value, known)
         return value
     held = _held(ctx_state.get())  # type: ignore[no-untyped-call]
     if held:
         raise deployed_secrets.refusal(held)
     operations.stored(name=f"Secrets: {name}", secret=name, store=secrets())
     value = secrets().get(name, catalog.generator(name))
-    operations.remember(name, value)
+    operations.remember(name, value, None)
     return value
 
 

@@ -51,12 +51,11 @@ printf '\\n.\\n'
 IFS= read -r start || exit 0
 # Configuration is read through it by others than root, as resolv.conf is by apt.
 mkdir -p "${3%/*}"; chmod 755 "${3%/*}"
-end=$(cat)
+IFS= read -r end || end=
 flock 8
 umask 077
 printf '{"start":%s,"end":%s,"ended":"%s"}\\n' "$start" "${end:-null}" \\
   "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >>"$3"
-chmod 600 "$3"
 if [ "$(wc -l <"$3")" -gt $(($5 * 2)) ]; then
   tail -n "$5" "$3" >"$3.new" && mv "$3.new" "$3"
 fi
@@ -70,8 +69,8 @@ until its input ends; or says `held` and the owner. All runs of one owner share 
 theirs until the last of them ends. Requests wait in the queue, one at a time. The owner stays in
 the file after the lock is released, and then means nothing.
 
-The first line of its input is the run for the history, what follows is how the run ended. A run
-that dies sends no end, and is in the history without one."""
+The first line of its input is the run for the history, the second is how the run ended. A run that
+dies sends no end, and is in the history without one."""
 _SECONDS = 10.0
 _ANSWER_SECONDS = 90.0
 """For the lock's answer: runs have it one by one, each for a moment."""

@@ -107,6 +107,7 @@ class Hypervisor:
 def used(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {("token", "a"): SecretStr("mine"), ("key", "b"): SecretStr("other")}
     monkeypatch.setattr(operations, "_used", values)
+    monkeypatch.setattr(operations, "_known", [])
 
 
 @pytest.mark.usefixtures("used")
@@ -118,6 +119,22 @@ def test_what_a_run_gave_to_its_hosts_is_remembered_at_its_end() -> None:
     before = hypervisor.text
     operations._remember(hypervisor)  # type: ignore[arg-type]
     assert (hypervisor.text, hypervisor.commands) == (before, 3), "written once"
+
+
+@pytest.mark.usefixtures("used")
+def test_a_run_that_gave_what_the_site_had_asks_nothing_at_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hypervisor = Hypervisor("")
+    operations._remember(hypervisor)  # type: ignore[arg-type]
+    known = parse(hypervisor.text)
+    commands = hypervisor.commands
+    monkeypatch.setattr(operations, "_known", [known])
+    operations._remember(hypervisor)  # type: ignore[arg-type]
+    assert hypervisor.commands == commands
+    operations._used["token", "a"] = SecretStr("new")
+    operations._remember(hypervisor)  # type: ignore[arg-type]
+    assert parse(hypervisor.text).age("token", "new") == "current"
 
 
 @pytest.mark.usefixtures("used")
