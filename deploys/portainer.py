@@ -14,7 +14,7 @@ from operations.packages import packages
 from phoenix.components import registries
 from phoenix.components.portainer.compose_files import LOCAL_URL
 from phoenix.components.portainer.tunnel import agent_url
-from phoenix.derived import control_plane
+from phoenix.derived import control_plane, deployments
 from phoenix.site.secret_names import ADMIN_PASSWORD
 
 server = site().portainer
@@ -32,6 +32,14 @@ if site_host() == server or site_host() in site().agents:
     existing_services.look()
 
 if site_host() == server:
+    portainer.prefetch_api(
+        access(),
+        [
+            machine.portainer_environment
+            for machine in deployments.stack_hosts(site())
+            if deployments.by_portainer(site(), machine)
+        ],
+    )
     with setting_errors():
         if unfinished := secrets().is_changing(ADMIN_PASSWORD):
             secrets().propose(ADMIN_PASSWORD)

@@ -7,13 +7,15 @@ control machine; SSH carries the API, so no host needs a client. Give operations
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from threading import Lock
 from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
+import gevent
+from gevent import Greenlet
 from pydantic import SecretStr
 from pyinfra import host, inventory
 from pyinfra.api import FunctionCommand, State
@@ -21,8 +23,8 @@ from pyinfra.api.exceptions import ConnectError, OperationError, OperationValueE
 from pyinfra.api.host import Host
 
 from facts.command import script
-from operations import host_state, stacks
-from operations.connection import connect
+from operations import host_state, site_lock, stacks
+from operations.connection import BROKEN, connect
 from operations.explain import log_lines, unknown_before_run
 from operations.failure import locally
 from operations.operation import operation
@@ -390,6 +392,27 @@ class _Reader(NamedTuple):
 
 
 _readers: WeakKeyDictionary[State, dict[tuple[object, ...], _Reader]] = WeakKeyDictionary()
+_prefetching: WeakKeyDictionary[api.ReadOnce, Greenlet[..., None]] = WeakKeyDictionary()
+
+
+def prefetch_api(access: PortainerAccess, environments: Collection[str]) -> None:
+    """Prefetch what the steps below compare, while the hosts answer (`operations.prefetch`).
+
+    Args:
+        access: how to reach the API.
+        environments: by their names in Portainer, those whose containers are compared.
+    """
+    if not site_lock.is_held():
+        return
+    with suppress(OperationError), reading(access) as client:
+        if client not in _prefetching:
+            _prefetching[client] = gevent.spawn(_prefetch, client, access, environments)
+
+
+def _prefetch(client: api.ReadOnce, access: PortainerAccess, environments: Collection[str]) -> None:
+    with suppress(OperationError, api.PortainerError, *BROKEN):  # the steps ask again, and tell why
+        use_key(client, access)
+        client.read_lists(environments)
 
 
 @contextmanager
@@ -407,7 +430,11 @@ def reading(access: PortainerAccess) -> Iterator[api.ReadOnce]:
         if reader is None or reader.root != root:
             reader = _Reader(_client(access, api.ReadOnce, root), root, stage)
         elif reader.stage != stage:
-            reader.client.forget()
+            prefetching = _prefetching.pop(reader.client, None)
+            if prefetching is not None:
+                prefetching.join()
+            if prefetching is None or reader.stage[-1] != stage[-1]:  # the run has changed a host
+                reader.client.forget()
         readers[place] = reader._replace(stage=stage)
         yield reader.client
 

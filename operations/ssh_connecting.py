@@ -9,8 +9,10 @@ to before the first step.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
+from typing import Any
 
 import paramiko
 from paramiko.ssh_exception import SSHException
@@ -33,6 +35,16 @@ unless it has kept us waiting for `DIAL_SECONDS`: it hangs."""
 
 class SlowKexTransport(paramiko.Transport):
     """An SSH connection whose key exchange may take longer than its TCP connection did."""
+
+    def __init__(self, sock: Any, **options: Any) -> None:
+        """As paramiko's; `sock` may be a channel through a jump host.
+
+        Each message is sent at once: of two small ones the second would wait for the answer to the
+        first, which the other side delays (TCP_NODELAY of tcp(7)).
+        """
+        super().__init__(sock, **options)
+        if isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @override
     def start_client(

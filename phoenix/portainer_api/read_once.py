@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -37,6 +37,17 @@ class ReadOnce(PortainerClient):
     def forget(self) -> None:
         """Read again from now on; what is being read now serves its caller alone."""
         self._lists = {}
+
+    def read_lists(self, environments: Collection[str]) -> None:
+        """Read the lists now, and the containers of environments of these names.
+
+        Raises:
+            PortainerError: as each of the requests.
+        """
+        self.stacks()
+        for environment in self.endpoints():
+            if environment.name in environments:
+                self._container_rows(environment.id)
 
     @override
     def endpoints(self) -> tuple[Endpoint, ...]:

@@ -20,7 +20,7 @@ from pyinfra.api.operation import OperationMeta, add_op
 from pyinfra.api.operations import run_ops
 from pyinfra.context import ctx_inventory, ctx_state
 
-from operations import portainer, secret_rotation, ssh_forward
+from operations import portainer, secret_rotation, site_lock, ssh_forward
 from operations.stacks import variables
 from phoenix.secrets.store import SecretStore
 from phoenix.site.secret_names import ADMIN_PASSWORD
@@ -150,10 +150,12 @@ def test_many_stacks_are_compared_by_one_list_of_each_kind(
     access = portainer.PortainerAccess(server.url, server.ca.read_text(), api_key=key_of(server))
     stacks = [f"app{number}" for number in range(6)]
 
-    def run_all() -> int:
+    def run_all(*, prefetches: bool = False) -> int:
         state = State(Inventory((["@local"], {})), Config())
+        monkeypatch.setattr(site_lock, "is_held", lambda: prefetches)
         with ctx_state.use(state), ctx_inventory.use(state.inventory):
             connect_all(state)
+            portainer.prefetch_api(access, ["drphoenix"])
             metas = [
                 add_op(
                     state, portainer.stack, project=name, endpoint="drphoenix", access=access,
@@ -175,6 +177,35 @@ def test_many_stacks_are_compared_by_one_list_of_each_kind(
     stages = 2  # what a run looks at before its first step, and in it
     assert len(lists) == 2 * stages, requests
     assert caplog.text.count("Starting new HTTPS connection") == 1
+
+    caplog.clear()
+    assert run_all(prefetches=True) == 0
+    requests = re.findall(r'"GET /api(\S+) HTTP', caplog.text)
+    lists = [path for path in requests if path == "/stacks" or "containers/json" in path]
+    assert len(lists) == 2, requests
+    assert caplog.text.count("Starting new HTTPS connection") == 1
+
+    stacks.append("app6")
+    caplog.clear()
+    assert run_all(prefetches=True) == 1
+    requests = re.findall(r'"GET /api(\S+) HTTP', caplog.text)
+    assert requests.count("/stacks") > 1, "what was prefetched does not hold after a change"
+
+
+def test_a_prefetch_that_fails_leaves_it_to_the_steps_to_tell_why(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = portainer.PortainerAccess("https://localhost:1", "", api_key=SecretStr("key"))
+    monkeypatch.setattr(site_lock, "is_held", lambda: True)
+    state = State(Inventory((["@local"], {})), Config())
+    with ctx_state.use(state), ctx_inventory.use(state.inventory):
+        connect_all(state)
+        portainer.prefetch_api(nowhere, ["drphoenix"])
+        for job in list(portainer._prefetching.values()):
+            job.join()
+            assert job.successful()
+        disconnect_all(state)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_password_changes_in_portainer_before_it_counts_in_the_store(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import subprocess
@@ -119,6 +120,20 @@ def test_a_key_exchange_may_take_longer_than_the_dialling(monkeypatch: pytest.Mo
     session.start_client(timeout=ssh_connecting.DIAL_SECONDS)
     assert timeouts == [ssh_connecting.KEY_EXCHANGE_SECONDS]
     assert ssh_connecting.KEY_EXCHANGE_SECONDS > ssh_connecting.DIAL_SECONDS
+
+
+def test_each_message_is_sent_at_once() -> None:
+    """Else each small one waits 40 ms for the answer to the one before."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        with contextlib.closing(ssh_connecting.SlowKexTransport(client)):
+            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_connection_that_is_no_tcp_is_taken_as_it_is() -> None:
+    """As the channel through a jump host."""
+    near, _far = socket.socketpair()
+    ssh_connecting.SlowKexTransport(near).close()
 
 
 def test_every_run_dials_so() -> None:
