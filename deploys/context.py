@@ -25,7 +25,7 @@ from operations import site_lock
 from operations.connection import watch_all
 from operations.host_state import question, read_or
 from phoenix.components.artifacts import Artifact, pinned
-from phoenix.declaration import group_data
+from phoenix.declaration import group_data, pyinfra_inventory
 from phoenix.declaration.inventory import site_of
 from phoenix.declaration.settings import UNREAD, Settings, from_command_line, read, unknown
 from phoenix.secrets.store import SecretStore, of_inventory
@@ -97,9 +97,16 @@ def _settings(this: PyinfraHost) -> Settings:
     if not findings and not strange:
         return typed
     files = group_data.read(Path(data["site_inventories"]).parent, Report())
+    inventory = this.inventory
+    # pyinfra has joined a group's file with what the inventory gives the group.
+    of_groups = [(pyinfra_inventory.ALL, inventory.get_data())]  # type: ignore[no-untyped-call]
+    of_groups += [(name, inventory.get_group_data(name)) for name in this.groups]  # type: ignore[no-untyped-call]
     places = group_data.HostSettings((
-        *(file for name in (group_data.ALL, *this.groups) for file in files if file.group == name),
-        group_data.SettingsFile("the inventory", "", this.inventory.get_host_data(this.name)),
+        *(place for name, values in of_groups for place in (
+            group_data.SettingsFile("the inventory", name, values),
+            *(file for file in files if file.group == name),
+        )),
+        group_data.SettingsFile("the inventory", "", inventory.get_host_data(this.name)),
         group_data.SettingsFile(COMMAND_LINE, "", override),
     ))  # fmt: skip
     for name, fix in strange:

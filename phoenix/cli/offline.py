@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from phoenix.cli import project
 from phoenix.cli.exits import CommandError
 from phoenix.declaration.inventory import FaultyError, stacks_of
 from phoenix.declaration.load import load_site
+from phoenix.declaration.pyinfra_inventory import Inventory
 from phoenix.site.findings import ConfigError, Finding
 from phoenix.site.model import Site
 
@@ -20,19 +21,27 @@ from phoenix.site.model import Site
 class Declared:
     """A declaration as found. Exactly one of `site` and `error` is there.
 
-    `root` is the project's directory, `name` the inventory relative to it; `inventories` holds the
-    two JSON files, `stacks` the stacks; `data` is that of the inventory's first host, `hosts` holds
-    that of each.
+    `root` is the project's directory; `inventory` what pyinfra takes from the inventory file, empty
+    where the declaration is faulty and where it is a directory; `inventories` holds the two JSON
+    files, `stacks` the stacks.
     """
 
     root: Path
-    name: str
+    inventory: Inventory
     inventories: Path
     stacks: Path
-    data: Mapping[str, Any]
     site: Site | None
     error: ConfigError | None
-    hosts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The inventory relative to the project's directory."""
+        return self.inventory.label
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """That of the inventory's first host."""
+        return self.inventory.data
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -83,13 +92,10 @@ def read(inventory: Path) -> Declared:
             raise
         faulty = error.__cause__
         return Declared(
-            root, name, faulty.inventories, faulty.stacks, {}, site=None, error=faulty.error
+            root, Inventory(name), faulty.inventories, faulty.stacks, site=None, error=faulty.error
         )
     inventories, stacks = Path(loaded.data["site_inventories"]), Path(loaded.data["site_stacks"])
-    return Declared(
-        root, name, inventories, stacks, loaded.data,
-        site=loaded.site, error=None, hosts=loaded.hosts,
-    )  # fmt: skip
+    return Declared(root, loaded.given, inventories, stacks, site=loaded.site, error=None)
 
 
 def _directory(folder: Path) -> Declared:
@@ -99,4 +105,4 @@ def _directory(folder: Path) -> Declared:
         site = load_site(folder, stacks, environment=os.environ.get("PHOENIX_ENVIRONMENT"))
     except ConfigError as faulty:
         error = faulty
-    return Declared(folder.parent, folder.name, folder, stacks, {}, site, error)
+    return Declared(folder.parent, Inventory(folder.name), folder, stacks, site, error)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from phoenix.cli.exits import CommandError
 from phoenix.declaration import inventory as inventories
+from phoenix.declaration import pyinfra_inventory
+from phoenix.declaration.pyinfra_inventory import Inventory
 from phoenix.locations import CHECKOUT, EXAMPLE, PROJECT, deploys_of
 from phoenix.site.model import Site
 
@@ -30,17 +32,20 @@ if TYPE_CHECKING:  # completion needs none of these
 
 @dataclass(frozen=True)
 class Project:
-    """A site's folder, one of its inventories, and the data of the inventory's hosts.
+    """A site's folder, one of its inventories, and what pyinfra takes from that: `given`.
 
-    `environment` holds the environment variables by which the inventory finds its site; `hosts` the
-    data of each host.
+    `environment` holds the environment variables by which the inventory finds its site.
     """
 
     root: Path
     inventory: Path
-    data: Mapping[str, Any]
+    given: Inventory
     environment: Mapping[str, str] = field(default_factory=dict)
-    hosts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """Of the inventory's first host."""
+        return self.given.data
 
     @cached_property
     def site(self) -> Site:
@@ -68,12 +73,6 @@ class Project:
     def name(self) -> str:
         """The site's name for files: no two sites share it."""
         return f"{self.site.domain}-{self.site.hypervisor.address}"
-
-    @property
-    def label(self) -> str:
-        """What findings call the inventory: its path in the site's folder, where it is in it."""
-        inside = self.inventory.is_relative_to(self.root)
-        return str(self.inventory.relative_to(self.root) if inside else self.inventory)
 
     @property
     def state(self) -> Path:
@@ -105,9 +104,7 @@ class Project:
         from phoenix.declaration import group_data
         from phoenix.site.findings import ConfigError
 
-        hypervisor = self.site.hypervisor
-        data = self.hosts.get(hypervisor.name, self.data)
-        host = group_data.of_host(self._settings_files, self.label, hypervisor.groups, data)
+        host = group_data.of_host(self._settings_files, self.given, self.site.hypervisor)
         try:
             self._settings_report.raise_errors()
             return group_data.checked(host)
@@ -124,7 +121,7 @@ class Project:
         from phoenix.validation import setting_readers
 
         report = Report()
-        own = group_data.SettingsFile(self.label, "", group_data.joined(self.data, self.hosts))
+        own = group_data.SettingsFile(self.given.label, "", self.given.given)
         # The others are pyinfra's, whose list is slow to import.
         ours = [name for name in fields() if name.startswith("ssh_")]
         for place in (*self._settings_files, own):
@@ -133,9 +130,7 @@ class Project:
             ]
             for name, fix in unknown(names):
                 report.warn(place.label, name, UNREAD, fix)
-        for finding in setting_readers.findings(
-            self.site, self._settings_files, self.label, self.data, self.hosts
-        ):
+        for finding in setting_readers.findings(self.site, self._settings_files, self.given):
             report.add(finding)
         group_data.misplaced(Path(self.data["site_inventories"]), self.root, report)
         for warning in (*self.site.warnings, *report.warnings):
@@ -218,33 +213,21 @@ def load(inventory: Path) -> Project:
             raise CommandError(
                 f"the inventory {path} cannot be executed: {reason}\n  fix: {fix}"
             ) from error
-    hosts = _hosts(names)
-    if hosts:
-        return Project(root, path, next(iter(hosts.values())), environment, hosts)
+    label = str(path.relative_to(root) if path.is_relative_to(root) else path)
+    try:
+        given = pyinfra_inventory.read(label, names)
+    except pyinfra_inventory.MalformedGroupError as error:
+        raise CommandError(
+            f"{path} cannot be used: {error}\n"
+            "  fix: write a group as a list of hosts, or as (hosts, {data}), and a host as its "
+            "name, or as (name, {data}); begin the name of what is no group with _"
+        ) from None
+    if given.hosts:
+        return Project(root, path, given, environment)
     raise CommandError(
         f"{path} has no hosts: it must define groups as lists of (name, data)\n"
         "  fix: copy the file from a folder that `phoenix init` makes"
     )
-
-
-def _hosts(names: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The data of each host in the names of an inventory, as pyinfra joins its mentions.
-
-    Of a value that several mentions have the last one counts, and that of the group `all` before
-    all others (pyinfra.api.inventory).
-    """
-    groups = {
-        name: value
-        for name, value in names.items()
-        if not name.startswith("_") and isinstance(value, list)
-    }
-    hosts: dict[str, dict[str, Any]] = {}
-    for group in sorted(groups, key=lambda name: name == "all"):
-        for mention in groups[group]:
-            if isinstance(mention, tuple):
-                host, data = mention
-                hosts.setdefault(host, {}).update(data)
-    return hosts
 
 
 def _note_site(inventory: Path, root: Path) -> None:

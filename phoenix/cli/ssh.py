@@ -18,7 +18,7 @@ def ssh_words(
     site: project.Project, host: str, command: Sequence[str], *, terminal: bool = False
 ) -> list[str]:
     """The words of ssh(1) for a host of the site's inventory."""
-    return ssh_command(host, site.hosts[host], command, terminal=terminal)
+    return ssh_command(host, site.given.hosts[host], command, terminal=terminal)
 
 
 def run_each(commands: Mapping[str, Sequence[str]]) -> int:

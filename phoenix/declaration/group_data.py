@@ -2,7 +2,8 @@
 
 pyinfra takes every top-level name of such a file that is not imported. Of a setting that stands in
 several places the nearest to the host counts: inventory data, the file named after the inventory,
-the files of its groups (a later group of the inventory before an earlier one), `all.py`
+the files of its groups (a later group of the inventory before an earlier one), `all.py`. A group's
+file goes before the data that the inventory gives the group
 (https://docs.pyinfra.com/en/3.x/inventory-data.html; pyinfra_cli.inventory).
 """
 
@@ -18,11 +19,10 @@ from typing import Any
 
 from phoenix.declaration import settings as model
 from phoenix.declaration.json_errors import read_text
+from phoenix.declaration.pyinfra_inventory import ALL, Inventory
 from phoenix.declaration.settings import FOLDER, Settings, name_of
 from phoenix.site.findings import ConfigError, Finding, Report
 from phoenix.site.model import Host
-
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,6 @@ class HostSettings:
         setting = name_of(finding.path)
         owners = [place.label for place in self.places if setting in place.values]
         return replace(finding, file=owners[-1] if owners else f"{FOLDER}/{ALL}.py")
-
-
-def joined(data: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Every name that an inventory gives any of its hosts, each once: `data`, and each host's."""
-    return {name: value for own in (data, *hosts.values()) for name, value in own.items()}
 
 
 def read(root: Path, report: Report) -> tuple[SettingsFile, ...]:
@@ -117,68 +112,70 @@ def misplaced(inventories: Path, root: Path, report: Report) -> None:
         report.unread(
             f"{inventories.name}/{FOLDER}",
             "",
-            "Phoenix reads no settings here",
+            "`phoenix` reads no settings here",
             f"move them to {root / FOLDER}",
         )
 
 
-def of_host(
+def of_host(files: Sequence[SettingsFile], inventory: Inventory, host: Host) -> HostSettings:
+    """Where a host takes its settings from."""
+    return _of_groups(files, inventory, inventory.groups_of(host), inventory.data_of(host))
+
+
+def _of_groups(
     files: Sequence[SettingsFile],
-    inventory: str,
+    inventory: Inventory,
     groups: Sequence[str],
     data: Mapping[str, Any],
 ) -> HostSettings:
-    """Where a host takes its settings from.
-
-    Args:
-        inventory: its inventory relative to the project, as "inventories/phoenix.py".
-        groups: the host's, in the order in which the inventory defines them.
-        data: the host's in the inventory.
-    """
-    names = (ALL, *groups, Path(inventory).stem)
-    places = [file for name in names for file in files if file.group == name]
-    return HostSettings((*places, SettingsFile(inventory, "", data)))
+    """Likewise, for a host with these groups and this data of its own in the inventory."""
+    by_group = {
+        name: SettingsFile(inventory.label, name, v) for name, v in inventory.values.items()
+    }
+    places = [
+        place
+        for name in (ALL, *groups)
+        for place in (by_group.get(name), *(file for file in files if file.group == name))
+        if place is not None
+    ]
+    return HostSettings((*places, SettingsFile(inventory.label, "", data)))
 
 
 def of_hosts(
-    files: Sequence[SettingsFile],
-    inventory: str,
-    members: Sequence[Host],
-    data: Mapping[str, Any],
-    hosts: Mapping[str, Mapping[str, Any]],
+    files: Sequence[SettingsFile], inventory: Inventory, members: Sequence[Host]
 ) -> Iterator[HostSettings]:
     """Where hosts take their settings from, once for those that take the same ones.
 
     Args:
-        members: the hosts; where there is none, `data` is read as a host's in no group.
-        data: of the inventory's first host: what a host has that is not in `hosts`.
-        hosts: the data of each host in the inventory, by its name; the others as for `of_host`.
+        files: those of group_data.
+        inventory: what pyinfra takes from the inventory.
+        members: the hosts; where there is none, the inventory's data is read as a host's in no
+            group but that of all hosts.
     """
-    groups_with_file = {file.group for file in files}
+    with_values = {*inventory.values, *(file.group for file in files)}
     earlier: set[tuple[tuple[str, ...], str]] = set()
-    each = [(host.groups, hosts.get(host.name, data)) for host in members]
-    for names, own in each or [((), data)]:
-        groups = tuple(group for group in names if group in groups_with_file)
+    each = [(inventory.groups_of(host), inventory.data_of(host)) for host in members]
+    for names, own in each or [((Path(inventory.label).stem,), inventory.data)]:
+        groups = tuple(group for group in names if group in with_values)
         settings = {name: own[name] for name in sorted(own) if model.is_setting(name)}
         key = (groups, repr(settings))
         if key not in earlier:
             earlier.add(key)
-            yield of_host(files, inventory, groups, own)
+            yield _of_groups(files, inventory, groups, own)
 
 
-def load(
-    root: Path, inventory: str, groups: Sequence[str] = (), data: Mapping[str, Any] | None = None
-) -> Settings:
-    """The settings of one host of a project, checked.
+def load(root: Path, inventory: str) -> Settings:
+    """The settings of a project's hosts that are in no group with settings of its own, checked.
 
     Args:
-        root: the project's directory; the others as for `of_host`.
+        root: the project's directory.
+        inventory: its inventory relative to it, as "inventories/lab.py".
 
     Raises:
         ConfigError: a file that cannot be read, or a wrong setting, with file and fix.
     """
     report = Report()
-    host = of_host(read(root, report), inventory, groups, data or {})
+    (host,) = of_hosts(read(root, report), Inventory(inventory), ())
     report.raise_errors()
     return checked(host)
 

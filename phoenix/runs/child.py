@@ -130,16 +130,18 @@ def _name_steps() -> None:
 
 
 def _only_own_settings() -> None:
-    """Have a site with a folder of its own take its settings from there alone.
+    """Have a site take its settings from the group_data of its folder alone.
 
-    pyinfra also reads the group_data of its working directory. That is the checkout with the
-    deploys, whose settings are another site's.
+    pyinfra also reads that beside the inventory file and, for a site with a folder of its own, that
+    of its working directory: the checkout with the deploys, whose settings are another site's.
     """
     read = pyinfra_cli.inventory._get_group_data
-    others = str(Path.cwd() / "group_data")
+    named = "--group-data"
+    given = sys.argv[sys.argv.index(named) + 1] if named in sys.argv else "group_data"
+    own = Path(given).absolute()
 
     def of_the_site(folder: str) -> Any:
-        return {} if folder == others else read(folder)
+        return read(folder) if Path(folder).absolute() == own else {}
 
     pyinfra_cli.inventory._get_group_data = of_the_site
 
@@ -169,8 +171,7 @@ def _attach() -> None:
 
     _name_steps()
     _limit_to_hosts()
-    if "--group-data" in sys.argv:
-        _only_own_settings()
+    _only_own_settings()
     if "--dry" in sys.argv:
         planning.declare_first(pyinfra_cli.cli)
     State.init = init  # type: ignore[method-assign]

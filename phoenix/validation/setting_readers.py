@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from phoenix.components.taking_over.existing_services import places
-from phoenix.declaration.group_data import ALL, HostSettings, SettingsFile, of_host
+from phoenix.declaration.group_data import HostSettings, SettingsFile, of_host
+from phoenix.declaration.pyinfra_inventory import ALL, Inventory
 from phoenix.declaration.settings import FOLDER, PROXMOX, fields
 from phoenix.derived import deployments, home
 from phoenix.derived.certificates import certificates
@@ -184,24 +184,18 @@ class _Place:
 
 
 def findings(
-    site: Site,
-    files: Sequence[SettingsFile],
-    inventory: str,
-    data: Mapping[str, Any],
-    hosts: Mapping[str, Mapping[str, Any]],
+    site: Site, files: Sequence[SettingsFile], inventory: Inventory
 ) -> tuple[Finding, ...]:
     """Settings that stand where no host reads them, and those that hosts should see alike.
 
     Args:
         site: the site.
         files: those of group_data.
-        inventory: the inventory as findings call it.
-        data: of the inventory's first host.
-        hosts: the data of each host, by its name.
+        inventory: what pyinfra takes from the inventory.
     """
     known = fields()
     own = {
-        host: {k: v for k, v in hosts.get(host.name, data).items() if k in known}
+        host: {k: v for k, v in inventory.data_of(host).items() if k in known}
         for host in site.hosts
     }
     result = [
@@ -211,7 +205,7 @@ def findings(
         if name in known
         for finding in _unread(site, place, name)
     ]
-    sources = {host: of_host(files, inventory, host.groups, own[host]) for host in site.hosts}
+    sources = {host: of_host(files, inventory, host) for host in site.hosts}
     result += [
         finding for name in known if read(name).alike for finding in _unlike(site, name, sources)
     ]
@@ -219,26 +213,34 @@ def findings(
 
 
 def _places(
-    site: Site, files: Sequence[SettingsFile], inventory: str, own: Mapping[Host, Mapping[str, Any]]
+    site: Site,
+    files: Sequence[SettingsFile],
+    inventory: Inventory,
+    own: Mapping[Host, Mapping[str, Any]],
 ) -> Iterator[_Place]:
-    for file in files:
-        members = tuple(host for host in site.hosts if file.group in host.groups)
-        if file.group == ALL:
-            yield _Place(file, site.hosts, "of this site")
-        elif members:
-            yield _Place(file, members, f"of the group {file.group}")
-        elif file.group == Path(inventory).stem:
-            yield _Place(file, site.hosts, "of this site")
+    members: dict[str, list[Host]] = {}
+    for host in site.hosts:
+        for group in inventory.groups_of(host):
+            members.setdefault(group, []).append(host)
+    in_inventory = [SettingsFile(inventory.label, g, v) for g, v in inventory.values.items()]
+    for file in (*files, *in_inventory):
+        hosts = site.hosts if file.group == ALL else tuple(members.get(file.group, ()))
+        if hosts == site.hosts:
+            yield _Place(file, hosts, "of this site")
+        elif hosts:
+            yield _Place(file, hosts, f"of the group {file.group}")
     first = own[site.hypervisor]
     common = {
         k for k in first if all(k in values and values[k] == first[k] for values in own.values())
     }
     yield _Place(
-        SettingsFile(inventory, "", {k: first[k] for k in common}), site.hosts, "of this site"
+        SettingsFile(inventory.label, "", {k: first[k] for k in common}),
+        site.hosts,
+        "of this site",
     )
     for host, values in own.items():
         rest = {k: v for k, v in values.items() if k not in common}
-        yield _Place(SettingsFile(inventory, "", rest), (host,), f"named {host.name}")
+        yield _Place(SettingsFile(inventory.label, "", rest), (host,), f"named {host.name}")
 
 
 def _unread(site: Site, place: _Place, setting: str) -> Iterator[Finding]:

@@ -285,5 +285,5 @@ def test_settings_in_the_folder_of_the_json_files_are_told(project: Path) -> Non
     result = phoenix("validate", "-i", folder)
     assert result.exit_code == 0
     assert "inventories/group_data" in result.stdout
-    assert "Phoenix reads no settings here" in result.stdout
+    assert "`phoenix` reads no settings here" in result.stdout
     assert phoenix("validate", "-i", folder, "--strict").exit_code != 0

@@ -184,11 +184,8 @@ def in_a_deploy(project: Path, monkeypatch: pytest.MonkeyPatch, data: dict[str, 
 def by_the_command(project: Path) -> Settings:
     """What `phoenix` takes for the host's settings."""
     loaded = cli_project.load(project / INVENTORY)
-    host = loaded.site.host(HOST)
     return group_data.checked(
-        group_data.of_host(
-            loaded._settings_files, loaded.label, host.groups, loaded.hosts[host.name]
-        )
+        group_data.of_host(loaded._settings_files, loaded.given, loaded.site.host(HOST))
     )
 
 

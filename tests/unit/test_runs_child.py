@@ -181,3 +181,26 @@ def test_a_plan_ends_with_what_a_step_raises(tmp_path: Path) -> None:
     finished = run(Request(tmp_path, Path("site.py"), ("deploys/words.py",), dry=True))
     assert finished.returncode != 0
     assert any("one stands in the way" in line for line in finished.last_lines)
+
+
+@pytest.mark.parametrize("own_folder", [False, True])
+def test_a_run_takes_settings_from_the_site_s_folder_alone(
+    project: Path, tmp_path: Path, own_folder: bool
+) -> None:
+    """pyinfra itself also reads the group_data beside the inventory, which `validate` does not."""
+    site = project / "own" if own_folder else project
+    (site / "inventories").mkdir(parents=True)
+    (inventory := site / "inventories" / "site.py").write_text('hosts = [("@local", {})]\n')
+    for folder in {project, site, site / "inventories"}:
+        (folder / "group_data").mkdir()
+        place = "site" if folder == site else "elsewhere"
+        (folder / "group_data" / "all.py").write_text(f'place = "{place}"\n{place}_alone = 1\n')
+    (project / "deploys" / "dns.py").write_text(
+        "from pathlib import Path\nfrom pyinfra import host\n\n"
+        f"Path({str(tmp_path / 'seen')!r}).write_text("
+        "f'{host.data.place} {host.data.get(\"elsewhere_alone\")}')\n"
+    )
+    finished = run(Request(project, inventory, ("deploys/dns.py",), dry=True,
+                           site=site if own_folder else None))  # fmt: skip
+    assert finished.returncode == 0, finished.last_lines
+    assert (tmp_path / "seen").read_text() == "site None"

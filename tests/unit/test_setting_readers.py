@@ -74,9 +74,7 @@ def test_a_setting_that_no_host_of_its_file_reads(
 
 def findings(project: Path) -> tuple[Finding, ...]:
     loaded = cli_project.load(project / INVENTORY)
-    return setting_readers.findings(
-        loaded.site, loaded._settings_files, loaded.label, loaded.data, loaded.hosts
-    )
+    return setting_readers.findings(loaded.site, loaded._settings_files, loaded.given)
 
 
 SILENT = [

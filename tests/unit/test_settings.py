@@ -14,7 +14,7 @@ from pyinfra.context import ctx_state
 from pyinfra_cli.inventory import make_inventory
 
 from phoenix.cli import project as cli_project
-from phoenix.declaration import group_data, settings
+from phoenix.declaration import group_data, pyinfra_inventory, settings
 from phoenix.declaration.settings import RunArguments, Settings, SiteData
 from phoenix.site.findings import ConfigError, Report
 from tests.unit.project_copy import ROOT, changed, phoenix
@@ -44,12 +44,11 @@ def test_values_are_those_that_pyinfra_gives_each_host(
     with ctx_state.use(State(Inventory.empty(), Config())):
         pyinfra_inventory = make_inventory(INVENTORY, cwd=str(project))
     files = group_data.read(project, Report())
+    loaded = cli_project.load(inventory)
     hosts = list(pyinfra_inventory)
     assert len(hosts) == 6
     for host in hosts:
-        groups = [name for name in host.groups if name != Path(INVENTORY).stem]
-        own = pyinfra_inventory.get_host_data(host.name)
-        values = group_data.of_host(files, INVENTORY, groups, own).data
+        values = group_data.of_host(files, loaded.given, loaded.site.host(host.name)).data
         assert values == host.data.dict(), host.name
     gateway = pyinfra_inventory.get_host("nginx-phoenix").data
     assert (gateway.timezone, gateway.step_ca_years, gateway.nginx_max_body) == ("nginx", 5, "2m")
@@ -59,16 +58,27 @@ def test_a_setting_s_file_is_the_one_whose_value_counts(project: Path) -> None:
     for name in ("all", "nginx", "phoenix"):
         (project / "group_data" / f"{name}.py").write_text("nginx_max_body = 1\n")
     with pytest.raises(ConfigError) as caught:
-        group_data.load(project, INVENTORY, ("lxc", "nginx"))
+        of_the_gateway(project)
     (fault,) = caught.value.findings
     assert (fault.file, fault.path, fault.fix) == (
         "group_data/phoenix.py", "nginx_max_body", "write text",
     )  # fmt: skip
     (project / "group_data" / "phoenix.py").write_text("")
     with pytest.raises(ConfigError, match=r"group_data/nginx\.py: nginx_max_body: is 1"):
-        group_data.load(project, INVENTORY, ("lxc", "nginx"))
+        of_the_gateway(project)
+    inventory = project / INVENTORY
+    inventory.write_text(
+        inventory.read_text().replace('"ssh_user"', '"nginx_max_body": 2, "ssh_user"')
+    )
     with pytest.raises(ConfigError, match=r"inventories/phoenix\.py: nginx_max_body: is 2"):
-        group_data.load(project, INVENTORY, ("lxc", "nginx"), {"nginx_max_body": 2})
+        of_the_gateway(project)
+
+
+def of_the_gateway(project: Path) -> Settings:
+    loaded = cli_project.load(project / INVENTORY)
+    files = group_data.read(project, Report())
+    gateway = loaded.site.host("nginx-phoenix")
+    return group_data.checked(group_data.of_host(files, loaded.given, gateway))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +158,9 @@ def test_a_list_may_be_a_tuple_and_data_gives_recipients_with_commas() -> None:
 
 def test_all_py_holds_what_the_site_changes_and_nothing_else() -> None:
     report = Report()
-    (all_py,) = [file for file in group_data.read(ROOT, report) if file.group == group_data.ALL]
+    (all_py,) = [
+        file for file in group_data.read(ROOT, report) if file.group == pyinfra_inventory.ALL
+    ]
     assert report.findings == []
     defaults = Settings()
     repeated = {name for name, value in all_py.values.items() if getattr(defaults, name) == value}

@@ -81,9 +81,7 @@ def settings(declared: Declared, site: Site) -> list[Settings]:
     problems.raise_errors()
     return [
         group_data.checked(host)
-        for host in group_data.of_hosts(
-            files, declared.name, site.hosts, declared.data, declared.hosts
-        )
+        for host in group_data.of_hosts(files, declared.inventory, site.hosts)
     ]
 
 

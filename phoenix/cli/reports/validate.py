@@ -13,8 +13,7 @@ from rich.text import Text
 
 from phoenix.cli import exits, output
 from phoenix.cli.offline import Declared
-from phoenix.declaration import group_data, positions
-from phoenix.declaration import inventory as inventories
+from phoenix.declaration import group_data, positions, pyinfra_inventory
 from phoenix.secrets.store import of_inventory
 from phoenix.site.findings import Finding, Report
 from phoenix.validation import project as validation
@@ -61,14 +60,12 @@ def verdict_of(declaration: Declared, *, strict: bool = False) -> Verdict:
         findings += validation.chain(site)
     findings += validation.settings(
         declaration.root,
-        declaration.name,
-        declaration.data,
-        groups=(*inventories.GROUPS, *_inventory_names(declaration.root)),
+        declaration.inventory,
+        groups=pyinfra_inventory.names_in((declaration.root / "inventories").glob("*.py")),
         pyinfra_settings=_pyinfra_settings(),
         site=site,
         find=of_inventory(declaration.data).find,
         home=Path.home(),
-        hosts=declaration.hosts,
     )
     report = Report()
     group_data.misplaced(declaration.inventories, declaration.root, report)
@@ -102,11 +99,6 @@ def _with_line(finding: Finding, lines: dict[str, int]) -> LocatedFinding:
         severity=finding.severity, file=finding.file, line=line, path=finding.path,
         message=finding.message, fix=finding.fix,
     )  # fmt: skip
-
-
-def _inventory_names(root: Path) -> list[str]:
-    """Each inventory's hosts are a group that is called like its file."""
-    return [file.stem for file in (root / "inventories").glob("*.py")]
 
 
 def _pyinfra_settings() -> frozenset[str]:
