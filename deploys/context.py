@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -27,7 +26,16 @@ from operations.host_state import question, read_or
 from phoenix.components.artifacts import Artifact, pinned
 from phoenix.declaration import group_data, pyinfra_inventory
 from phoenix.declaration.inventory import site_of
-from phoenix.declaration.settings import UNREAD, Settings, from_command_line, read, unknown
+from phoenix.declaration.settings import (
+    COMMAND_LINE,
+    UNREAD,
+    Settings,
+    from_command_line,
+    on_command_line,
+    read,
+    unknown,
+    written,
+)
 from phoenix.secrets.store import SecretStore, of_inventory
 from phoenix.site.findings import ConfigError, Finding, Report, SettingError
 from phoenix.site.model import Host, Site
@@ -84,13 +92,10 @@ def settings() -> Settings:
     return _settings(ctx_host.get())  # type: ignore[no-untyped-call]
 
 
-COMMAND_LINE = "--data"
-"""What findings call the command line that gave a setting."""
-
-
 @cache
 def _settings(this: PyinfraHost) -> Settings:
-    override = from_command_line(this.inventory.get_override_data())  # type: ignore[no-untyped-call]
+    given = this.inventory.get_override_data()  # type: ignore[no-untyped-call]
+    override = from_command_line(given, written(sys.argv))
     data = {**this.data.dict(), **override}  # type: ignore[no-untyped-call]
     typed, findings = read(data)
     strange = unknown(data, ConnectorData.__annotations__)
@@ -112,15 +117,8 @@ def _settings(this: PyinfraHost) -> Settings:
     for name, fix in strange:
         _warn_unknown(str(places.place(Finding("", name, UNREAD, fix, "warning"))))
     if findings:
-        raise DeployError(str(ConfigError(_as_json(places.place(one)) for one in findings)))
+        raise DeployError(str(ConfigError(on_command_line(places.place(one)) for one in findings)))
     return typed
-
-
-def _as_json(finding: Finding) -> Finding:
-    """A finding with the form that lists and dictionaries have on the command line."""
-    if finding.file == COMMAND_LINE and finding.fix in ("write a list", "write a dictionary"):
-        return replace(finding, fix=f"{finding.fix}, as JSON")
-    return finding
 
 
 @cache

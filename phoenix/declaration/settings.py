@@ -7,10 +7,14 @@ it. Rules that need the site, or more than one setting, are in `phoenix.validati
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from ipaddress import ip_network
+from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -883,43 +887,75 @@ def _names() -> frozenset[str]:
     return frozenset(fields())
 
 
-def from_command_line(data: Mapping[str, Any]) -> dict[str, Any]:
+COMMAND_LINE = "--data"
+"""pyinfra's option that gives a setting, and what findings call that place."""
+
+
+def written(words: Sequence[str]) -> dict[str, str]:
+    """The texts behind `--data NAME=` in the words of pyinfra's command line, by name."""
+    given = [value for option, value in pairwise(words) if option == COMMAND_LINE]
+    option = f"{COMMAND_LINE}="
+    given += [word.removeprefix(option) for word in words if word.startswith(option)]
+    return {name: text for name, _, text in (word.partition("=") for word in given)}
+
+
+def from_command_line(
+    data: Mapping[str, Any], texts: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """What `--data NAME=VALUE` gives, as it is meant by the settings' types.
 
-    pyinfra knows no types: it takes `true` and `false`, a whole number or JSON for such, and all
-    else for text (pyinfra_cli.util.parse_cli_arg). So digits are a number there where text is
-    meant, a list without brackets is text, and so is the word `None`.
+    pyinfra knows no types: it takes `true` and `false`, what Python reads as a whole number, or
+    JSON for such, and all else for text (pyinfra_cli.util.parse_cli_arg). So the user `007` would
+    be `7`, and `1e3` a number.
 
     Args:
         data: as pyinfra has read it. What is no setting stays as it is.
+        texts: as it was written (`written`); of a name that is not there, what JSON writes for it.
     """
-    known = fields()
+    known, own = fields(), texts or {}
     return {
-        name: _meant(value, known[name].annotation) if name in known else value
+        name: _meant(own.get(name, _as_written(value)), known[name].annotation)
+        if name in known
+        else value
         for name, value in data.items()
     }
 
 
-def _meant(value: Any, kind: Any) -> Any:
-    """A value of the command line, for a type of the model."""
+def _as_written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=list)
+
+
+def _meant(text: str, kind: Any) -> Any:
+    """A text of the command line, for a type of the model; one that is no such value stays."""
     members = [kind]
     while any(get_origin(member) in (Annotated, Union, UnionType) for member in members):
         members = [part for member in members for part in _parts(member)]
-    if value == "None" and NoneType in members:
+    choices = {type(word) for m in members if get_origin(m) is Literal for word in get_args(m)}
+    plain = text.strip()
+    if plain in ("None", "null") and NoneType in members:
         return None
-    if str in members:
-        return _as_text(value)
-    if int in members and isinstance(value, str):
-        return int(value) if _WHOLE.fullmatch(value) else value
+    if plain.startswith(("[", "{", '"')):
+        with suppress(ValueError):
+            return json.loads(plain, object_pairs_hook=_each_once)
+        return text
+    if str in members or str in choices:
+        return text
+    if bool in members and plain.lower() in ("true", "false"):
+        return plain.lower() == "true"
+    if (int in members or int in choices) and _WHOLE.fullmatch(plain):
+        return int(plain)
     lists = [member for member in members if get_origin(member) is tuple]
-    if not lists or (isinstance(value, str) and value.startswith(("[", "{"))):
-        return value  # the latter is meant for JSON, and is none
-    parts = [] if value == "" else _listed(value)
-    if isinstance(parts, int) and not isinstance(parts, bool):
-        parts = [parts]
-    if not isinstance(parts, list | tuple):
-        return value
-    return [_meant(part, get_args(lists[0])[0]) for part in parts]
+    if lists:
+        return [_meant(part, get_args(lists[0])[0]) for part in (_listed(text) if text else ())]
+    return text
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; of a key that is there twice nobody knows which is meant."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError("a key is there twice")
+    return result
 
 
 def _parts(member: Any) -> Sequence[Any]:
@@ -929,7 +965,22 @@ def _parts(member: Any) -> Sequence[Any]:
     return get_args(member) if get_origin(member) in (Union, UnionType) else (member,)
 
 
-_WHOLE = re.compile(r"[0-9]{1,18}")
+_WHOLE = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,17}|[1-9][0-9]{0,2}(?:_[0-9]{3}){1,5})")
+"""As group_data writes them in decimal: with a zero in front it could be octal, and is refused."""
+
+_FORMS = {
+    "write a list": "write a list: texts with commas between, or JSON",
+    "write a dictionary": "write a dictionary, as JSON with each key once",
+    "write True or False": "write true or false",
+    "write a whole number": "write a whole number in decimal digits, with no zero in front",
+}
+
+
+def on_command_line(finding: Finding) -> Finding:
+    """The finding, with the form that its value has on the command line."""
+    if finding.file == COMMAND_LINE:
+        return replace(finding, fix=_FORMS.get(finding.fix, finding.fix))
+    return finding
 
 
 def data_names() -> frozenset[str]:

@@ -281,6 +281,71 @@ def test_text_of_data_is_taken_as_it_is_meant(
     assert value_of(chosen, name) == value
 
 
+TAKEN_OR_REFUSED = [
+    ("traefik_dashboard_user", "007", "007"),
+    ("traefik_dashboard_user", "1e3", "1e3"),
+    ("traefik_dashboard_user", "1.50", "1.50"),
+    ("traefik_dashboard_user", "1_000", "1_000"),
+    ("traefik_dashboard_user", "+5", "+5"),
+    ("traefik_dashboard_user", "0x10", "0x10"),
+    ("traefik_dashboard_user", "true", "true"),
+    ("traefik_dashboard_user", "NaN", "NaN"),
+    ("traefik_dashboard_user", "yes", "yes"),
+    ("stacks_prune", "007,1_0", ("007", "1_0")),
+    ("stacks_prune", "1.5", ("1.5",)),
+    ("stacks_prune", "true", ("true",)),
+    ("proxmox_node", "0042", "0042"),
+    ("step_ca_years", " 5", 5),
+    ("step_ca_years", "+5", 5),
+    ("nginx_hsts_seconds", "1_000", 1000),
+    ("watch_interval", "60", 60),
+    ("step_ca_years", "007", "in decimal digits"),
+    ("step_ca_years", "1_0", "in decimal digits"),
+    ("step_ca_years", "0x10", "in decimal digits"),
+    ("step_ca_years", "1e1", "in decimal digits"),
+    ("step_ca_years", "\u0663", "in decimal digits"),
+    ("step_ca_years", "", "in decimal digits"),
+    ("proxmox_adopt", "0101", "in decimal digits"),
+    ("traefik_metrics", "yes", "write true or false"),
+    ("traefik_metrics", "1", "write true or false"),
+    ("traefik_metrics", "", "write true or false"),
+    ("serial", "05", 'write a number of hosts, as "5"'),
+    ("serial", "+5", 'write a number of hosts, as "5"'),
+    ("nginx_max_body", "010", "write for example 10m"),
+    ("nginx_max_body", "1e3", "write for example 10m"),
+    ("docker_log_options", "a=b", "write a dictionary, as JSON"),
+    (
+        "docker_log_options",
+        '{"a": "1", "a": "2"}',
+        "write a dictionary, as JSON with each key once",
+    ),
+    ("dns_upstreams", "[1.1.1.1]", "write a list: texts with commas between, or JSON"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "result"), TAKEN_OR_REFUSED)
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_text_of_the_command_line_is_taken_as_written_or_refused_with_the_fix(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    text: str,
+    result: Any,
+    joined: bool,
+) -> None:
+    """pyinfra has made 7 of 007, and 1000.0 of 1e3: what was written is asked for."""
+    words = [f"--data={name}={text}"] if joined else ["--data", f"{name}={text}"]
+    monkeypatch.setattr("sys.argv", ["pyinfra", "inventory.py", *words, "-y"])
+    data = {name: parse_cli_arg(text)}
+    if isinstance(result, str) and " " in result:
+        with pytest.raises(DeployError) as caught:
+            in_a_deploy(project, monkeypatch, data)
+        assert f"--data: {name}" in str(caught.value)
+        assert result in str(caught.value)
+    else:
+        assert value_of(in_a_deploy(project, monkeypatch, data), name) == result
+
+
 def wrong(name: str) -> Any:
     """A value of another type than the setting's, which `--data` can give as well."""
     value = VALUES[name]
@@ -288,7 +353,7 @@ def wrong(name: str) -> Any:
         return "no"
     if isinstance(value, int):
         return "many"
-    return 5.5 if isinstance(value, list | dict) else {"a": 1}
+    return 5.5 if isinstance(value, dict) else {"a": 1}
 
 
 def told(error: BaseException) -> list[str]:
