@@ -69,6 +69,28 @@ def duplicates(entries: Sequence[Entry], hypervisor: Host, report: Report) -> No
                 )
 
 
+def without_copies(entries: Sequence[Entry], report: Report) -> list[Entry]:
+    """The entries without those that are another one under a new id, each of which is one error.
+
+    A person copied it and has not changed what must differ: all that follows would be told again.
+    """
+    first: dict[tuple[str, str], Entry] = {}
+    result = []
+    for entry in entries:
+        own = (entry.kind, entry.raw.model_dump_json(exclude={"vmid"}))
+        other = first.setdefault(own, entry)
+        if other is entry or other.vmid == entry.vmid:
+            result.append(entry)
+            continue
+        report.error(
+            entry.source.file, entry.source.path,
+            f"is a copy of {other.source.file}: {other.source.path} ({other.label}) under another "
+            "id",
+            "give it a name, an address, a MAC address and services of its own, or remove it",
+        )  # fmt: skip
+    return result
+
+
 def references(
     entries: Sequence[Entry], vmids: Iterable[int], templates: Iterable[int], report: Report
 ) -> None:

@@ -126,6 +126,7 @@ def load_site(
         hypervisor_file.HYPERVISOR_FILE,
         report,
     )
+    entries = tuple(conflicts.without_copies(entries, report))
     whole = len(entries) == len(top.lxc_configs) + len(vm_top.vms)
     cloned = frozenset(entry.clone_from for entry in entries)
     templates = [entry for entry in entries if guests.is_template(entry, cloned)]
