@@ -105,6 +105,7 @@ def test_a_ca_of_the_folder_proves_it(tmp_path: Path, leaf: str) -> None:
     transport = http(site)["serversTransports"]["nas"]
     assert (transport["rootCAs"], transport["serverName"]) == ([leaf], "box.lan")
     assert traefik.proofs(site, {}) == {"/etc/traefik/external/nas.pem": leaf}
+    assert traefik.pinned(site) == ()
     (proof,) = [c.command for c in checks(site) if c.function == "external_proves"]
     assert proof[3:] == ("box.lan", "ca", "/etc/traefik/external/nas.pem")
 
@@ -119,6 +120,9 @@ def test_a_fingerprint_is_the_one_certificate_that_is_trusted(
     assert [service.name for service in traefik.pinned(site)] == ["nas"]
     transport = http(site, {digest: leaf})["serversTransports"]["nas"]
     assert (transport["rootCAs"], transport["serverName"]) == ([leaf], "192.168.1.20")
+    service = http(site, {digest: leaf})["services"]["nas"]
+    assert service["loadBalancer"]["servers"] == [{"url": "https://192.168.1.20:5001"}]
+    assert traefik.proofs(site, {digest: leaf}) == {"/etc/traefik/external/nas.pem": leaf}
     renamed = far(fingerprint=digest, address="192.168.1.21").load(tmp_path / "b")
     assert http(renamed, {digest: leaf})["serversTransports"]["nas"]["serverName"] == "box.lan"
 
@@ -144,6 +148,7 @@ def test_plain_text_is_told_as_such(tmp_path: Path) -> None:
     (warning,) = site.warnings
     assert warning.message == "'nas' crosses from Traefik to 192.168.1.20 in plain text"
     assert "external_proves" not in {check.function for check in checks(site)}
+    assert http(site)["serversTransports"]["nas"].keys().isdisjoint({"serverName", "rootCAs"})
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,7 @@ def test_two_services_share_a_name_by_paths(tmp_path: Path) -> None:
     rule = f"(Host(`wiki.{ZONE}`)) && (Path(`/api`) || PathPrefix(`/api/`))"
     assert routers["wiki~api"]["rule"] == rule
     assert routers["wiki~api"]["priority"] > 10_000
+    assert routers["wiki~api"]["middlewares"] == ["retry"], "the backend sees the path"
     assert http(site)["services"]["wiki~api"]["loadBalancer"]["servers"] == [
         {"url": "https://10.0.0.25:8444"}
     ]
@@ -365,11 +366,11 @@ def test_another_status_and_no_check(tmp_path: Path) -> None:
     assert not [check for check in checks(silent) if check.target == "pages" and check.port == 8443]
 
 
-@pytest.mark.parametrize("keeps", [False, True])
-def test_a_redirect_needs_no_backend(tmp_path: Path, keeps: bool) -> None:
+@pytest.mark.parametrize(("keeps", "permanent"), [(False, True), (True, True), (True, False)])
+def test_a_redirect_needs_no_backend(tmp_path: Path, keeps: bool, permanent: bool) -> None:
     target = "https://new.example.com/a"
     declaration = minimal()
-    old = {"name": "old", "redirect_to": target, "redirect_permanent": True,
+    old = {"name": "old", "redirect_to": target, "redirect_permanent": permanent,
            "redirect_keep_path": keeps}  # fmt: skip
     declaration.lxc["lxc_configs"]["104"] = lxc("pages", None, 25, traefik_service=old)
     site = declaration.load(tmp_path)
@@ -378,12 +379,12 @@ def test_a_redirect_needs_no_backend(tmp_path: Path, keeps: bool) -> None:
     assert service["routers"]["old"]["service"] == "noop@internal"
     assert service["routers"]["old"]["middlewares"] == ["old_redirect"]
     assert service["middlewares"]["old_redirect"]["redirectRegex"] == {
-        "regex": "^https?://[^/]+(.*)$", "permanent": True,
+        "regex": "^https?://[^/]+(.*)$", "permanent": permanent,
         "replacement": f"{target}${{1}}" if keeps else target,
     }  # fmt: skip
     assert "old" not in service["services"]
     assert f"old.{ZONE}" in gateway_names(site)
-    assert asked(site, "old")[0][1] == "301"
+    assert asked(site, "old")[0][1] == ("301" if permanent else "302")
     assert not [
         certificate for certificate in certificates(site) if certificate.host.name == "pages"
     ]
@@ -391,7 +392,8 @@ def test_a_redirect_needs_no_backend(tmp_path: Path, keeps: bool) -> None:
     assert isinstance(explanation, Explanation)
     assert explanation.backend is None
     path = ", with the path that they asked for" if keeps else ""
-    assert f"sends clients to {target}{path}, for good" in explanation.facts
+    time = "for good" if permanent else "for the time being"
+    assert f"sends clients to {target}{path}, {time}" in explanation.facts
 
 
 @pytest.mark.parametrize(
@@ -445,6 +447,7 @@ def test_further_services_of_portainers_guest_leave_portainer_alone(tmp_path: Pa
     ("url", "ca"),
     [
         (f"https://shop.{ZONE}/verify", {"ca": ROOTS}),
+        (f"https://SHOP.{ZONE.upper()}/verify", {"ca": ROOTS}),
         ("https://login.example.com/verify", None),
         ("https://192.168.7.9/verify", None),
         ("http://10.0.0.99:9091/verify", None),

@@ -233,9 +233,20 @@ def test_a_route_leads_to_each_node_that_may_run_it_with_health(tmp_path: Path) 
         if flow.source == loaded.traefik and flow.port == 8000
     }
     assert opened == {"worker", "control", "second"}
+    config = yaml.safe_load(dynamic_config(loaded)[0])["http"]
+    timeouts = config["serversTransports"]["shop"]["forwardingTimeouts"]
+    assert timeouts["dialTimeout"] == "2s", "a lost node does not refuse: another one is asked soon"
     assert not [
         c for c in connections(loaded) if c.service == "shop" and c.source == loaded.traefik
     ]
+
+
+def test_a_node_is_asked_for_the_health_that_its_service_declares(tmp_path: Path) -> None:
+    declared = swarm()
+    route = declared.stacks["shop"][0]["environments"]["production"]["services"]["web"]
+    route["traefik_service"] |= {"health_path": "/up", "health_status": 204}
+    health = _balancer(declared.load(tmp_path))["healthCheck"]
+    assert (health["path"], health["status"]) == ("/up", 204)
 
 
 def test_one_that_only_its_manager_runs_is_routed_as_any_other(tmp_path: Path) -> None:

@@ -107,7 +107,10 @@ def test_in_two_networks_each_has_the_addresses_of_its_own(tmp_path: Path) -> No
 
     assert admitted(inner) == ["172.16.9.10/32"]
     assert admitted(outer) == ["10.0.0.20/32"]
-    assert "10.0.0.20/32" in traefik_yml.static_config(site, on=outer, metrics=False)
+    for proxy in (inner, outer):
+        static = yaml.safe_load(traefik_yml.static_config(site, on=proxy, metrics=False))
+        believed = static["entryPoints"]["websecure"]["forwardedHeaders"]
+        assert believed == {"trustedIPs": admitted(proxy)}
     text = gateway_text(site)
     assert "server 172.16.9.12:443 max_fails=1" in text
     assert "server 10.0.0.25:443 max_fails=1" in text
