@@ -448,6 +448,7 @@ def test_further_services_of_portainers_guest_leave_portainer_alone(tmp_path: Pa
     [
         (f"https://shop.{ZONE}/verify", {"ca": ROOTS}),
         (f"https://SHOP.{ZONE.upper()}/verify", {"ca": ROOTS}),
+        (f"http://worker.host.{ZONE}:9091/verify", None),
         ("https://login.example.com/verify", None),
         ("https://192.168.7.9/verify", None),
         ("http://10.0.0.99:9091/verify", None),

@@ -601,7 +601,7 @@ def _asked_of_traefik(route: Route, domain: str) -> dict[str, _Middleware]:
 def _is_in_zone(url: str, domain: str) -> bool:
     """Whether a URL is https with a name that the site's CA issues for."""
     parts = urlsplit(url)
-    return parts.scheme == "https" and in_zone((parts.hostname or "").lower(), domain)
+    return parts.scheme == "https" and in_zone(parts.hostname or "", domain)
 
 
 def _redirect(redirect: Redirect) -> _RedirectRegex:
