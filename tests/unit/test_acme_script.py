@@ -32,18 +32,24 @@ GROUP = grp.getgrgid(os.getgid()).gr_name
 FAKE_LEGO = """#!/bin/sh
 set -eu
 path= csr=
+echo "$*" >"$CA/words_of_lego"
 while [ $# -gt 0 ]; do
     case $1 in --path) path=$2; shift ;; --csr) csr=$2; shift ;; esac
     shift
 done
 mkdir -p "$path/accounts/ca/me" "$path/certificates"
 cp "$csr" "$CA/csr"
+echo "${LEGO_CA_CERTIFICATES-}" >"$CA/trusted"
+umask >"$CA/umask"
+port=$CA/../var/http.lock
+if [ ! -e "$port" ] || flock -n "$port" true; then echo free; else echo taken; fi >"$CA/port"
 fault=$(cat "$CA/fault" 2>/dev/null || true)
 case $fault in
     down) echo "Could not create client: connection refused"; exit 1 ;;
     lost-db) if [ -s "$path/accounts/ca/me/key" ]; then
                  echo "acme: error: 500 :: POST :: https://ca/acme/new-order :: "; exit 1
              fi ;;
+    broken) echo "acme: error: 500 :: POST :: ca/new-order :: urn:x:serverInternal"; exit 1 ;;
     unproven) echo "acme: error: 0 :: POST :: ca/finalize :: urn:x:serverInternal"; exit 1 ;;
     rejected) echo "acme: error: 400 :: POST new-order :: urn:x:rejectedIdentifier ::"; exit 1 ;;
     slow) sleep 600 ;;
@@ -51,17 +57,19 @@ esac
 echo key > "$path/accounts/ca/me/key"
 case $fault in
     wrong-name) names=DNS:other.test ;;
-    *) names=$(openssl req -in "$csr" -noout -text | sed -n 's/, /,/g; s/^ *\\(DNS:.*\\)/\\1/p') ;;
+    *) names=$(openssl req -in "$csr" -noout -text |
+           sed -n 's/, /,/g; s/IP Address:/IP:/g; s/^ *\\(DNS:.*\\)/\\1/p') ;;
 esac
 case $fault in
     wrong-key) openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj / \\
                    -keyout "$path/k" -out "$path/c" 2>/dev/null; csr=$path/c ;;
 esac
-printf '%s\\n' "extendedKeyUsage=serverAuth" "subjectAltName=$names" > "$path/ext"
-case $fault in other-ca) ca=other ;; *) ca=root ;; esac
+case $fault in for-clients) usage=clientAuth ;; *) usage=serverAuth ;; esac
+printf '%s\\n' "extendedKeyUsage=$usage" "subjectAltName=$names" > "$path/ext"
+case $fault in other-ca) ca=other ;; by-intermediate) ca=intermediate ;; *) ca=root ;; esac
 openssl ca -batch -notext -in "$csr" -cert "$CA/$ca.crt" -keyfile "$CA/$ca.key" \\
     -config "$CA/ca.cnf" -extfile "$path/ext" -out "$path/leaf" -outdir "$path" \\
-    -startdate "$(date -u -d "-$(cat "$CA/age") seconds" +%Y%m%d%H%M%SZ)" \\
+    -startdate "$(date -u -d "@$(($(date +%s) - $(cat "$CA/age")))" +%Y%m%d%H%M%SZ)" \\
     -enddate "$(date -u -d "$(cat "$CA/left") seconds" +%Y%m%d%H%M%SZ)" 2>"$path/err" ||
     { cat "$path/err"; exit 1; }
 cat "$path/leaf" "$CA/$ca.crt" > "$path/certificates/x.crt"
@@ -176,7 +184,7 @@ class Host:
 
 @pytest.fixture(scope="module")
 def authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two CAs, `root` and `other`: certificate and key of each."""
+    """A folder with certificate and key of two CAs and of `intermediate`, which `root` signed."""
     folder = tmp_path_factory.mktemp("authorities")
     for name in ("root", "other"):
         subprocess.run(
@@ -185,6 +193,13 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
              "-out", folder / f"{name}.crt"],
             check=True, capture_output=True,
         )  # fmt: skip
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "1", "-subj", "/CN=intermediate", "-CA", folder / "root.crt",
+         "-CAkey", folder / "root.key", "-keyout", folder / "intermediate.key",
+         "-out", folder / "intermediate.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
     return folder
 
 
@@ -216,13 +231,15 @@ def host(tmp_path: Path, authorities: Path) -> Host:
 
 
 def test_first_issue_then_unchanged(host: Host) -> None:
-    assert host.status()["pair"] == "missing"
+    assert (host.status()["pair"], host.status()["due"]) == ("missing", "missing")
     out, _ = host.run()
     issued, reloaded = out.splitlines()
     assert issued.startswith("issued "), out
     assert int(issued.split()[1], 16) == int(host.serial, 16), out
     assert reloaded == "reloaded", out
     host.assert_sound()
+    places = (host.link, host.link / "fullchain.pem")
+    assert [stat.S_IMODE(path.stat().st_mode) for path in places] == [0o755, 0o644]
     before = host.versions
     assert host.run()[0] == "unchanged\n"
     assert (host.orders, host.reloads, host.versions) == (1, 1, before)
@@ -240,7 +257,10 @@ def test_placeholder_lets_a_service_start_and_is_replaced(host: Host) -> None:
     assert "CA:TRUE" not in text, text
     assert "DNS:" in text, text
     assert host.run("placeholder")[0] == "unchanged\n"
-    assert host.status()["pair"] == "placeholder"
+    assert (host.status()["pair"], host.status()["due"]) == ("placeholder", "placeholder")
+    (host.link / "privkey.pem").unlink()
+    assert host.run("placeholder")[0] == "placeholder\n", "half a pair starts no service"
+    host.assert_sound()
     host.run()
     assert host.serial != first
     assert host.status()["pair"] == "issued"
@@ -260,6 +280,48 @@ def test_new_name_is_issued_and_two_versions_are_kept(host: Host) -> None:
         assert host.link.readlink().name in host.versions
 
 
+def test_an_address_is_proven_as_an_address(host: Host) -> None:
+    """And a name of hexadecimal digits is none."""
+    host.write_config(DOMAINS="face.bed 10.0.0.1")
+    host.run()
+    (leaf, *_) = parse_chain((host.link / "fullchain.pem").read_bytes())
+    assert (leaf.dns_sans, leaf.ip_sans) == (("face.bed",), ("10.0.0.1",))
+    assert host.run()[0] == "unchanged\n"
+
+
+def test_a_pair_by_an_intermediate_of_the_root_is_sound(host: Host) -> None:
+    host.fault("by-intermediate")
+    host.run()
+    host.assert_sound()
+    assert host.run()[0] == "unchanged\n"
+
+
+@pytest.mark.parametrize(
+    ("challenge", "words", "port"),
+    [
+        ("webroot:/srv/www", "--http --http.webroot /srv/www run", "free"),
+        ("standalone", "--http --http.port :80 run", "taken"),
+    ],
+)
+def test_the_client_has_the_root_the_challenge_and_port_80_for_itself(
+    host: Host, challenge: str, words: str, port: str
+) -> None:
+    host.write_config(CHALLENGE=challenge)
+    (host.base / "var").mkdir()
+    (host.base / "var/http.lock").touch()
+    host.run()
+    asked = (host.ca / "words_of_lego").read_text()
+    assert asked.endswith(f" {words}\n"), asked
+    assert f"--server {host.config['DIRECTORY']} " in asked
+    assert "--email phoenix@app.lab.test " in asked
+    assert (host.ca / "trusted").read_text() == f"{host.config['ROOT']}\n"
+    assert int((host.ca / "umask").read_text(), 8) == 0o22, "the web server reads the challenge"
+    assert (host.ca / "port").read_text() == f"{port}\n", "others wait for it"
+    host.write_config(EMAIL="me@lab.test")
+    host.run("renew")
+    assert "--email me@lab.test " in (host.ca / "words_of_lego").read_text()
+
+
 def noted(host: Host) -> list[str]:
     lines = (host.base / "var/gateway/keys").read_text().splitlines()
     assert all(abs(int(line.split()[0]) - time.time()) < 600 for line in lines), lines
@@ -277,6 +339,15 @@ def test_each_key_is_noted_before_the_ca_is_asked(host: Host) -> None:
     keys.write_text("1 old\n" * 600)
     host.run("renew", code=1)
     assert len(keys.read_text().splitlines()) == 500
+
+
+def test_without_a_note_of_the_key_the_ca_is_not_asked(host: Host) -> None:
+    program = host.base / "bin/sha256sum"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    _, err = host.run(code=1)
+    assert f"cannot write {host.base}/var/gateway/keys" in err
+    assert host.orders == 0
 
 
 OPENSSL = """#!/bin/sh
@@ -341,7 +412,9 @@ def test_due_by_share_of_lifetime(host: Host, age: int, remaining: int, reason: 
         ("wrong-name", "refused: names differ"),
         ("wrong-key", "refused: key does not match"),
         ("other-ca", "refused: does not chain to the root"),
+        ("for-clients", "refused: does not chain to the root"),
         ("down", "connection refused"),
+        ("broken", "gave no certificate for app.lab.test gw.lab.test: acme: error: 500"),
         ("rejected", "rejectedIdentifier"),
         ("unproven", "is PROOF in"),
     ],
@@ -354,6 +427,9 @@ def test_bad_answer_of_the_ca_leaves_the_old_pair(host: Host, fault: str, messag
     assert message in err, err
     assert (host.serial, host.reloads, host.versions) == before
     assert not list((host.base / "var/gateway").glob("work.*")), "a work directory was left"
+    assert ("registering again" in err) == (fault == "broken"), "only an account may be unknown"
+    assert ("is PROOF in" in err) == (fault == "unproven")
+    assert message in str(host.status()["failure"])
     host.assert_sound()
 
 
@@ -398,6 +474,51 @@ def test_expired_answer_is_refused(host: Host) -> None:
     assert not host.link.exists()
 
 
+def test_an_answer_of_the_future_is_refused(host: Host) -> None:
+    """As by a CA whose clock is ahead: a service would present what no client takes."""
+    host.lifetime(age=-3600, remaining=86400)
+    _, err = host.run(code=1)
+    assert "refused: not yet valid" in err, err
+    assert not host.link.exists()
+
+
+def test_an_answer_that_is_due_at_once_is_taken(host: Host) -> None:
+    """A CA may give shorter lifetimes than we like; without it there would be nothing."""
+    host.lifetime(age=86400, remaining=600)
+    host.run()
+    assert host.status()["due"] == "less than 1/3 of the lifetime left"
+
+
+def test_a_first_account_is_not_registered_again(host: Host) -> None:
+    host.fault("broken")
+    _, err = host.run(code=1)
+    assert "gave no certificate" in err, err
+    assert "registering again" not in err, err
+
+
+def test_a_pair_that_cannot_be_installed_leaves_the_old_one(host: Host) -> None:
+    host.run()
+    before = host.serial, host.versions
+    host.write_config(KEY_OWNER="no-such-user-here")
+    _, err = host.run("renew", code=1)
+    assert "cannot install the new pair" in err, err
+    assert (host.serial, host.versions) == before
+    assert not list((host.base / "etc/tls/gateway.d").glob(".new.*"))
+    host.assert_sound()
+
+
+def test_what_a_killed_run_left_stops_no_other_and_does_not_stay(host: Host) -> None:
+    host.run()
+    swap = host.base / "etc/tls/.gateway.swap"
+    swap.symlink_to("gateway.d/gone")
+    left = [host.base / "var/gateway/work.left", host.base / "etc/tls/gateway.d/.new.left"]
+    for folder in left:
+        folder.mkdir()
+    host.run("renew")
+    assert [path for path in (*left, swap) if os.path.lexists(path)] == []
+    host.assert_sound()
+
+
 def test_lost_account_is_registered_again_once(host: Host) -> None:
     host.run()
     host.fault("lost-db")
@@ -417,6 +538,39 @@ def test_refused_check_swaps_back(host: Host) -> None:
     assert host.reloads == 1
     host.assert_sound()
     assert host.status()["loaded"] is True
+
+
+def test_a_first_pair_that_the_check_refuses_is_taken_back(host: Host) -> None:
+    host.write_config(CHECK="false")
+    _, err = host.run(code=1)
+    assert "and there was no pair before it" in err, err
+    assert not os.path.lexists(host.link)
+    assert host.reloads == 0
+
+
+def test_a_pair_that_was_never_loaded_is_not_said_to_be_taken_back(host: Host) -> None:
+    host.write_config(RELOAD="false")
+    host.run(code=1)
+    host.write_config(CHECK="false")
+    _, err = host.run(code=1)
+    assert f"CHECK refused {host.link.readlink().name}" in err, err
+    assert "went back" not in err, err
+
+
+def test_a_check_that_hangs_is_ended(host: Host) -> None:
+    host.run()
+    host.write_config(CHECK="sleep 600")
+    _, err = host.run("renew", code=1, PHOENIX_ACME_HOOK_SECONDS="1")
+    assert "CHECK fails before anything changed" in err, err
+
+
+def test_what_a_reload_leaves_running_does_not_hold_the_lock(host: Host) -> None:
+    host.write_config(RELOAD="sleep 60 & echo $! >" + str(host.base / "pid"))
+    host.run()
+    lock = ["flock", "-n", str(host.base / "var/gateway/lock"), "true"]
+    free = subprocess.run(lock, check=False).returncode == 0
+    os.kill(int((host.base / "pid").read_text()), signal.SIGKILL)
+    assert free
 
 
 def test_check_that_fails_anyway_asks_the_ca_for_nothing(host: Host) -> None:
@@ -460,6 +614,16 @@ def test_a_failure_is_over_when_a_later_run_finds_all_well(host: Host) -> None:
     host.run("renew", code=1)
     assert host.run()[0] == "unchanged\n"
     assert host.status()["failure"] == ""
+
+
+def test_a_run_without_a_configuration_is_no_failed_renewal(host: Host) -> None:
+    """`error` has it, which is over as soon as the configuration is right."""
+    host.run()
+    host.write_config(TYPO="x")
+    host.run(code=1)
+    del host.config["TYPO"]
+    host.write_config()
+    assert (host.status()["error"], host.status()["failure"]) == ("", "")
 
 
 def test_renewal_that_is_ended_from_outside_is_a_failure(host: Host) -> None:
@@ -572,10 +736,56 @@ def test_foreign_key_is_replaced(host: Host) -> None:
         ["openssl", "genpkey", "-algorithm", "ED25519", "-out", host.link / "privkey.pem"],
         check=True,
     )
-    host.write_config(CHECK=f"! test -e {host.base}/never")
+    # Refuses the foreign key, which is shorter: as a service's own checker does.
+    host.write_config(CHECK=f"test $(wc -c < {host.link}/privkey.pem) -gt 150")
     assert host.status()["due"] == "key does not match"
     host.run()
     host.assert_sound()
+
+
+def test_a_pair_that_cannot_be_read_or_is_not_whole_is_replaced(host: Host) -> None:
+    host.run()
+    (host.link / "fullchain.pem").write_text("junk")
+    assert host.status()["due"] == "certificate unreadable"
+    host.run()
+    for file in ("fullchain.pem", "privkey.pem"):
+        (host.link / file).unlink()
+        assert host.status()["due"] == "missing"
+        host.run()
+        host.assert_sound()
+
+
+def test_a_certificate_whose_dates_cannot_be_read_is_replaced(host: Host) -> None:
+    """openssl says "Bad time value" of them."""
+    host.run()
+    real = shutil.which("openssl")
+    program = host.base / "bin/openssl"
+    program.write_text(
+        f'#!/bin/sh\n[ $1 = x509 ] || exec {real} "$@"\n'
+        f"{real} \"$@\" | sed 's/^notAfter=.*/notAfter=Bad time value/'\n"
+    )
+    program.chmod(0o755)
+    assert host.status()["due"] == "certificate unreadable"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="root alone gives files away")
+def test_the_key_is_of_the_user_and_the_group_that_are_declared(host: Host) -> None:
+    host.write_config(KEY_OWNER="daemon", KEY_GROUP="games", KEY_MODE="0640")
+    host.run()
+    key = (host.link / "privkey.pem").stat()
+    owner = pwd.getpwuid(key.st_uid).pw_name, grp.getgrgid(key.st_gid).gr_name
+    assert (*owner, stat.S_IMODE(key.st_mode)) == ("daemon", "games", 0o640)
+
+
+@pytest.mark.parametrize(("group", "mode"), [(GROUP, 0o640), ("", 0o600)])
+def test_a_key_without_a_declared_mode_is_for_its_group_at_most(
+    host: Host, group: str, mode: int
+) -> None:
+    if not group and GROUP != "root":
+        pytest.skip("only root's group is the default")
+    host.write_config(KEY_MODE="", KEY_GROUP=group)
+    host.run()
+    assert stat.S_IMODE((host.link / "privkey.pem").stat().st_mode) == mode
 
 
 def test_two_runs_at_once_order_once(host: Host) -> None:
@@ -595,13 +805,20 @@ def test_order_has_a_deadline(host: Host) -> None:
     ("key", "value", "message"),
     [
         ("DOMAINS", "", "DOMAINS is empty"),
-        ("DOMAINS", "a.test b;touch", "neither a lower-case host name"),
+        *(
+            ("DOMAINS", name, "neither a lower-case host name")
+            for name in ("a b;touch", "A.test", "a..b", ".a", "a.", "-a", 'a"b\\d')
+        ),
         ("DIRECTORY", "http://ca/directory", "DIRECTORY must be the https"),
         ("ROOT", "/nowhere", "ROOT: /nowhere is missing"),
+        ("ROOT", "/dev/null", "ROOT: /dev/null is missing or empty"),
         ("CHALLENGE", "dns", "CHALLENGE must be"),
+        ("CHALLENGE", "webroot:www", "CHALLENGE must be"),
         ("KEY_MODE", "0644", "KEY_MODE must be"),
+        ("KEY_MODE", "0660", "KEY_MODE must be"),
         ("RENEW_FRACTION", "1", "RENEW_FRACTION must be"),
         ("RENEW_FRACTION", "", "RENEW_FRACTION must be"),
+        ("RENEW_FRACTION", "100", "RENEW_FRACTION must be"),
         ("TYPO", "x", "not a known KEY=VALUE"),
     ],
 )
@@ -612,16 +829,52 @@ def test_bad_configuration_is_named(host: Host, key: str, value: str, message: s
     assert message in str(host.status()["error"])
 
 
+def test_a_configuration_that_is_missing_or_has_half_a_line_is_named(host: Host) -> None:
+    conf = host.base / "etc/acme/gateway.conf"
+    with conf.open("a") as file:
+        file.write("EMAIL\n")
+    assert "not a known KEY=VALUE" in host.run(code=1)[1]
+    host.write_config(KEY_MODE="0640", KEY_GROUP="")
+    assert "KEY_MODE 0640 needs KEY_GROUP" in host.run(code=1)[1]
+    conf.unlink()
+    assert f"{conf} is missing" in host.run(code=1)[1]
+    assert host.status()["error"] == f"{conf} is missing"
+
+
+@pytest.mark.parametrize("name", ["../gateway", "Gateway", "-x", "a.b", ""])
+def test_a_name_that_is_a_path_is_refused(host: Host, name: str) -> None:
+    done = subprocess.run([SCRIPT, "ensure", name], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "must be of a-z, 0-9 and -" in done.stderr
+
+
 def test_configuration_is_never_executed(host: Host) -> None:
     host.write_config(EMAIL=f"$(touch {host.base}/pwned)`touch {host.base}/pwned`")
     host.run()
     assert not (host.base / "pwned").exists()
 
 
-def test_configuration_that_others_may_write_is_refused(host: Host) -> None:
-    (host.base / "etc/acme/gateway.conf").chmod(0o666)
+@pytest.mark.parametrize("mode", [0o666, 0o664, 0o646])
+def test_configuration_that_others_may_write_is_refused(host: Host, mode: int) -> None:
+    (host.base / "etc/acme/gateway.conf").chmod(mode)
     _, err = host.run(code=1)
     assert "must belong to" in err, err
+
+
+def test_a_configuration_by_a_link_is_judged_by_the_file_itself(host: Host) -> None:
+    """Phoenix's files are links to a generation of them."""
+    conf = host.base / "etc/acme/gateway.conf"
+    conf.rename(host.base / "generation.conf")
+    conf.symlink_to(host.base / "generation.conf")
+    host.run()
+    conf.chmod(0o664)
+    assert "must belong to" in host.run(code=1)[1]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="root alone gives files away")
+def test_a_configuration_of_another_user_is_refused(host: Host) -> None:
+    os.chown(host.base / "etc/acme/gateway.conf", pwd.getpwnam("daemon").pw_uid, -1)
+    assert "must belong to" in host.run(code=1)[1]
 
 
 def _await(path: Path) -> None:
@@ -651,7 +904,7 @@ def test_the_pair_of_a_stack_lies_in_its_own_directory(host: Host) -> None:
     # Whoever mounts it finds all of it inside: no link leads out of the directory.
     assert key.resolve().is_relative_to(place.resolve())
     assert not any(link.readlink().is_absolute() for link in place.rglob("*") if link.is_symlink())
-    assert not host.link.exists(), "nothing of it is beside the host's own pairs"
+    assert not (host.base / "etc/tls").exists(), "nothing of it is beside the host's own pairs"
     assert host.run()[0] == "unchanged\n"
     mounted = os.open(place, os.O_RDONLY)  # as a bind mount holds it
     try:
