@@ -422,7 +422,7 @@ session() { # ADDRESS PORT NAME: sets `heard` to the session of a client that tr
     case "$newline$checks" in *"${newline}clock_agrees${tab}https://$1:$2/"*)
         says='HEAD /health HTTP/1.0\r\n\r\n' until_closed=-ign_eof ;;
     esac
-    hear "tls.$1.$2.$3" s_client "$1" "$2" "$3" -verify_hostname "$3" -no-CApath -no-CAstore \
+    hear "tls.$root.$1.$2.$3" s_client "$1" "$2" "$3" -verify_hostname "$3" -no-CApath -no-CAstore \
         -CAfile "$root" $until_closed
     heard_status=$?
     # One that hangs behind its session is told by those that ask for more than the session.

@@ -85,12 +85,33 @@ def test_unit_runs_only_when_it_is_active_and_will_be_after_a_reboot(
     assert fault(tmp_path, "unit_runs", "nginx.service", LOAD=load, ACTIVE=active) == words
 
 
+def test_a_unit_of_which_systemd_says_nothing_is_not_well(tmp_path: Path) -> None:
+    stand_in(tmp_path, "systemctl", "echo Failed to connect to bus >&2; exit 1")
+    assert fault(tmp_path, "unit_runs", "nginx.service") == (
+        "systemd does not answer: Failed to connect to bus"
+    )
+
+
+def test_a_unit_that_has_come_up_meanwhile_is_well(tmp_path: Path) -> None:
+    """The second look is a question of its own, not what the first one has heard."""
+    first = tmp_path / "first"
+    stand_in(
+        tmp_path,
+        "systemctl",
+        f"state=active; mkdir {first} 2>/dev/null && state=activating\n"
+        "printf 'MainPID=0\\nLoadState=loaded\\nActiveState=%s\\n' $state",
+    )
+    stand_in(tmp_path, "journalctl", "echo its last words")
+    assert fault(tmp_path, "unit_runs", "nginx.service") == ""
+    assert first.exists()
+
+
 def test_units_of_a_host_are_asked_for_at_once_and_told_apart(tmp_path: Path) -> None:
     log = tmp_path / "asked"
     stand_in(
         tmp_path,
         "systemctl",
-        f"echo x >>{log}; shift 9; first=1\n"
+        f'shift 9; echo "$*" >>{log}; first=1\n'
         'for unit; do [ -n "$first" ] || echo; first=\n'
         "case $unit in up*) state=active ;; *) state=inactive ;; esac\n"
         "printf 'MainPID=0\\nLoadState=loaded\\nActiveState=%s\\n' $state; done",
@@ -99,7 +120,8 @@ def test_units_of_a_host_are_asked_for_at_once_and_told_apart(tmp_path: Path) ->
     units = ("up@a.timer", "down.service", "up.service")
     texts = faults(tmp_path, *(("unit_runs", unit) for unit in units))
     assert texts == ["", "is inactive: its last words", ""]
-    assert log.read_text().split() == ["x", "x"], "all at once, and the failed one again"
+    asked = log.read_text().splitlines()
+    assert asked == [" ".join(units), "down.service"], "all at once, and the failed one again"
 
 
 @pytest.mark.parametrize("active", ["activating", "failed", "inactive"])
@@ -226,7 +248,7 @@ def portainer(folder: Path, answers: Mapping[str, object]) -> None:
 
 
 ENDPOINTS = [{"Id": 1, "Name": "first"}, {"Id": 2, "Name": "second"}]
-ACTIVE, STOPPED = 1, 2
+ACTIVE, STOPPED, DEPLOYING = 1, 2, 3
 
 
 def stack(endpoint: int, status: int, name: str = "shop") -> dict[str, object]:
@@ -240,6 +262,7 @@ def stack(endpoint: int, status: int, name: str = "shop") -> dict[str, object]:
         ([stack(1, ACTIVE), stack(2, STOPPED)], ""),
         ([stack(2, ACTIVE)], "is not there"),
         ([stack(1, STOPPED), stack(2, ACTIVE)], "is 2"),
+        ([stack(1, DEPLOYING)], "is 3"),
         ([stack(1, ACTIVE, name="cart")], "is not there"),
     ],
 )
@@ -282,6 +305,29 @@ def test_an_answer_that_is_no_list_is_told_in_words(
     assert fault(tmp_path, check[0], *api(tmp_path), *check[1:]) == words
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (0, ""),
+        (22, "the API key is refused: no such key"),
+        (7, "Portainer does not answer: no such key"),
+    ],
+)
+def test_a_portainer_that_refuses_the_key_is_told_from_a_silent_one(
+    tmp_path: Path, status: int, words: str
+) -> None:
+    """Without --fail-with-body curl succeeds with any status (curl(1))."""
+    refuses = f"case \" $* \" in *' --fail-with-body '*) exit {status} ;; esac"
+    stand_in(tmp_path, "curl", f"echo no such key; {refuses}")
+    assert fault(tmp_path, "portainer_knows_us", *api(tmp_path)) == words
+
+
+def test_an_endpoint_whose_docker_is_silent_is_not_up(tmp_path: Path) -> None:
+    portainer(tmp_path, {"/endpoints": ENDPOINTS})
+    fault_text = fault(tmp_path, "endpoint_is_up", *api(tmp_path), "first")
+    assert fault_text.startswith("the Docker behind it does not answer: ")
+
+
 def test_endpoint_that_portainer_does_not_have_is_told(tmp_path: Path) -> None:
     portainer(tmp_path, {"/endpoints": ENDPOINTS, "/endpoints/2/docker/_ping": "OK"})
     assert fault(tmp_path, "endpoint_is_up", *api(tmp_path), "second") == ""
@@ -317,6 +363,17 @@ def test_a_renewal_that_failed_is_a_fault_while_the_certificate_is_still_valid(
     assert fault_text.startswith(f"the last renewal failed: {note} (the certificate ends "), (
         fault_text
     )
+
+
+def test_a_key_of_another_certificate_is_a_fault(tmp_path: Path) -> None:
+    pair = issued(tmp_path)
+    issued(tmp_path / "other")
+    shutil.copy(tmp_path / "other/tls/gateway/privkey.pem", pair)
+    check = ("pair_fits", str(pair), "gateway", "a.test")
+    assert fault(tmp_path, *check) == f"{pair}/privkey.pem is not the key of the certificate"
+    (pair / "fullchain.pem").write_text("none")
+    (pair / "privkey.pem").unlink()
+    assert fault(tmp_path, *check) == f"{pair}/fullchain.pem is missing or no certificate"
 
 
 def at(folder: Path, moment: float) -> None:
@@ -375,6 +432,21 @@ def test_a_service_whose_process_is_stopped_hangs(tmp_path: Path) -> None:
     )
 
 
+def test_a_service_whose_child_process_is_stopped_hangs(tmp_path: Path) -> None:
+    """As a worker of Nginx, whose main process takes no connections."""
+    stand_in(tmp_path, "systemctl", SYSTEMCTL)
+    with subprocess.Popen(["sh", "-c", "sleep 60 & wait"], process_group=0) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not (child := children.read_text().strip()):
+            time.sleep(0.01)
+        state = {"LOAD": "loaded", "ACTIVE": "active", "MAIN": str(process.pid)}
+        assert fault(tmp_path, "unit_runs", "nginx.service", **state) == ""
+        os.kill(int(child), signal.SIGSTOP)
+        fault_text = fault(tmp_path, "unit_runs", "nginx.service", **state)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert fault_text.startswith(f"is active, and hangs: its process {child} is stopped")
+
+
 def table(unit: str, *rows: tuple[str, int, int]) -> str:
     head = f"Filesystem {unit} Used Available Capacity Mounted on"
     lines = [f"/dev/x 100 {used} {left} 0% {place}" for place, used, left in rows]
@@ -385,7 +457,9 @@ def table(unit: str, *rows: tuple[str, int, int]) -> str:
     ("room", "files", "words"),
     [
         ([("/", 50, 50)], [("/", 80, 20)], ""),
+        ([("/", 85, 15)], [("/", 50, 50)], ""),
         ([("/", 90, 10)], [("/", 50, 50)], "~/ has 10% of its room left;"),
+        ([("/", 95, 5)], [("/", 50, 50)], "~/ has 5% of its room left;"),
         ([("/", 50, 50)], [("/", 99, 1)], "/ has 1% of its room for files left;"),
         ([("/", 97, 3), ("/var", 90, 10)], [("/", 0, 0), ("/var", 1, 9)],
          "/ has 3% of its room left;"),
@@ -421,6 +495,7 @@ def test_a_read_only_disk_is_a_fault(tmp_path: Path) -> None:
         ("worker", ""),
         ("Worker", ""),
         ("worker.example.com", ""),
+        ("sub.worker", "~it calls itself sub.worker, and is declared as worker: hostnamectl"),
         ("localhost", "~it calls itself localhost, and is declared as worker: hostnamectl"),
         ("worker-2", "~it calls itself worker-2, and is declared as worker: hostnamectl"),
         ("", "uname gives no answer"),
@@ -431,6 +506,11 @@ def test_a_name_that_was_changed_by_hand_is_told(tmp_path: Path, name: str, word
     fault_text = fault(tmp_path, "is_called", "worker")
     assert fault_text.startswith(words)
     assert bool(fault_text) == bool(words)
+
+
+def test_a_dot_of_a_declared_name_is_a_hyphen_of_the_host_name(tmp_path: Path) -> None:
+    stand_in(tmp_path, "uname", "echo web.one")
+    assert fault(tmp_path, "is_called", "web-one") == ""
 
 
 @pytest.mark.parametrize("locale", ["tr_TR.UTF-8", "de_DE.UTF-8", "no_SUCH.locale", "C"])
@@ -499,6 +579,110 @@ def test_a_ca_takes_orders_whatever_its_own_resolver_says(tmp_path: Path) -> Non
     assert fault(tmp_path, "acme_answers", *asked) == ""
 
 
+@pytest.mark.parametrize("header", ["", "Replay-Nonce: abc"])
+def test_a_ca_whose_directory_is_an_error_takes_no_orders(tmp_path: Path, header: str) -> None:
+    """step-ca gives a nonce with an error as well."""
+    stand_in(
+        tmp_path, "curl",
+        'case " $* " in *" -sSI "*) echo "HTTP/2 500"; echo "$HEADER" ;;\n'
+        "*' --fail '*) echo 'curl: (22) The requested URL returned error: 500'; exit 22 ;;\n"
+        "*) echo no such provisioner ;; esac",
+    )  # fmt: skip
+    asked = ("https://ca/acme/acme/directory", "/root.crt", "10.0.0.10")
+    assert fault(tmp_path, "acme_answers", *asked, HEADER=header) == (
+        "the CA gives no ACME directory: curl: (22) The requested URL returned error: 500"
+    )
+
+
+URL = "https://a.test/x"
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        ("acme_answers", URL, "/root.crt", "10.0.0.10"),
+        ("request_gives", "200", URL, "/root.crt", "10.0.0.20"),
+        ("grpc_gives", "200", URL, "/root.crt"),
+        ("login_is_asked", URL, "/root.crt"),
+        ("portainer_knows_us", URL, "/root.crt", "KEY"),
+        ("endpoint_is_up", URL, "/root.crt", "KEY", "first"),
+        ("stack_is_active", URL, "/root.crt", "KEY", "first", "shop"),
+    ],
+)
+def test_a_request_believes_the_site_s_root_alone(tmp_path: Path, check: tuple[str, ...]) -> None:
+    """Whoever answers in the server's place must not be told as it."""
+    _, _, key = api(tmp_path)
+    log, endpoints = tmp_path / "asked", tmp_path / "endpoints"
+    endpoints.write_text(json.dumps(ENDPOINTS))
+    stand_in(
+        tmp_path, "curl",
+        f"echo \"$*\" >>{log}; case \"$*\" in *endpoints*) cat {endpoints} ;; "
+        f"*) echo '{DIRECTORY}' ;; esac",
+    )  # fmt: skip
+    fault(tmp_path, *(key if word == "KEY" else word for word in check))
+    calls = log.read_text().splitlines()
+    assert calls
+    for call in calls:
+        assert "--cacert /root.crt " in call, call
+        assert not re.search(r"(^| )(-[A-Za-z]*k[A-Za-z]*|--insecure)( |$)", call), call
+
+
+def test_requests_that_go_out_together_believe_the_root_of_the_site(tmp_path: Path) -> None:
+    log = logged(tmp_path, "curl")
+    faults(
+        tmp_path,
+        ("tls_verifies", "127.0.0.1", "1", "a.test", "/root.crt"),
+        ("request_gives", "200", "https://127.0.0.1:1/", "/root.crt"),
+    )
+    # The second call is the check's own, after the first has failed.
+    together, _, _ = " ".join(log.read_text().split()).partition(" -sSg ")
+    assert " -sZg " in together
+    assert "--cacert /root.crt " in together
+    assert not re.search(r"(^| )(-[A-Za-z]*k[A-Za-z]*|--insecure)( |$)", together), together
+
+
+@pytest.mark.parametrize(
+    ("check", "place"),
+    [
+        (("request_gives", "200", URL, "/root.crt", "10.0.0.20"), "--connect-to ::10.0.0.20: "),
+        (("name_is_rejected", "10.0.0.20", "x.test"), "--resolve x.test:443:10.0.0.20 "),
+    ],
+)
+def test_a_gateway_is_asked_at_its_address_whatever_dns_says(
+    tmp_path: Path, check: tuple[str, ...], place: str
+) -> None:
+    log = tmp_path / "asked"
+    stand_in(tmp_path, "curl", f'echo "$*" >>{log}; exit 6')
+    fault(tmp_path, *check)
+    assert all(place in call for call in log.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("2 200", ""),
+        ("1.1 200", "gives 1.1 200, not 2 200 (HTTP version, status)"),
+        ("2 502", "gives 2 502, not 2 200 (HTTP version, status)"),
+    ],
+)
+def test_a_grpc_server_answers_by_http_2(tmp_path: Path, answer: str, words: str) -> None:
+    stand_in(tmp_path, "curl", f"case \" $* \" in *' --http2 '*) printf '{answer}' ;; esac")
+    assert fault(tmp_path, "grpc_gives", "200", URL, "/root.crt") == words
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("Portainer-Agent: 2.27", ""),
+        ("HTTP/1.1 404 Not Found", "no agent answers at https://a.test/x: HTTP/1.1 404 Not Found"),
+        ("curl: (7) Failed", "no agent answers at https://a.test/x: curl: (7) Failed"),
+    ],
+)
+def test_an_agent_is_known_by_its_header(tmp_path: Path, said: str, words: str) -> None:
+    stand_in(tmp_path, "curl", f"echo '{said}'")
+    assert fault(tmp_path, "agent_pings", URL) == words
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -558,6 +742,8 @@ def test_docker_listens_at_none_of_its_ports(tmp_path: Path, port: int) -> None:
     )
     stand_in(tmp_path, "ss", "exit 0")
     assert fault(tmp_path, "docker_has_no_port") == ""
+    stand_in(tmp_path, "ss", "exit 255")
+    assert fault(tmp_path, "docker_has_no_port") == "the ports could not be listed:"
 
 
 @pytest.mark.parametrize(
@@ -734,9 +920,23 @@ def test_a_guard_that_does_not_hold_is_told_in_its_words(
     assert words in fault_text, fault_text
     assert bool(fault_text) == bool(words)
 
-    text_of_fault = fault(tmp_path, "guard_holds", str(tmp_path / "guard"))
-    assert words in text_of_fault, text_of_fault
-    assert bool(text_of_fault) == bool(words)
+
+@pytest.mark.parametrize("check", ["networks_hold", "folders_are_mounted"])
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("exit 0", ""),
+        ("echo vmbr1 is down; exit 1", "vmbr1 is down"),
+        ("exit 1", "it could not be asked"),
+    ],
+)
+def test_networks_and_folders_that_do_not_hold_are_told(
+    tmp_path: Path, check: str, script: str, words: str
+) -> None:
+    stand_in(tmp_path, "program", f'[ "$1" = holds ] || exit 0; {script}')
+    fault_text = fault(tmp_path, check, str(tmp_path / "program"))
+    assert fault_text.startswith(words)
+    assert bool(fault_text) == bool(words)
 
 
 def test_updates_that_failed_and_a_reboot_that_is_due_are_warned_of(tmp_path: Path) -> None:
@@ -760,6 +960,28 @@ def test_updates_that_failed_and_a_reboot_that_is_due_are_warned_of(tmp_path: Pa
     assert warning() == "~a reboot is due since 2027-01-15 08:00 UTC, for libc6 linux-image"
     stand_in(tmp_path, "systemctl", "echo no bus; exit 1")
     assert warning() == "systemd does not answer: no bus"
+
+
+def test_updates_are_told_from_the_answer_about_all_units(tmp_path: Path) -> None:
+    log = tmp_path / "asked"
+    stand_in(
+        tmp_path,
+        "systemctl",
+        f'echo "$*" >>{log}\n'
+        '[ "$2" != -P ] || { case "$*" in *"$FAILED"*) echo exit-code ;; *) echo success ;; esac\n'
+        "exit; }\n"
+        'shift 11; first=1; for unit; do [ -n "$first" ] || echo; first=; result=success\n'
+        '[ "$unit" != "$FAILED" ] || result=exit-code; echo "LoadState=loaded"\n'
+        'printf "ActiveState=active\\nMainPID=0\\nInvocationID=\\nResult=%s\\n" $result; done',
+    )
+    due = str(tmp_path / "none")
+    both = (("unit_runs", "nginx.service"), ("updates_are_done",))
+    assert faults(tmp_path, *both, FAILED="none", PHOENIX_REBOOT_REQUIRED=due) == ["", ""]
+    assert len(log.read_text().splitlines()) == 1, "all of them by one question"
+    failed = {"FAILED": "apt-daily.service", "PHOENIX_REBOOT_REQUIRED": due}
+    assert faults(tmp_path, *both, **failed) == [
+        "", "~apt-daily.service has failed (exit-code)",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -835,18 +1057,26 @@ def logged(folder: Path, name: str) -> Path:
     return log
 
 
+def _refuse_without_name(_: object, name: str | None, __: object) -> int | None:
+    return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME if name in (None, "x.test") else None
+
+
 @pytest.fixture(scope="module")
 def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The port of a TLS server named a.test and b.test, and the folder of its pair."""
+    """The port of a TLS server with three names, and the folder of its pair.
+
+    Whoever asks it for no name, or for x.test, is refused.
+    """
     pair = tmp_path_factory.mktemp("pair")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
          "-nodes", "-keyout", pair / "privkey.pem", "-out", pair / "fullchain.pem", "-days", "9",
-         "-subj", "/CN=a.test", "-addext", "subjectAltName=DNS:a.test,DNS:b.test"],
+         "-subj", "/CN=a.test", "-addext", "subjectAltName=DNS:a.test,DNS:b.test,IP:127.0.0.1"],
         check=True, capture_output=True,
     )  # fmt: skip
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair / "fullchain.pem", pair / "privkey.pem")
+    context.sni_callback = _refuse_without_name
 
     def serve(listening: socket.socket) -> None:
         while True:
@@ -894,6 +1124,74 @@ def test_checks_of_one_server_share_a_session_and_are_told_apart(
     assert [not answer for answer in answers] == [True, False, True, True, False, True], answers
     assert "does not prove to be c.test" in answers[1]
     assert answers[4].endswith("the file is missing")
+
+
+def test_each_check_of_tls_has_the_root_that_it_names(
+    tmp_path: Path, tls_server: tuple[str, Path]
+) -> None:
+    port, pair = tls_server
+    other = issued(tmp_path) / "fullchain.pem"
+    end = ("tls_verifies", "127.0.0.1", port, "a.test")
+    first, second = faults(tmp_path, (*end, str(pair / "fullchain.pem")), (*end, str(other)))
+    assert first == ""
+    assert "does not prove to be a.test" in second
+
+
+@pytest.mark.parametrize(
+    ("name", "proof", "words"),
+    [
+        ("a.test", "ca", ""),
+        ("127.0.0.1", "ca", ""),
+        ("c.test", "ca", "does not prove to be c.test: hostname mismatch"),
+        ("127.0.0.2", "ca", "does not prove to be 127.0.0.2: IP address mismatch"),
+        ("a.test", "public", ""),
+        ("c.test", "public", "does not prove to be c.test: hostname mismatch"),
+        ("x.test", "public", "does not prove to be x.test: "),
+    ],
+)
+def test_an_external_service_proves_its_name(
+    tmp_path: Path, tls_server: tuple[str, Path], name: str, proof: str, words: str
+) -> None:
+    port, pair = tls_server
+    own = str(pair / "fullchain.pem")
+    trusted = {"SSL_CERT_FILE": own if proof == "public" else "/dev/null"}
+    check = ("external_proves", "127.0.0.1", port, name, proof, own if proof == "ca" else "-")
+    fault_text = fault(tmp_path, *check, **trusted)
+    assert words in fault_text, fault_text
+    assert bool(fault_text) == bool(words)
+
+
+def test_a_service_that_has_not_loaded_its_renewed_pair_is_told(
+    tmp_path: Path, tls_server: tuple[str, Path]
+) -> None:
+    port, pair = tls_server
+    end = ("127.0.0.1", port, "a.test")
+    renewed = issued(tmp_path)
+    verifies, is_served = faults(
+        tmp_path,
+        ("tls_verifies", *end, str(pair / "fullchain.pem")),
+        ("pair_is_served", str(renewed), *end),
+    )
+    assert verifies == ""
+    numbers = [
+        f"serial={x509.load_pem_x509_certificate(file.read_bytes()).serial_number:X}"
+        for file in (pair / "fullchain.pem", renewed / "fullchain.pem")
+    ]
+    served, file = [
+        number.replace("=", "=0") if len(number) % 2 == 0 else number for number in numbers
+    ]
+    assert is_served == f"port {port} serves {served}, the file is {file}"
+
+
+def test_without_a_session_one_check_alone_is_at_fault(tmp_path: Path) -> None:
+    stand_in(tmp_path, "openssl", "echo 'connect:errno=111' >&2; exit 1")
+    end = ("10.0.0.20", "443", "a.test")
+    checks_ = (
+        ("tls_verifies", *end, "/root.pem"),
+        ("served_is_fresh", *end),
+        ("pair_is_served", str(issued(tmp_path)), *end),
+    )
+    assert [bool(text) for text in faults(tmp_path, *checks_)] == [True, False, False]
 
 
 @contextlib.contextmanager
@@ -1053,6 +1351,11 @@ def test_a_key_that_others_can_read_is_told(tmp_path: Path) -> None:
     assert fault(tmp_path, *check) == f"{folder}/b c can be read by others"
     (folder / "b c").chmod(0o600)
     assert fault(tmp_path, *check) == ""
+    for key in folder.iterdir():
+        key.unlink()
+    assert fault(tmp_path, *check) == "no key can be looked at:"
+    folder.rmdir()
+    assert fault(tmp_path, *check).startswith("no key can be looked at: find: ")
 
 
 @pytest.mark.parametrize(
