@@ -236,6 +236,67 @@ def test_a_name_has_all_its_addresses_in_any_order(
     assert guest.run_checks(f"names_resolve a.example={expected}") == [message]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (KNOWN[0], KNOWN[1].replace("a.example", "A.Example"), KNOWN[2]),
+        (*KNOWN[:2], "a.example.\t60\tIN\tCNAME\tb.example.", "b.example.\t60\tIN\tA\t10.0.0.1"),
+    ],
+    ids=["in capitals", "by another name"],
+)
+def test_a_name_is_the_same_however_the_server_writes_it(
+    guest: Guest, answer: tuple[str, ...]
+) -> None:
+    guest.program("dig", dig(*answer))
+    assert guest.run_checks(NAMES[0]) == [""]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "message"),
+    [
+        ("10.0.0.1 a.example", ""),
+        ("127.0.1.1 a.example", ""),  # Debian's line for the host's own name
+        ("10.0.0.9 b.example # a.example", ""),
+        ("10.0.0.9 b a.example", "a.example is 10.0.0.9 in /etc/hosts, not 10.0.0.1;"),
+    ],
+)
+def test_what_the_host_s_own_file_says_of_a_name_counts(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch, hosts: str, message: str
+) -> None:
+    """Programs read it before they ask a name server."""
+    file = guest.top / "hosts"
+    file.write_text(f"{hosts}\n")
+    monkeypatch.setitem(globals(), "SCRIPT", SCRIPT.replace("- /etc/hosts <<", f"- {file} <<"))
+    guest.program("dig", dig(*KNOWN))
+    assert guest.run_checks(NAMES[0]) == [message]
+
+
+@pytest.mark.parametrize("silent", ["10.0.0.10", "10.0.0.25", "none"])
+def test_names_are_asked_of_a_server_that_answers(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch, silent: str
+) -> None:
+    """Each later question would wait for the silent one."""
+    servers = guest.top / "resolv.conf"
+    servers.write_text("search example\nnameserver 10.0.0.10\nnameserver 10.0.0.25\n")
+    monkeypatch.setitem(globals(), "SCRIPT", SCRIPT.replace("</etc/resolv.conf", f"<{servers}"))
+    guest.program("dig", f'case "$*" in *@{silent}*) exit 9 ;; esac\n{dig(*KNOWN)}')
+    assert guest.run_checks(NAMES[0]) == [""]
+    (question,) = [call for call in guest.calls("dig") if "a.example" in call]
+    assert question.startswith("@10.0.0.25 " if silent == "10.0.0.10" else "@10.0.0.10 ")
+
+
+def test_a_host_with_one_name_server_asks_it_at_once(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = guest.top / "resolv.conf"
+    servers.write_text("nameserver 10.0.0.10\n")
+    monkeypatch.setitem(globals(), "SCRIPT", SCRIPT.replace("</etc/resolv.conf", f"<{servers}"))
+    guest.program("dig", dig(*KNOWN))
+    assert guest.run_checks(NAMES[0]) == [""]
+    assert len(guest.calls("dig")) == 1
+    assert "@" not in guest.calls("dig")[0]
+
+
 def test_a_docker_that_does_not_answer_is_told(guest: Guest) -> None:
     guest.program("docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
     assert guest.run_checks("containers_are_well shop") == [
@@ -250,6 +311,35 @@ def test_containers_are_told_apart_by_their_project(guest: Guest) -> None:
     assert guest.run_checks(*checks) == [
         "", "db exited Exited (1)", "there are none",
     ]  # fmt: skip
+
+
+def test_a_container_that_has_come_up_meanwhile_is_well(guest: Guest) -> None:
+    """The second look asks Docker anew, not what other checks have heard."""
+    guest.program(
+        "docker",
+        f"state='running Up 2 hours'\n"
+        f"mkdir {guest.top}/first 2>/dev/null && state='created Created'\n"
+        'printf "a n\\tshop\\tweb shop-web-1 $state\\n"',
+    )
+    assert guest.run_checks("containers_are_well shop") == [""]
+    assert len(guest.calls("docker")) == 2
+
+
+def test_a_container_that_may_end_has_ended_with_success(guest: Guest) -> None:
+    listed = "a n\\tshop\\tinit shop-init-1 exited Exited ({}) 2 hours ago\\n"
+    check = "containers_are_well shop init"
+    guest.program("docker", f"printf '{listed.format(0)}'")
+    assert guest.run_checks(check, "containers_are_well shop") == [
+        "", "shop-init-1 exited Exited (0) 2 hours ago",
+    ]  # fmt: skip
+    guest.program("docker", f"printf '{listed.format(1)}'")
+    assert guest.run_checks(check) == ["shop-init-1 exited Exited (1) 2 hours ago"]
+
+
+def test_a_router_of_which_traefik_says_nothing_is_not_there(guest: Guest) -> None:
+    guest.program("curl", "")
+    url = "http://127.0.0.1:8080/api/http/routers/a@file"
+    assert guest.run_checks(f"router_is_enabled {url}") == ["Traefik does not have this router"]
 
 
 def test_requests_go_out_together_and_one_that_fails_is_made_again(guest: Guest) -> None:
@@ -314,6 +404,26 @@ def test_a_session_has_the_limit_of_a_connection_first(
         assert words in fault
         assert bool(words) == bool(fault)
     assert [" ".join(call.split()[:2]) for call in guest.calls("timeout")] == asked
+
+
+def test_a_ca_that_hangs_before_its_session_is_told_as_such(guest: Guest) -> None:
+    """Behind its session is another fault, which the checks of its answers tell."""
+    guest.program("timeout", 'shift; exec "$@"')
+    guest.program("openssl", "exit 124")
+    guest.program("bash", "exit 0")
+    clock, port, tls = guest.run_checks(
+        "clock_agrees https://10.0.0.20:443/health", "port_answers 10.0.0.20 443", TLS[0]
+    )
+    assert clock == ""
+    assert "hangs" in port
+    assert "no TLS session" in tls
+
+
+def test_a_backend_that_answers_the_second_question_is_reached(guest: Guest) -> None:
+    first = guest.top / "first"
+    guest.program("timeout", f'mkdir {first} 2>/dev/null && exit 124; shift; exec "$@"')
+    guest.program("bash", "exit 0")
+    assert guest.run_checks("tcp_passes 10.0.0.20 5432") == [""]
 
 
 @pytest.mark.parametrize(

@@ -206,3 +206,5 @@ def test_the_check_tells_right_from_wrong(tmp_path: Path, leaf: str) -> None:
     assert f"its SHA-256 is {digest}" in fault(tmp_path, *end, "ab" * 32, copy)
     assert "self-signed certificate" in fault(tmp_path, *end, "ca", copy)
     assert "self-signed certificate" in fault(tmp_path, *end, "public", copy)
+    (tmp_path / "leaf.pem").write_text("")
+    assert fault(tmp_path, *end, digest, copy) == "192.168.1.20 port 5001 gives no TLS session"

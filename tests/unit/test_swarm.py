@@ -509,8 +509,15 @@ def test_a_network_that_is_gone_and_a_kernel_that_cannot_encrypt_are_told(tmp_pa
     loaded = with_networks(mesh={}, plain={"encrypted": False}).load(tmp_path / "site")
     asked = [check.host for check in checks(loaded) if check.function == "kernel_encrypts"]
     assert sorted(asked) == ["control", "second", "worker"]
-    stand_in(tmp_path, "unshare", "echo 'Error: Requested AEAD algorithm not found.' >&2; exit 2")
-    assert "nothing passes through one between nodes" in fault(tmp_path, "kernel_encrypts")
+    for said in (
+        "Error: Requested AEAD algorithm not found.",
+        "RTNETLINK answers: Protocol not supported",
+        "RTNETLINK answers: Operation not supported",
+    ):
+        stand_in(tmp_path, "unshare", f"echo '{said}' >&2; exit 2")
+        assert "nothing passes through one between nodes" in fault(tmp_path, "kernel_encrypts")
+    stand_in(tmp_path, "unshare", "echo 'unshare failed: Operation not permitted' >&2; exit 1")
+    assert fault(tmp_path, "kernel_encrypts") == "", "this host permits no try"
     stand_in(tmp_path, "unshare", "exit 0")
     assert fault(tmp_path, "kernel_encrypts") == ""
     names = {path.name for path in paths(loaded)}
@@ -644,6 +651,7 @@ def test_the_watcher_reads_which_checks_ask_one_question(three: Site) -> None:
         ("inactive false ", "it is in no swarm"),
         ("locked false ", "Docker says that it is locked in its swarm"),
         ("error false certificate expired", "it is error in its swarm: certificate expired"),
+        ("active true no raft log", "the swarm is at fault: no raft log"),
         (f"active true {QUORUM_LOST}", "the swarm has lost the majority of its managers"),
     ],
 )
@@ -665,6 +673,14 @@ _ROWS = {
         "worker ready worker active - phoenix.node=worker",
     "has no node of this name": "workers ready worker active - phoenix.node=workers",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("reaches", ["reachable", "unreachable", "unknown"])
+def test_a_manager_is_to_be_reached_by_the_others(tmp_path: Path, reaches: str) -> None:
+    row = f"worker ready manager active {reaches} phoenix.node=worker"
+    stand_in(tmp_path, "docker", f'case $2 in ls) echo id ;; *) echo "{row}" ;; esac')
+    text = fault(tmp_path, "node_is", "worker", "manager", "active", "phoenix.node=worker")
+    assert text == ("" if reaches == "reachable" else f"as a manager it is {reaches}")
 
 
 @pytest.mark.parametrize(("words", "row"), _ROWS.items())
