@@ -477,6 +477,11 @@ def test_room_is_warned_of_before_it_is_a_fault(
     assert fault(tmp_path, "has_room", "/", "/no/such/place") == words
 
 
+def test_room_of_which_df_tells_half_is_not_known(tmp_path: Path) -> None:
+    stand_in(tmp_path, "df", f"[ $1 = -Pi ] || echo '{table('1024-blocks', ('/', 1, 99))}'")
+    assert fault(tmp_path, "has_room", "/") == "df gives no answer"
+
+
 def test_a_read_only_disk_is_a_fault(tmp_path: Path) -> None:
     """/proc is mounted everywhere: `sed` tells of it as of a read-only root."""
     bytes_, inodes = table("1024-blocks", ("/", 1, 99)), table("Inodes", ("/", 1, 99))
@@ -1371,6 +1376,8 @@ def test_the_dates_of_certificates_are_read_without_another_program(moment: date
     written = f"{moment:%b} {moment.day:2} {moment:%H:%M:%S %Y} GMT"
     assert seconds_of(written) == expected
     assert seconds_of("Bad time value") == seconds_of("") == seconds_of(f"x{written}") == 0
+    for short in ("Jan", "Jan 1", "Jan 1 10:00:00"):
+        assert seconds_of(short) == 0
 
 
 def seconds_of(written: str) -> int:
