@@ -138,6 +138,13 @@ def test_a_failed_start_is_told_in_the_words_of_the_program(tmp_path: Path, acti
     )
 
 
+def test_a_failed_start_is_told_in_its_last_three_lines(tmp_path: Path) -> None:
+    stand_in(tmp_path, "systemctl", SYSTEMCTL)
+    stand_in(tmp_path, "journalctl", "seq 1 20")
+    state = {"LOAD": "loaded", "ACTIVE": "failed", "ID": "0ab1"}
+    assert fault(tmp_path, "unit_runs", "nginx.service", **state) == "is failed: 18 19 20"
+
+
 def test_a_start_that_has_just_begun_is_told_by_the_one_before_it(tmp_path: Path) -> None:
     """Nginx warns of its own configuration first, and tries for seconds before it gives up."""
     stand_in(tmp_path, "systemctl", SYSTEMCTL)
@@ -837,7 +844,9 @@ def test_what_no_flow_opens_must_not_answer(tmp_path: Path, open_port: str, aske
     listed += "b two,one\\t\\t x running Up 2 hours\\nc bridge\\t\\t y exited Exited (0)\\n"
     asked_of = 'case "$*" in *"{{.State.Pid}} a b") echo 0; echo 77 ;; esac'
     stand_in(tmp_path, "docker", f'case $1 in ps) printf "{listed}" ;; *) {asked_of} ;; esac')
-    stand_in(tmp_path, "nsenter", '[ "$1 $2 $3" = "-t 77 -n" ] || exit 1; shift 3; exec "$@"')
+    entered = tmp_path / "entered"
+    enter = f'[ "$1 $2 $3" = "-t 77 -n" ] || exit 1; : >{entered}; shift 3; exec "$@"'
+    stand_in(tmp_path, "nsenter", enter)
     with socket.create_server(("127.0.0.1", 0)) as other:
         shut = str(other.getsockname()[1])
     assert fault(tmp_path, asked, "127.0.0.1", shut) == ""
@@ -845,6 +854,7 @@ def test_what_no_flow_opens_must_not_answer(tmp_path: Path, open_port: str, aske
     assert (
         fault_text == f"127.0.0.1 answers at port {open_port}, which the site's flows do not open"
     )
+    assert entered.exists() == (asked == "ports_are_shut_to_containers")
     # A check whose probe dies fails.
     stand_in(tmp_path, "bash", "kill -KILL $$")
     assert fault(tmp_path, asked, "127.0.0.1", shut) == "only 0 of 1 ports could be asked"
@@ -1220,6 +1230,7 @@ def clock_of(pair: Path, seconds: float | None) -> Iterator[str]:
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair / "fullchain.pem", pair / "privkey.pem")
+    context.sni_callback = _refuse_without_name
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         Thread(target=server.serve_forever, daemon=True).start()
