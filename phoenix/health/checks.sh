@@ -532,7 +532,6 @@ leaf() { # ADDRESS PORT NAME: serial number and dates of the served certificate
 served_dates() { # from OpenSSL 3's session in `heard`: sets output to "notBefore=..." and "notAfter=..." of the leaf, as `openssl x509` has them
     output=
     case "$heard" in *"$newline 0 s:"*) output=${heard#*"$newline 0 s:"} ;; esac
-    output=${output%%"$newline "[1-9]" s:"*}
     case "$output" in *"$newline   v:NotBefore: "*) ;; *) return 1 ;; esac
     output=${output#*"$newline   v:NotBefore: "}
     output=${output%%"$newline"*}

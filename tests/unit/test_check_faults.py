@@ -419,6 +419,11 @@ def test_a_ca_that_hangs_before_its_session_is_told_as_such(guest: Guest) -> Non
     assert "no TLS session" in tls
 
 
+def test_a_gateway_that_takes_no_connection_does_not_answer(guest: Guest) -> None:
+    guest.program("bash", "exit 9")
+    assert guest.run_checks("tcp_passes 10.0.0.20 5432") == ["10.0.0.20 port 5432 does not answer"]
+
+
 def test_a_backend_that_answers_the_second_question_is_reached(guest: Guest) -> None:
     first = guest.top / "first"
     guest.program("timeout", f'mkdir {first} 2>/dev/null && exit 124; shift; exec "$@"')
