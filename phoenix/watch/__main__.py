@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from phoenix.watch import alarms, judge, live, metrics, page_html, plan, report
+from phoenix.watch import delivery, judge, live, metrics, page_html, plan, report
 from phoenix.watch.atomic_file import write
 from phoenix.watch.causes import walk
 from phoenix.watch.folders import ETC, PLAN, RUN, SHOWN, STATUS, VAR
@@ -94,7 +94,7 @@ def looks(
 
 
 def look(
-    etc: Path, run: Path, var: Path, shown: Path, send: alarms.Send = alarms.by_apprise
+    etc: Path, run: Path, var: Path, shown: Path, send: delivery.Send = delivery.by_apprise
 ) -> int:
     """Look at the newest reports once; 1 where a message could not be delivered."""
     site = plan.from_json((etc / PLAN).read_text())
@@ -106,9 +106,9 @@ def look(
     for message in messages:
         print(f"{message.kind}: {message.title}\n{message.body}", flush=True)  # noqa: T201 - the journal
     urls = _urls(etc)
-    waiting += [alarms.Waiting(message) for message in messages]
+    waiting += [delivery.Waiting(message) for message in messages]
     _keep(var, shown, state, waiting)  # before what may take long, or fail
-    left = alarms.deliver(waiting, urls, send)
+    left = delivery.deliver(waiting, urls, send)
     if len(left) != len(waiting) or left:
         _keep(var, shown, state, left)
     _show(site, observed, state, len(left), now, var, shown)
@@ -156,7 +156,7 @@ def _written(subject: str, put: Callable[[], object]) -> None:
         print(f"{subject} could not be written: {error}", flush=True)  # noqa: T201 - the journal
 
 
-def try_alarms(etc: Path, send: alarms.Send = alarms.by_apprise) -> int:
+def try_alarms(etc: Path, send: delivery.Send = delivery.by_apprise) -> int:
     """Send an alarm that says that it is a test, to each place; 1 where one did not take it."""
     site = plan.from_json((etc / PLAN).read_text())
     urls = _urls(etc)
@@ -168,7 +168,7 @@ def try_alarms(etc: Path, send: alarms.Send = alarms.by_apprise) -> int:
     sent = [(url, send(url, message)) for url in urls]
     for number, (url, well) in enumerate(sent, 1):
         outcome = "has taken the message" if well else "has not taken the message"
-        print(f"place {number} ({alarms.shown(url)}) {outcome}", flush=True)  # noqa: T201
+        print(f"place {number} ({delivery.redacted(url)}) {outcome}", flush=True)  # noqa: T201
     if not sent:
         print("no place is given: the secret alarm_urls is empty", flush=True)  # noqa: T201
     return 0 if sent and all(well for _, well in sent) else 1
@@ -176,7 +176,7 @@ def try_alarms(etc: Path, send: alarms.Send = alarms.by_apprise) -> int:
 
 def _urls(etc: Path) -> list[str]:
     path = etc / "watcher.alarms"
-    return alarms.urls_in(path.read_text()) if path.exists() else []
+    return delivery.urls_in(path.read_text()) if path.exists() else []
 
 
 def _arrivals(folder: Path) -> dict[str, judge.Arrival]:
@@ -191,12 +191,12 @@ def _arrivals(folder: Path) -> dict[str, judge.Arrival]:
     return reports
 
 
-def _remembered(*paths: Path) -> tuple[judge.State, list[alarms.Waiting]]:
+def _remembered(*paths: Path) -> tuple[judge.State, list[delivery.Waiting]]:
     """What the first of the files has that can be read."""
     for path in paths:
         try:
             data: Any = json.loads(path.read_text(encoding="utf-8"))
-            waiting = [alarms.Waiting.from_json(entry) for entry in data["waiting"]]
+            waiting = [delivery.Waiting.from_json(entry) for entry in data["waiting"]]
             return judge.State.from_json(data["state"]), waiting
         except FileNotFoundError:
             pass
@@ -205,7 +205,7 @@ def _remembered(*paths: Path) -> tuple[judge.State, list[alarms.Waiting]]:
     return judge.State(), []
 
 
-def _keep(var: Path, shown: Path, state: judge.State, waiting: list[alarms.Waiting]) -> None:
+def _keep(var: Path, shown: Path, state: judge.State, waiting: list[delivery.Waiting]) -> None:
     """Remember; in memory while the disk takes nothing, since of that people are to be told too."""
     text = json.dumps(
         {"state": state.to_json(), "waiting": [entry.to_json() for entry in waiting]}
@@ -222,7 +222,7 @@ def _keep(var: Path, shown: Path, state: judge.State, waiting: list[alarms.Waiti
 
 def _status(
     site: plan.Plan, state: judge.State, arrivals: dict[str, judge.Arrival],
-    waiting: list[alarms.Waiting], urls: list[str], now: float,
+    waiting: list[delivery.Waiting], urls: list[str], now: float,
 ) -> dict[str, Any]:  # fmt: skip
     """What `phoenix status` shows; times are UTC."""
     raised = [alarm for alarm in state.known.values() if alarm.told]

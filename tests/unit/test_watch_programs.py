@@ -33,7 +33,7 @@ from phoenix.secrets.watch_certificates import of_host
 from phoenix.site.model import Site
 from phoenix.site.ports import WATCH
 from phoenix.site.secret_names import ALARM_URLS, WATCH_KEY
-from phoenix.watch import alarms
+from phoenix.watch import delivery
 from phoenix.watch.__main__ import PORT, look, looks, try_alarms
 from phoenix.watch.issued import Asked, Issued
 from phoenix.watch.judge import Message
@@ -397,7 +397,9 @@ def test_no_character_of_a_program_ends_the_line_of_a_report() -> None:
 
 
 def test_a_message_waits_for_the_place_that_does_not_take_it_and_no_other() -> None:
-    first, second = (alarms.Waiting(Message("failure", title, "")) for title in ("first", "second"))
+    first, second = (
+        delivery.Waiting(Message("failure", title, "")) for title in ("first", "second")
+    )
     sent: list[tuple[str, str]] = []
 
     def send(url: str, message: Message) -> bool:
@@ -405,20 +407,20 @@ def test_a_message_waits_for_the_place_that_does_not_take_it_and_no_other() -> N
             sent.append((url, message.title))
         return url == URL_A
 
-    left = alarms.deliver([first, second], [URL_A, URL_B], send)
+    left = delivery.deliver([first, second], [URL_A, URL_B], send)
     assert sent == [(URL_A, "first"), (URL_A, "second")]
     read_again = [
-        alarms.Waiting.from_json(json.loads(json.dumps(waiting.to_json()))) for waiting in left
+        delivery.Waiting.from_json(json.loads(json.dumps(waiting.to_json()))) for waiting in left
     ]
 
     def later(url: str, message: Message) -> bool:
         sent.append((url, message.title))
         return True
 
-    assert alarms.deliver(read_again, [URL_A, URL_B], later) == []
+    assert delivery.deliver(read_again, [URL_A, URL_B], later) == []
     assert sent[2:] == [(URL_B, "first"), (URL_B, "second")], "in order, and once to each place"
     assert "planted" not in json.dumps([waiting.to_json() for waiting in left])
-    assert alarms.deliver([first], [], later) == [], "without a place nothing waits"
+    assert delivery.deliver([first], [], later) == [], "without a place nothing waits"
 
 
 def watcher(tmp_path: Path, site: Site, urls: str = "") -> tuple[Path, Path, Path]:
@@ -507,8 +509,8 @@ def test_a_place_that_fails_in_its_own_way_keeps_no_message_from_others(
             return True
 
     monkeypatch.setitem(sys.modules, "apprise", SimpleNamespace(Apprise=Sender))
-    waiting = [alarms.Waiting(Message("failure", "first", ""))]
-    left = alarms.deliver(waiting, [URL_A, URL_B], alarms.by_apprise)
+    waiting = [delivery.Waiting(Message("failure", "first", ""))]
+    left = delivery.deliver(waiting, [URL_A, URL_B], delivery.by_apprise)
     assert sent == ["first"]
     assert len(left) == 1
     assert capsys.readouterr().out == "json://...: ValueError\n"

@@ -1,4 +1,4 @@
-"""Messages on their way to people: by Apprise, kept until each place has taken them.
+"""Delivery of alarms by Apprise: a message is kept until each place has accepted it.
 
 URLs hold passwords and tokens: they are read from a file that root alone reads, and stand in no
 argument, log or message.
@@ -23,7 +23,7 @@ Send = Callable[[str, Message], bool]
 
 @dataclass
 class Waiting:
-    """A message, and the places that have it already (`place`)."""
+    """A message, and the places that have it already (`place_id`)."""
 
     message: Message
     sent_to: list[str] = field(default_factory=list)
@@ -43,13 +43,13 @@ def urls_in(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def place(url: str) -> str:
-    """What tells one URL from another, and holds nothing of it."""
+def place_id(url: str) -> str:
+    """An identifier of the URL's place that holds nothing of the URL."""
     return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
-def shown(url: str) -> str:
-    """What may be told of a URL: its kind."""
+def redacted(url: str) -> str:
+    """The URL without its secrets: the scheme alone."""
     return f"{url.partition('://')[0]}://..."
 
 
@@ -63,14 +63,14 @@ def deliver(waiting: Sequence[Waiting], urls: Sequence[str], send: Send) -> list
     left: list[Waiting] = []
     for message in waiting:
         for url in urls:
-            name = place(url)
+            name = place_id(url)
             if name in message.sent_to or name in refused:
                 continue
             if send(url, message.message):
                 message.sent_to.append(name)
             else:
                 refused.add(name)
-        if {place(url) for url in urls} - set(message.sent_to):
+        if {place_id(url) for url in urls} - set(message.sent_to):
             left.append(message)
     return left[-_KEPT:]
 
@@ -84,5 +84,5 @@ def by_apprise(url: str, message: Message) -> bool:
             return False
         return bool(sender.notify(title=message.title, body=message.body, notify_type=message.kind))
     except Exception as error:  # noqa: BLE001 - of any service of Apprise's; its text may hold the URL
-        print(f"{shown(url)}: {type(error).__name__}", flush=True)  # noqa: T201 - the journal
+        print(f"{redacted(url)}: {type(error).__name__}", flush=True)  # noqa: T201 - the journal
         return False
