@@ -754,7 +754,7 @@ class Settings(_Strict):
         default=TakingOver(),
         description="What becomes of what a host had in the place that Phoenix takes: `keep` it, "
         "`adopt` it with its data, or `replace` it. Without a word a run refuses that host and "
-        "names what it found (docs/taking_over.md).",
+        "names what it found (docs/taking-over.md).",
         examples=[{"resolver": "keep", "agent": "replace"}],
     )
     proxmox: ProxmoxSettings = Field(default=ProxmoxSettings(), description="See `proxmox_`.")

@@ -52,7 +52,7 @@ _NEVER = frozenset({
 _PATH = re.compile(r"[A-Za-z0-9/._-]+")
 _STOPPED = (
     "it is stopped and no longer started at boot; its files stay, and it runs again where "
-    "Phoenix's own does not come up. To put it back: docs/taking_over.md"
+    "Phoenix's own does not come up. To put it back: docs/taking-over.md"
 )
 _NEEDED_BY: Mapping[Kind, str] = {
     "resolver": "the name server of the site",
@@ -85,14 +85,14 @@ WAYS: Mapping[Kind, Mapping[str, str]] = {
         "replace": "what has the port is stopped and no longer started at boot, its routes are no "
         "longer read, and files where Phoenix's Traefik reads every one are renamed "
         "FILE.before-phoenix; all stay. Declare what it leads to as external_services, by these "
-        "names and URLs (docs/routes.md). To put it back: docs/taking_over.md",
+        "names and URLs (docs/routes.md). To put it back: docs/taking-over.md",
     },
     "nginx": {
         "keep": "it stays, and the gateway's nginx reads it beside the site's own servers: checked "
         "together before anything is loaded. What stands in nginx.conf itself does not go on; the "
         "guard lets in to further ports whom the gateway's firewall.rules name",
         "replace": "what has the port is stopped and no longer started at boot, and sites of "
-        "Nginx are no longer read; all files stay. To put it back: docs/taking_over.md",
+        "Nginx are no longer read; all files stay. To put it back: docs/taking-over.md",
     },
     "docker": {
         "keep": "it stays open, to whom a rule of the host's firewall.rules names, and to nobody "
