@@ -6,7 +6,7 @@ is the host's pair: while a running container still reads that, it proves the st
 deploys/passthrough.py issues each certificate with a name that leads to the gateway.
 """
 
-from deploys import acme, own_certificates
+from deploys import acme, host_certificates
 from operations.config_tree import config_tree
 from operations.isolation import part
 from operations.packages import packages
@@ -32,11 +32,11 @@ certificate = acme.certificate("host")
 if certificate is not None:
     packages(name="Certificate: packages", names=["lego", "openssl"])
     config_tree(name="Certificate: renewal", tree=acme.tree(certificate, reload=RELOAD))
-own_certificates.of_this_host(passthrough=False)
+host_certificates.of_this_host(passthrough=False)
 for of_stack in acme.of_stacks():
     with part(of_stack.project):
         config_tree(
             name=f"Certificate of {of_stack.project}: renewal",
             tree=acme.tree(of_stack, reload=containers_take(of_stack)),
         )
-    own_certificates.of_a_stack(of_stack, passthrough=False)
+    host_certificates.of_a_stack(of_stack, passthrough=False)

@@ -9,7 +9,7 @@ from operations.host_state import question, read_or
 from phoenix.components.acme.phoenix_acme_conf import WEBROOT
 from phoenix.components.config_tree.tree import BASE, Tree, TreeFile
 from phoenix.components.nginx import nginx_conf as nginx
-from phoenix.components.nginx.own_sites import PATTERNS, OwnSite, considered
+from phoenix.components.nginx.existing_sites import PATTERNS, OwnSite, considered
 from phoenix.components.restart import restart_always
 from phoenix.derived.routes import proving, routes
 from phoenix.files import text

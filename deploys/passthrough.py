@@ -4,13 +4,13 @@ Their names lead to the gateway, and so does the CA's question for the proof of 
 must know where to pass it on before (deploys/nginx.py), so every host waits for it.
 """
 
-from deploys import acme, own_certificates
+from deploys import acme, host_certificates
 from deploys.context import site
 from operations.removal import together
 from phoenix.derived.components import component_hosts
 
 if component_hosts("passthrough", site()):
     together(name="Certificates: the gateway passes on the CA's questions")
-    own_certificates.of_this_host(passthrough=True)
+    host_certificates.of_this_host(passthrough=True)
     for of_stack in acme.of_stacks():
-        own_certificates.of_a_stack(of_stack, passthrough=True)
+        host_certificates.of_a_stack(of_stack, passthrough=True)

@@ -9,7 +9,7 @@ from facts.traefik import OwnTraefikFiles
 from operations.host_state import question, read_or
 from phoenix.components.config_tree.tree import BASE, Tree, TreeFile
 from phoenix.components.traefik import traefik_yml as traefik
-from phoenix.components.traefik.own_files import OwnTraefik, considered
+from phoenix.components.traefik.existing_files import OwnTraefik, considered
 from phoenix.components.trust import ROOTS
 from phoenix.files import render
 from phoenix.shell import fill, in_turn

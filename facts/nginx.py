@@ -8,8 +8,8 @@ from typing_extensions import override
 
 from facts.command import script
 from facts.host_fact import HostFact, marked
+from phoenix.components.nginx.existing_sites import PATTERNS, OwnSite, SitesError, parse
 from phoenix.components.nginx.nginx_conf import CONFIG
-from phoenix.components.nginx.own_sites import PATTERNS, OwnSite, SitesError, parse
 from phoenix.files import text
 from phoenix.shell import Script
 

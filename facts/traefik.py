@@ -8,14 +8,14 @@ from typing_extensions import override
 
 from facts.command import script
 from facts.host_fact import HostFact, marked
-from phoenix.components.traefik.own_files import OwnFilesError, OwnTraefik, parse
+from phoenix.components.traefik.existing_files import OwnFilesError, OwnTraefik, parse
 from phoenix.components.traefik.traefik_yml import ADMISSION, DYNAMIC, STATIC, admitted
 from phoenix.files import text
 from phoenix.secrets.client_certificate import fingerprint
 from phoenix.shell import Script
 
 _ADMISSION = Script("admitted-certificates", '[ ! -e "$1" ] || cat "$1"')
-_FILES = Script("traefik-files", text("components/traefik/own_files.sh"))
+_FILES = Script("traefik-files", text("components/traefik/existing_files.sh"))
 
 
 class OwnTraefikFiles(HostFact[OwnTraefik]):

@@ -29,12 +29,12 @@ from phoenix.components.config_tree.tree import BASE
 from phoenix.components.docker import remote_api
 from phoenix.components.docker.daemon_json import DaemonState
 from phoenix.components.docker.remote_api import DaemonStart
+from phoenix.components.nginx.existing_sites import OwnSite, considered
 from phoenix.components.nginx.nginx_conf import served_names
-from phoenix.components.nginx.own_sites import OwnSite, considered
 from phoenix.components.step_ca.authority import DIRECTORY as CA_DIRECTORY
 from phoenix.components.taking_over.decision import AUTHORITIES, DIRECTORY, decide, unfit
 from phoenix.components.taking_over.existing_services import ExistingServices, Place
-from phoenix.components.traefik import own_files
+from phoenix.components.traefik import existing_files
 from phoenix.components.traefik.traefik_yml import taken_names
 from phoenix.components.x509 import parse_chain
 from phoenix.declaration.settings import TakingOver
@@ -66,7 +66,7 @@ def _sites(places: Sequence[Place]) -> list[Question[tuple[OwnSite, ...]]]:
     return [question(OwnSites, base=f"{BASE}/{tree}") for tree in trees]
 
 
-def _traefik(places: Sequence[Place]) -> list[Question[own_files.OwnTraefik]]:
+def _traefik(places: Sequence[Place]) -> list[Question[existing_files.OwnTraefik]]:
     """The question for a person's own Traefik, where Traefik is one of the places."""
     trees = [place.tree for place in places if place.kind == "traefik"]
     return [question(OwnTraefikFiles, base=f"{BASE}/{tree}") for tree in trees]
@@ -94,8 +94,8 @@ def _existing_services(places: Sequence[Place], choices: TakingOver) -> Existing
         sites: tuple[OwnSite, ...] = read(query)
         existing = replace(existing, sites=considered(sites, are_kept=choices.nginx == "keep"))
     for traefik in _traefik(places):
-        own: own_files.OwnTraefik = read(traefik)
-        proxy = own_files.considered(own, is_kept=choices.traefik == "keep")
+        own: existing_files.OwnTraefik = read(traefik)
+        proxy = existing_files.considered(own, is_kept=choices.traefik == "keep")
         existing = replace(existing, proxy=proxy)
     for daemon, start in _docker(places):
         state: DaemonState = read(daemon)
@@ -134,7 +134,7 @@ def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Co
         choices,
         partial(unfit, site),
         served_names(site),
-        lambda own: own_files.faults(own, taken_names(site)),
+        lambda own: existing_files.faults(own, taken_names(site)),
     )
     if verdict.refused:
         if host.state.is_executing:

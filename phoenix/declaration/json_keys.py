@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
-from phoenix.declaration import key_places
+from phoenix.declaration import misplaced_keys
 from phoenix.declaration.setting_types import MountPath, PortainerUrl, Recipient
 from phoenix.declaration.value_types import (
     HOST_PORT,
@@ -367,7 +367,7 @@ class Raw(BaseModel):
     @staticmethod
     def elsewhere(key: str) -> str:
         """The fix for a key that belongs in another place; empty where none is known."""
-        return key_places.of_key(Raw, key)
+        return misplaced_keys.of_key(Raw, key)
 
 
 class _TextOrList:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from phoenix.declaration import group_data, key_places
+from phoenix.declaration import group_data, misplaced_keys
 from phoenix.declaration import settings as model
 from phoenix.declaration.group_data import SettingsFile
 from phoenix.declaration.inventory import GROUPS
@@ -104,7 +104,7 @@ def undeclared_hosts(inventory: Inventory, site: Site, report: Report) -> None:
 
 def _elsewhere(name: str) -> str:
     """The fix for a setting that is a key of the JSON files; empty where it is none."""
-    return key_places.of_setting(Raw, name)
+    return misplaced_keys.of_setting(Raw, name)
 
 
 def unread(

@@ -12,8 +12,7 @@ import pytest
 
 from facts.host_fact import BEGIN, END
 from facts.nginx import OwnSites
-from phoenix.components.nginx.nginx_conf import CONFIG, nginx_config
-from phoenix.components.nginx.own_sites import (
+from phoenix.components.nginx.existing_sites import (
     PATTERNS,
     Listen,
     OwnServer,
@@ -23,6 +22,7 @@ from phoenix.components.nginx.own_sites import (
     faults,
     parse,
 )
+from phoenix.components.nginx.nginx_conf import CONFIG, nginx_config
 from phoenix.components.taking_over.decision import decide
 from phoenix.components.taking_over.existing_services import ExistingServices, Listener, Place
 from phoenix.declaration.settings import TakingOver

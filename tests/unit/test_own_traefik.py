@@ -18,7 +18,7 @@ from phoenix.components.taking_over.existing_services import (
     Place,
 )
 from phoenix.components.traefik import traefik_yml
-from phoenix.components.traefik.own_files import (
+from phoenix.components.traefik.existing_files import (
     OwnFile,
     OwnFilesError,
     OwnTraefik,
@@ -107,7 +107,7 @@ def folder(tmp_path: Path) -> Path:
 
 def asked(folder: Path) -> list[str]:
     """What a host answers, by the script itself."""
-    script = text("components/traefik/own_files.sh")
+    script = text("components/traefik/existing_files.sh")
     tree = folder.parent / "trees/traefik"
     words = [str(tree), f"{folder}/traefik.yml", f"{folder}/dynamic"]
     done = subprocess.run(

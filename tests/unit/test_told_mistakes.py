@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from phoenix.compose import document
-from phoenix.declaration import key_places
+from phoenix.declaration import misplaced_keys
 from phoenix.declaration.json_errors import read_object
 from phoenix.declaration.json_keys import Raw
 from phoenix.declaration.load import LXC_FILE, VM_FILE
@@ -145,7 +145,7 @@ def test_a_key_of_another_place_is_told_where_it_belongs(
 
 def test_a_setting_that_is_a_key_of_the_json_files_is_told_where_it_belongs() -> None:
     def elsewhere(name: str) -> str:
-        return key_places.of_setting(Raw, name)
+        return misplaced_keys.of_setting(Raw, name)
 
     told = dict(unknown(["domain", "timezon", "zzz"], elsewhere=elsewhere))
     assert told["domain"] == 'move it to "site" in phoenix_lxc_configs.json'

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from phoenix.components.ca_rotation import needed
 from phoenix.components.dnsmasq.dnsmasq_conf import KEPT_PORT
 from phoenix.components.docker.remote_api import SOCKET, RemoteApi
-from phoenix.components.nginx.own_sites import OwnSite, faults
+from phoenix.components.nginx.existing_sites import OwnSite, faults
 from phoenix.components.step_ca.authority import DIRECTORY as CA_DIRECTORY
 from phoenix.components.taking_over.existing_services import (
     HOME,
@@ -23,7 +23,7 @@ from phoenix.components.taking_over.existing_services import (
     Place,
     clashes,
 )
-from phoenix.components.traefik.own_files import OwnTraefik
+from phoenix.components.traefik.existing_files import OwnTraefik
 from phoenix.components.traefik.traefik_yml import DYNAMIC
 from phoenix.components.x509 import CertificateError, parse_chain, permitted
 from phoenix.declaration.settings import TakingOver
@@ -154,7 +154,7 @@ def decide(
         choices: the setting `taking_over`.
         fault: why a CA cannot be adopted; see `unfit`.
         names: those that the gateway answers to.
-        unkept: why the files of a person's Traefik cannot be kept; see `own_files.faults`.
+        unkept: why the files of a person's Traefik cannot be kept; see `existing_files.faults`.
     """
     refused: list[str] = []
     actions: list[str] = []

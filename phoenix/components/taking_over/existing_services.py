@@ -9,11 +9,11 @@ from typing import Literal
 
 from phoenix.components.answers import unexpected
 from phoenix.components.docker.remote_api import RemoteApi
-from phoenix.components.nginx.own_sites import OwnSite
+from phoenix.components.nginx.existing_sites import OwnSite
 from phoenix.components.portainer.compose_files import SERVER_UNIT
 from phoenix.components.portainer.tunnel import UNIT as TUNNEL_UNIT
 from phoenix.components.step_ca.authority import UNIT as CA_UNIT
-from phoenix.components.traefik.own_files import OwnTraefik
+from phoenix.components.traefik.existing_files import OwnTraefik
 from phoenix.components.traefik.traefik_yml import UNIT as TRAEFIK_UNIT
 from phoenix.derived import control_plane, home
 from phoenix.derived.components import AGENT, SERVER

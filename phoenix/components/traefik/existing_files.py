@@ -93,7 +93,7 @@ class OwnTraefik:
 
 
 def parse(lines: Iterable[str]) -> OwnTraefik:
-    """What a host answers to `own_files.sh`.
+    """What a host answers to `existing_files.sh`.
 
     Raises:
         OwnFilesError: a line is of another form.
