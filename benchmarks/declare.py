@@ -59,7 +59,7 @@ def steps(folder: Path) -> dict[str, float]:
     from phoenix.derived import certificates, dns, firewall, routes
     from phoenix.health.checks import checks
     from phoenix.health.paths import paths
-    from phoenix.validation.project import chain
+    from phoenix.validation.project import missing_roles
 
     seconds: dict[str, float] = {}
 
@@ -86,7 +86,7 @@ def steps(folder: Path) -> dict[str, float]:
             (site.host(service.owner.name), site.service(service.name), service.deployment)
             for service in site.services
         ],
-        "validate: the chain": lambda: chain(site),
+        "validate: the chain": lambda: missing_roles(site),
         "validate: lines of the files": lambda: positions.lines(folder / LXC_FILE),
     }
     for name, derive in derivations.items():

@@ -29,7 +29,7 @@ from lab.progress import say
 from lab.settings import ROOT, LabError, from_environment
 from lab.state import LabState
 from lab.up import up
-from phoenix.derived.routes import proving
+from phoenix.derived.routes import route_for_check
 from phoenix.derived.virtual_addresses import VirtualAddress, virtual_addresses
 from phoenix.site.model import Site
 from phoenix.site.roles import guest_with
@@ -200,7 +200,7 @@ def door_of(lab: LabState, site: Site) -> Door:
         LabError: the site has no route to ask for.
     """
     docker = preflight.connect()
-    (address,), route = virtual_addresses(site), proving(site)
+    (address,), route = virtual_addresses(site), route_for_check(site)
     if route is None:
         raise LabError("the site has no route to ask for")
     client = docker.containers.get(lab.client)

@@ -28,7 +28,7 @@ def admit(step: str, pems: list[str], *, former: bool = False) -> None:
     """
     with setting_errors():
         known = list(dict.fromkeys(certificate_in(pem) for pem in pems))
-    gateway.presents(
+    gateway.require_known_certificate(
         name=f"Admission: the gateway presents {step}",
         gateways=[proxy.name for proxy in site().gateways],
         fingerprints=[fingerprint(certificate) for certificate in known],
@@ -70,7 +70,7 @@ if site().traefiks and site().gateways and site_host() in taking_part:
             admit("the former certificate or the new one", [former.get_secret_value(), new])
             with setting_errors():
                 next_one = fingerprint(certificate_in(new))
-            gateway.admitted(
+            gateway.require_next_admitted(
                 name="Admission: each Traefik lets in the new certificate",
                 traefiks=[proxy.name for proxy in site().traefiks],
                 certificate=next_one,

@@ -14,7 +14,7 @@ from phoenix.runs import revision as revisions
 from phoenix.site.secret_names import BACKUP_PASSPHRASE
 
 
-def words(setting: str) -> tuple[str, ...]:
+def list_setting(setting: str) -> tuple[str, ...]:
     """A setting that is a list, or text with commas, as `--data` gives it."""
     return _split(host.data.get(setting) or ())
 
@@ -29,7 +29,7 @@ def parts(setting: str) -> tuple[str, ...]:
     Raises:
         BackupError: there is no such part.
     """
-    names = words(setting)
+    names = list_setting(setting)
     for name in names:
         if name not in backup.PARTS:
             raise backup.BackupError(

@@ -19,7 +19,7 @@ from phoenix.files import render
 from phoenix.shell import fill
 from phoenix.site import unit_names
 from phoenix.site.addressing import name_servers, static_routes
-from phoenix.site.identity import of as identity_of
+from phoenix.site.identity import identity_of as identity_of
 
 SSHD = "/etc/ssh/sshd_config.d/10-phoenix.conf"
 ROUTES = "phoenix-routes.service"
@@ -28,7 +28,7 @@ UPDATES = "/etc/apt/apt.conf.d/60phoenix"
 ca.check_names()
 systems.check_identity()
 systems.check()
-existing_services.look()
+existing_services.find_existing()
 alone = frozenset(site_host().left_alone)
 names: list[str | tuple[str, ...]] = ["bind9-dnsutils", "ca-certificates", "curl", "openssl"]
 if "time" not in alone:

@@ -21,7 +21,7 @@ if site_host() == site().ca:
     with setting_errors():
         if not host.data.get("certs_root_to"):
             raise BackupError("certs_root_to is missing: --data certs_root_to=DIRECTORY")
-        recipients = backups.words("certs_root_recipients") or settings().backup_recipients
+        recipients = backups.list_setting("certs_root_recipients") or settings().backup_recipients
         encrypted = cipher(recipients, secrets().find(BACKUP_PASSPHRASE), WHAT)
     root_key.taken_offline(
         name="Root: its key goes offline",

@@ -80,7 +80,7 @@ def name_server(behind_another: bool) -> Tree:
 # By the site, not by a group: the inventories of sites that are older than the role lack its group.
 if host.name in {server.name for server in site().name_servers}:
     ca.check_names()
-    existing_services.look()
+    existing_services.find_existing()
     is_first = site_host() == site().hypervisor
     behind_another = is_first and settings().taking_over.resolver == "keep"
     # dnsmasq-base is the program without Debian's service, which would listen everywhere and

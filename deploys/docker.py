@@ -26,7 +26,7 @@ if "docker" in host.groups and alone:
     removal.component(name="Docker: left alone", tree="docker", volumes=False)
 elif "docker" in host.groups:
     with serial.component("Docker", settings().serial):
-        existing_services.look()
+        existing_services.find_existing()
         systems.check_docker()
         source = settings().docker_packages
         if source == "distribution":

@@ -19,7 +19,7 @@ from phoenix.site.names import SERVER_VOLUME
 _looked_at: WeakSet[PyinfraHost] = WeakSet()
 
 
-def look() -> None:
+def find_existing() -> None:
     """Declare the step that looks at this host, ahead of its first change by this run."""
     known = site().hosts_by_key.get(this_host().name)  # not by another name, as @local
     own_places = places(site(), known) if known else ()

@@ -15,7 +15,7 @@ if site_host() in site().docker_hosts:
     left = moves.leaving(site())
     for project, target in left:
         with part(project):
-            moves.gone(
+            moves.old_copy_removed(
                 name=f"Stack {project} is on {target}",
                 project=project,
                 target=target,

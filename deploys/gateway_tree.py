@@ -11,7 +11,7 @@ from phoenix.components.config_tree.tree import BASE, Tree, TreeFile
 from phoenix.components.nginx import nginx_conf as nginx
 from phoenix.components.nginx.existing_sites import PATTERNS, OwnSite, considered
 from phoenix.components.restart import restart_always
-from phoenix.derived.routes import proving, routes
+from phoenix.derived.routes import route_for_check, routes
 from phoenix.files import text
 from phoenix.secrets.client_certificate import certificate_in, fingerprint
 from phoenix.shell import fill
@@ -99,7 +99,7 @@ def serves(certificate: str) -> bool:
 
 def proof() -> tuple[str, str]:
     """A request that shows that this gateway works: its URL, and the address to ask at."""
-    route = proving(site()) or routes(site())[0]
+    route = route_for_check(site()) or routes(site())[0]
     return f"https://{route.fqdn}{route.service.asked_path}", str(site_host().address)
 
 

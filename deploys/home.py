@@ -21,7 +21,7 @@ from phoenix.site import unit_names
 CONFIG = "/etc/phoenix/home.conf"
 
 if "traefik" in host.groups and any(service.kind == "home" for service in site().services):
-    existing_services.look()
+    existing_services.find_existing()
     packages(name="Home: packages", names=["nginx", "curl"])
     with serial.component("Home", serial.ALL):
         config_tree(

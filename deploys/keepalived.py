@@ -13,4 +13,4 @@ from phoenix.derived.components import component_hosts
 
 if site_host() in component_hosts("keepalived", site()) and gateway_tree.serves(GATEWAY_PAIR):
     with serial.component("Virtual addresses", serial.ALL):
-        keepalived_tree.put()
+        keepalived_tree.install_keepalived()

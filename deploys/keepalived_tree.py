@@ -18,7 +18,7 @@ from phoenix.files import render, text
 from phoenix.shell import fill
 
 
-def put() -> None:
+def install_keepalived() -> None:
     """keepalived on this gateway, at work."""
     live = read_or(question(Interfaces), HostInterfaces()).live
     devices = {

@@ -18,7 +18,7 @@ from phoenix.derived import deployments
 from phoenix.health.local_checks import local_checks
 
 if site_host() in deployments.stack_hosts(site()):
-    decisions = stack_parts.outlook(stack_parts.desired_stacks()).decisions
+    decisions = stack_parts.stack_outlook(stack_parts.desired_stacks()).decisions
     for project, decision in decisions.items():
         if isinstance(decision, Refused):
             with part(project):

@@ -14,16 +14,16 @@ from phoenix.components.config_tree.tree import Tree, TreeFile
 from phoenix.components.networks import bridges
 from phoenix.derived.components import component_hosts
 from phoenix.files import render, text
-from phoenix.runs.reporter import tell
+from phoenix.runs.reporter import report_note
 from phoenix.shell import fill
 
 if site_host() in component_hosts("networks", site()):
-    existing_services.look()
+    existing_services.find_existing()
     actual = read_or(question(Interfaces), bridges.HostInterfaces())
-    own = bridges.own(site(), actual)
+    own = bridges.managed(site(), actual)
     for difference in bridges.differences(site(), actual):
         log_lines([difference])
-        tell(site_host().name, difference)
+        report_note(site_host().name, difference)
     files = {
         bridges.FORWARDING: TreeFile("net.ipv4.ip_forward = 1\n"),
         bridges.LIST: TreeFile(bridges.listed(own)),

@@ -52,7 +52,7 @@ if "nginx" in host.groups and (certificates := acme.of_the_gateway()):
         client = former or secret(GATEWAY_CERTIFICATE)
         tree = gateway_tree.tree(client.get_secret_value())
 
-    existing_services.look()
+    existing_services.find_existing()
     with serial.component("Nginx", serial.ALL):
         packages(
             name="Nginx: packages",
@@ -79,7 +79,7 @@ if "nginx" in host.groups and (certificates := acme.of_the_gateway()):
             tree=replace(gateway_tree.sandbox(), health=tree.health),
         )
         if of_host(site(), site_host()) and not gateway_tree.serves(first.name):
-            keepalived_tree.put()  # else deploys/keepalived.py has done it
+            keepalived_tree.install_keepalived()  # else deploys/keepalived.py has done it
         for certificate in certificates:
             acme_certificate(name="Nginx: certificate", certificate=certificate.name)
         if site().gateways[1:]:

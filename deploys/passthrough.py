@@ -6,11 +6,11 @@ must know where to pass it on before (deploys/nginx.py), so every host waits for
 
 from deploys import acme, host_certificates
 from deploys.context import site
-from operations.removal import together
+from operations.removal import wait_for_all_hosts
 from phoenix.derived.components import component_hosts
 
 if component_hosts("passthrough", site()):
-    together(name="Certificates: the gateway passes on the CA's questions")
+    wait_for_all_hosts(name="Certificates: the gateway passes on the CA's questions")
     host_certificates.of_this_host(passthrough=True)
     for of_stack in acme.of_stacks():
         host_certificates.of_a_stack(of_stack, passthrough=True)

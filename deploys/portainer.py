@@ -29,7 +29,7 @@ def open_tunnel(whose: str) -> None:
 
 
 if site_host() == server or site_host() in site().agents:
-    existing_services.look()
+    existing_services.find_existing()
 
 if site_host() == server:
     portainer.prefetch_api(

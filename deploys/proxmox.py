@@ -32,7 +32,7 @@ def converge() -> None:
     waiting = proxmox.waiting(access, desired)
     for guest in desired.guests:
         if guest.vmid in waiting:
-            proxmox.off(name=f"Proxmox: {guest.label}", reason=waiting[guest.vmid])
+            proxmox.skip_with_reason(name=f"Proxmox: {guest.label}", reason=waiting[guest.vmid])
     within_reach = tuple(guest for guest in desired.guests if guest.vmid not in waiting)
     desired = replace(desired, guests=within_reach)
     own_node = config.node or site().hypervisor.name
@@ -78,10 +78,10 @@ def converge() -> None:
 
 
 if "hypervisor" in host.groups:
-    existing_services.look()
+    existing_services.find_existing()
     if settings().proxmox.api == "off":
         reason = 'guests and firewall are left alone: proxmox_api is "off"'
-        proxmox.off(name="Proxmox: guests and firewall", reason=reason)
+        proxmox.skip_with_reason(name="Proxmox: guests and firewall", reason=reason)
     else:
         try:
             converge()

@@ -40,7 +40,7 @@ if on_it and item.kind == "host":
             name=f"Remove: containers of {project}", project=project, volumes=asked.volumes
         )
 # pyinfra keeps the order of one host's steps alone: each phase waits for the one before it.
-removal.together(name="Remove: containers are gone")
+removal.wait_for_all_hosts(name="Remove: containers are gone")
 server = site().portainer
 # A Portainer elsewhere is asked from here, once, about declared hosts' environments alone.
 elsewhere = site().external_portainer is not None and bool(asked.environment or item.endpoints)
@@ -60,7 +60,7 @@ if host.name == (site().hypervisor.name if elsewhere else server.name if server 
             projects=asked.projects,
             down=item.kind == "host",
         )
-removal.together(name="Remove: Portainer is done")
+removal.wait_for_all_hosts(name="Remove: Portainer is done")
 if on_it:
     placed = read_or(question(PlacedByPhoenix), Placed())
     for tree in leaving_trees(item, placed):
@@ -71,7 +71,7 @@ if on_it and item.kind == "node":
     swarm.removed(name=f"Remove: node {item.name} of the swarm", site=site(), node=item.name)
 if on_it and item.kind == "overlay":
     swarm.network_removed(name=f"Remove: network {item.name}", site=site(), network=item.name)
-removal.together(name="Remove: components are gone")
+removal.wait_for_all_hosts(name="Remove: components are gone")
 if host.name == site().hypervisor.name:
     if item.vmid is not None:
         config = settings().proxmox

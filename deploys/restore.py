@@ -24,7 +24,7 @@ with setting_errors():
     loaded = backups.opened()
     replace = backups.flag("restore_replace")
     parts = [name for name in backups.parts("restore_parts") if name in loaded.parts]
-    for name in backups.words("restore_parts"):
+    for name in backups.list_setting("restore_parts"):
         if name not in loaded.parts:
             raise BackupError(f"restore_parts: the backup has no part {name}")
     ca = guest_with(site(), "step_ca")

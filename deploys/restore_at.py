@@ -19,7 +19,7 @@ from phoenix.derived.backups import CA, PORTAINER, SECRETS, of_host
 
 with setting_errors():
     own_parts = of_host(site(), site_host())
-    names = backups.words("restore_at_parts")
+    names = backups.list_setting("restore_at_parts")
     chosen = {part.name: part for part in own_parts if part.name in names}
     try:
         at = datetime.fromisoformat(str(host.data.get("restore_at")))

@@ -12,7 +12,7 @@ from pyinfra import host, local
 
 from deploys import portainer_trees
 from deploys.access import portainer as access
-from deploys.backups import words
+from deploys.backups import list_setting
 from deploys.context import secrets, setting_errors, settings, site, site_host
 from operations import secret_rotation
 from operations.config_tree import config_tree
@@ -22,7 +22,11 @@ from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET, GATEWAY_CERT
 with setting_errors():
     lost = host.data.get("secrets_lost") in (True, "true")
     uses = catalog.rotatable(
-        words("secrets_rotate"), site(), secrets(), lost=lost, registries=settings().registries
+        list_setting("secrets_rotate"),
+        site(),
+        secrets(),
+        lost=lost,
+        registries=settings().registries,
     )
     names = [use.name for use in uses]
     catalog.propose(names, secrets())

@@ -113,7 +113,7 @@ def _held(_run: State) -> tuple[Trace, ...]:
     expected = [trace for trace in deployed_secrets.traces(site()) if trace.secret in absent]
     guests = dict.fromkeys(trace.guest for trace in expected)
     actual = {guest: _holdings(guest, expected) for guest in guests}
-    return deployed_secrets.shown(expected, actual, _variables(expected))
+    return deployed_secrets.deployed_secrets(expected, actual, _variables(expected))
 
 
 def _holdings(guest: str, expected: list[Trace]) -> Holdings:

@@ -162,7 +162,7 @@ def engine(target: Host) -> Stacks:
     return HostStacks(target.name)
 
 
-def outlook(stacks: Sequence[Deployment]) -> moves.Outlook:
+def stack_outlook(stacks: Sequence[Deployment]) -> moves.Outlook:
     """What becomes of stacks that this host declares.
 
     One of type Swarm runs on its nodes: no data of it are looked for on other hosts. Those of a
@@ -235,7 +235,7 @@ def _of_swarm() -> list[Deployment]:
 
 def refuse_moves(stacks: Sequence[Deployment]) -> moves.Outlook:
     """What becomes of the stacks; a run that was not asked to move one is refused as a whole."""
-    prospects = outlook(stacks)
+    prospects = stack_outlook(stacks)
     for project, decision in prospects.decisions.items():
         if isinstance(decision, Moves | Refused):
             with part(project):

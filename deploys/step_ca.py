@@ -35,7 +35,7 @@ COPY = f"{LIBRARY}/ca-copy"
 
 if "step_ca" in host.groups:
     ca.check_names()
-    existing_services.look()
+    existing_services.find_existing()
     with setting_errors():
         program = pinned_program("step-ca")
         check_version(program.version)

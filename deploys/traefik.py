@@ -52,7 +52,7 @@ if "traefik" in host.groups and (certificate := acme.certificate("traefik")):
             beside=bool(own.dynamic),
         )
 
-    existing_services.look()
+    existing_services.find_existing()
     with serial.component("Traefik", serial.ALL):
         packages(name="Traefik: packages", names=["curl", "iproute2", "lego", "openssl"])
         artifact(name="Traefik: program", item=program)

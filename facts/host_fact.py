@@ -137,7 +137,7 @@ def answers(output: Iterable[str], count: int) -> Iterator[Answer]:
     Raises:
         ConversationError: the host printed something outside of them, or not all are there.
     """
-    results = between(output, BEGIN, END)
+    results = answers_between(output, BEGIN, END)
     if len(results) != count:
         raise ConversationError(
             f"{count} answers were expected from this host, {len(results)} came"
@@ -145,7 +145,7 @@ def answers(output: Iterable[str], count: int) -> Iterator[Answer]:
     return iter(results)
 
 
-def between(output: Iterable[str], begin: str, end: str) -> list[Answer]:
+def answers_between(output: Iterable[str], begin: str, end: str) -> list[Answer]:
     """The answers between marks, in order; the last may have no end.
 
     Args:

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from facts.host_fact import BEGIN, END, FACT_SECONDS, Answer, answers, between
+from facts.host_fact import BEGIN, END, FACT_SECONDS, Answer, answers, answers_between
 
 _WORD = r"'[^']*(?:'\"'\"'[^']*)*'"
 """A shell word in quotes, as `phoenix.shell.quote` writes it."""
@@ -71,7 +71,7 @@ class Program:
         results: list[Answer | None] = [None] * self._count
         found = answers(output, len(self._others) + bool(self._short))
         if self._short:
-            parts = between(next(found).lines, PART_BEGIN, PART_END)
+            parts = answers_between(next(found).lines, PART_BEGIN, PART_END)
             for number, part in zip(self._short, parts, strict=False):
                 results[number] = part if part.status is not None else None
         for number, answer in zip(self._others, found, strict=True):

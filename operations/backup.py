@@ -22,7 +22,7 @@ from facts.host_fact import FactError
 from facts.issued import IssuedCertificates
 from facts.step_ca import CertificateAuthority
 from operations.explain import log_lines
-from operations.failure import locally, refuse
+from operations.failure import local_command, refuse
 from operations.host_state import ask, question
 from operations.operation import operation
 from phoenix import backup, files
@@ -63,7 +63,7 @@ def collected(source: Source) -> Commands:
             "`phoenix certs rotate continue`"
         )
         return
-    yield locally(lambda: _collect(source))
+    yield local_command(lambda: _collect(source))
 
 
 @operation()
@@ -91,7 +91,7 @@ def written(
     if not writer:
         host.noop("the backup is written once")
         return
-    yield locally(lambda: _write(site, parts, directory, cipher, revision, store))
+    yield local_command(lambda: _write(site, parts, directory, cipher, revision, store))
 
 
 def _collect(source: Source) -> None:

@@ -21,7 +21,7 @@ from pyinfra.operations.util.files import generate_color_diff
 from facts.command import script
 from facts.config_tree import ConfigTree
 from operations.explain import log_lines, log_reasons
-from operations.failure import locally
+from operations.failure import local_command
 from operations.host_state import Question, question, read, this_host
 from operations.operation import operation
 from phoenix import files
@@ -111,7 +111,7 @@ def config_tree(tree: Tree) -> Commands:
     elif not tree.start_later:
         yield load(tree)
     if tree.confirm and diff.files and not tree.start_later:
-        yield locally(lambda: _prove_login(tree))
+        yield local_command(lambda: _prove_login(tree))
         yield apply(tree, "confirm")
 
 

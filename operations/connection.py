@@ -20,8 +20,8 @@ from pyinfra.api import DeployError, State
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
 
-from operations.failure import say
-from operations.sudo import SudoError, arrange
+from operations.failure import print_reason
+from operations.sudo import SudoError, install
 
 PAUSE = 10.0
 """Seconds between two requests."""
@@ -158,7 +158,7 @@ def watch_all(state: State) -> None:
         except SudoError as error:
             faults.append(str(error))
         except ConnectError as error:
-            say(host, str(error))
+            print_reason(host, str(error))
             state.fail_hosts({host})  # type: ignore[no-untyped-call]
     if faults:
         raise DeployError("\n".join(faults))
@@ -174,7 +174,7 @@ def watch(host: Host) -> None:
     open_transport = transport(host)
     if open_transport is not None and open_transport not in _watched:
         try:
-            arrange(host, open_transport, send_all)
+            install(host, open_transport, send_all)
         except BROKEN as error:
             reason = str(error) or type(error).__name__
             raise ConnectError(f"{host.name}: sudo does not answer there: {reason}") from None
@@ -211,7 +211,7 @@ def _watch(host: Host, open_transport: paramiko.Transport) -> None:
             if asking.ready():
                 break
         else:
-            say(host, f"{SILENT} for {SECONDS} s, so its connection is closed")
+            print_reason(host, f"{SILENT} for {SECONDS} s, so its connection is closed")
             open_transport.close()
             return
         gevent.sleep(PAUSE)

@@ -8,7 +8,7 @@ from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError
 from pyinfra.context import ctx_host
 
-from operations.failure import locally
+from operations.failure import local_command
 from phoenix.runs.reporter import connected, report
 from phoenix.runs.step_names import step_name
 
@@ -44,7 +44,7 @@ def fail_in_turn(*reasons: str) -> Generator[FunctionCommand, None, None]:
     def fail() -> None:
         raise OperationError("\n".join(reasons))
 
-    yield locally(fail)
+    yield local_command(fail)
 
 
 def _report_before_run(event: str, **fields: str) -> None:

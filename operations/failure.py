@@ -26,11 +26,11 @@ def refuse(reason: str) -> Generator[FunctionCommand, None, None]:
 
 
 def _fail(state: State, host: Host, reason: str) -> bool:  # noqa: ARG001  # pyinfra's signature
-    say(host, reason)
+    print_reason(host, reason)
     return False
 
 
-def locally(work: Callable[[], None]) -> FunctionCommand:
+def local_command(work: Callable[[], None]) -> FunctionCommand:
     """A command that runs `work` on the control machine.
 
     An error whose text is for the operator fails the host with it, instead of a traceback.
@@ -40,14 +40,14 @@ def locally(work: Callable[[], None]) -> FunctionCommand:
         try:
             work()
         except (OperationError, OperatorError) as error:
-            say(host, str(error))
+            print_reason(host, str(error))
             return False
         return True
 
     return FunctionCommand(phoenix, (), {})
 
 
-def say(target: Host, reason: str) -> None:
+def print_reason(target: Host, reason: str) -> None:
     """Tell why a host fails, in red, a line at a time."""
     for line in reason.splitlines():
         target.log_styled(line, fg="red", log_func=logger.error)

@@ -20,7 +20,7 @@ from phoenix.components.trust import ROOTS
 @operation(
     reads=lambda gateways, **_: [question(ClientCertificate)] if host.name in gateways else []
 )
-def presents(
+def require_known_certificate(
     *, gateways: Sequence[str], fingerprints: Sequence[str], former: bool = False
 ) -> Generator[FunctionCommand, None, None]:
     """Refuse what follows on this host unless each gateway presents a certificate that is known.
@@ -71,7 +71,7 @@ def presents(
 @operation(
     reads=lambda traefiks, **_: [question(AdmittedCertificates)] if host.name in traefiks else []
 )
-def admitted(
+def require_next_admitted(
     *, traefiks: Sequence[str], certificate: str
 ) -> Generator[FunctionCommand, None, None]:
     """Refuse what follows on this host unless each Traefik lets in a gateway's next certificate.

@@ -19,7 +19,7 @@ from pyinfra.connectors.sshuserclient.client import SSHClient
 from facts.command import command
 from facts.proxmox import GuestHostKeys
 from operations import connection
-from operations.failure import locally
+from operations.failure import local_command
 from operations.host_state import ask_of, question, read, this_host
 from operations.operation import operation
 from operations.proxmox import started
@@ -171,7 +171,7 @@ def reachable(
                 )
             )
 
-    yield locally(wait)
+    yield local_command(wait)
 
 
 def _greetings(
@@ -342,7 +342,7 @@ def _key_is_known(
     file: Path, guest: hostkeys.Guest, name: str, keys: dict[int, frozenset[str]]
 ) -> bool:
     """Whether known_hosts has the keys that the hypervisor reports, or any if it reports none."""
-    known = hostkeys.known(file, name)
+    known = hostkeys.known_keys(file, name)
     reported = keys.get(guest.vmid, frozenset())
     return known == reported if reported else bool(known)
 

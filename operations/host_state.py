@@ -41,7 +41,7 @@ from facts.host_fact import (
 from facts.programs import Program
 from operations import prefetch
 from operations.connection import BROKEN, connect, is_gone, was_silent
-from operations.failure import say
+from operations.failure import print_reason
 from operations.prefetch import MAX_SECONDS
 from phoenix.runs import planning
 
@@ -317,7 +317,7 @@ def stage() -> tuple[State, bool, int]:
 def fail(target: Host, reason: str) -> None:
     """Leave a host out of the rest of the run, and say why, while the run is prepared."""
     if target not in _state().failed_hosts:
-        say(target, reason)
+        print_reason(target, reason)
         _state().fail_hosts({target})  # type: ignore[no-untyped-call]
 
 

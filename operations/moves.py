@@ -25,7 +25,7 @@ from facts.moves import Moves as MovesFact
 from facts.verification import Checks
 from operations import connection, run_refused
 from operations.explain import log_lines, log_reasons, would_fail
-from operations.failure import locally
+from operations.failure import local_command
 from operations.host_state import ask, consult, question, this_host
 from operations.operation import operation
 from operations.ssh_stream import ask as ask_by_ssh
@@ -304,7 +304,7 @@ def refuse_before_run(site: Site, *, needs_target: bool = False) -> None:
 def _not_begun(refusal: str) -> Commands:
     log_reasons(refusal)
     would_fail()
-    yield locally(lambda: None)
+    yield local_command(lambda: None)
 
 
 _pending: list[str] = []
@@ -355,13 +355,13 @@ def moved(step: Moves, arrival: Arrival) -> Commands:
     """
     log_reasons(step.sentence)
     target = host_of(host.name)
-    yield locally(
+    yield local_command(
         lambda: move(step.project, _Ends(step, arrival, target, host_of(step.source)), step.phase)
     )
 
 
 @operation()
-def gone(project: str, target: str, stacks: Stacks) -> Commands:
+def old_copy_removed(project: str, target: str, stacks: Stacks) -> Commands:
     """Remove what a move left of a stack on this host, its old one: containers, never volumes.
 
     Args:
@@ -392,7 +392,7 @@ def gone(project: str, target: str, stacks: Stacks) -> Commands:
         _at(host_of(host.name), "source", "gone", project)
         _at(host_of(target), "target", "end", project)
 
-    yield locally(end)
+    yield local_command(end)
 
 
 def host_of(name: str) -> Host:
@@ -409,7 +409,7 @@ def _do(target: str, name: str, *arguments: str) -> FunctionCommand:
     def act() -> None:
         _at(host_of(target), name, *arguments)
 
-    return locally(act)
+    return local_command(act)
 
 
 class _Ends:

@@ -26,7 +26,7 @@ from facts.command import script
 from operations import host_state, site_lock, stacks
 from operations.connection import BROKEN, connect
 from operations.explain import log_lines, unknown_before_run
-from operations.failure import locally
+from operations.failure import local_command
 from operations.operation import operation
 from operations.ssh_forward import dial_through
 from phoenix import portainer_api as api
@@ -121,7 +121,7 @@ def admin(
         host.noop("Portainer has an administrator and the API key works")
         return
     credentials = api.Credentials(password, username)
-    yield locally(lambda: _set_up(access, credentials, login, ready_seconds))
+    yield local_command(lambda: _set_up(access, credentials, login, ready_seconds))
 
 
 @operation()
@@ -164,7 +164,7 @@ def registries(
             lines = "".join(f"{name} {hashes[name]}\n" for name in sorted(hashes))
             _keep_logins(access, lines)
 
-    yield locally(converge)
+    yield local_command(converge)
 
 
 @operation()
@@ -205,7 +205,7 @@ def endpoint(
         host.noop(f"Portainer's endpoint {name} is at {url}")
         return
     log_lines(reasons or ())
-    yield locally(lambda: _register(access, name, url))
+    yield local_command(lambda: _register(access, name, url))
 
 
 @operation()

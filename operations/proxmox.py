@@ -21,7 +21,7 @@ from pyinfra.api.command import PyinfraCommand
 
 from facts.command import command
 from operations import host_state, prefetch, site_lock
-from operations.failure import locally, refuse
+from operations.failure import local_command, refuse
 from operations.operation import operation
 from operations.ssh_forward import dial_through
 from phoenix.components.move.decision import PENDING
@@ -33,13 +33,13 @@ from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.firewall import Scope, Write
 from phoenix.proxmox.listeners import Listener
 from phoenix.proxmox.moving import may_stop
-from phoenix.proxmox.observe import located
+from phoenix.proxmox.observe import guests_by_id
 from phoenix.proxmox.peers import by_its_node
 from phoenix.proxmox.plan import Plan
 from phoenix.proxmox.preflight import firewall as firewall_faults
 from phoenix.proxmox.preflight import preflight
 from phoenix.proxmox.transport import Endpoint, Trust, connect
-from phoenix.runs.reporter import report, tell, value
+from phoenix.runs.reporter import report, report_note, value
 from phoenix.shell import quote
 from phoenix.site.ports import PROXMOX_API
 
@@ -76,7 +76,7 @@ class ProxmoxAccess:
 
 
 @operation()
-def off(reason: str) -> _Commands:
+def skip_with_reason(reason: str) -> _Commands:
     """Do nothing and say why.
 
     Args:
@@ -116,7 +116,7 @@ def waiting(access: ProxmoxAccess, desired: Plan) -> dict[int, str]:
         return {}
     for line in (*lines, *reasons.values()):
         host.log(line)
-        tell(host.name, line)
+        report_note(host.name, line)
     return reasons
 
 
@@ -226,13 +226,13 @@ def guest(access: ProxmoxAccess, desired: DesiredGuest, settings: ProxmoxSetting
     """
 
     def pending(client: Client) -> Sequence[str]:
-        if desired.vmid not in located(client) and desired.name not in _to_make:
+        if desired.vmid not in guests_by_id(client) and desired.name not in _to_make:
             _to_make.append(desired.name)
             value(TO_MAKE, host.name, _to_make)
         lines = guests.pending(client, desired, settings)
         for remark in guests.remarks(client, desired, settings):
             _say(remark)
-            tell(host.name, remark)
+            report_note(host.name, remark)
         return lines
 
     yield from _do(
@@ -256,7 +256,7 @@ def root_settings(
     """
     try:
         commands = root.pending(_reader(access), desired)
-        place = located(_reader(access)).get(desired.vmid)
+        place = guests_by_id(_reader(access)).get(desired.vmid)
     except ProxmoxError as error:
         yield from refuse(str(error))
         return
@@ -267,7 +267,7 @@ def root_settings(
         _say(step.summary)
         elsewhere = place is not None and place.node != node
         yield command(*(by_its_node(desired.vmid, *step.words) if elsewhere else step.words))
-    yield locally(_reader(access).forget)
+    yield local_command(_reader(access).forget)
 
 
 @operation()
@@ -395,7 +395,7 @@ def _do(
         finally:
             _reader(access).forget()
 
-    yield locally(make)
+    yield local_command(make)
 
 
 def _client(access: ProxmoxAccess) -> Client:

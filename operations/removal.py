@@ -18,7 +18,7 @@ from facts.containers import ComposeProjects
 from facts.leftovers import PlacedByPhoenix, Register
 from facts.moves import DIRECTORY as MOVES
 from operations.explain import log_lines, log_reasons, unknown_before_run
-from operations.failure import locally, refuse
+from operations.failure import local_command, refuse
 from operations.host_state import question, read
 from operations.operation import operation
 from operations.portainer import PortainerAccess, connected, use_key
@@ -106,7 +106,7 @@ done
 
 
 @operation()
-def together() -> Commands:
+def wait_for_all_hosts() -> Commands:
     """Wait for every host of the run: a step in which all of them take part, and change nothing."""
     host.noop("what comes before is done everywhere")
     return
@@ -250,7 +250,7 @@ def portainer_stack(access: PortainerAccess, project: str, environment: str | No
             use_key(client, access)
             removal.remove_stacks(client, project, environment, _log)
 
-    yield locally(remove)
+    yield local_command(remove)
 
 
 @operation()
@@ -283,7 +283,7 @@ def environments(
             for name in present:
                 removal.remove_environment(client, name, projects, _log, down=down)
 
-    yield locally(remove)
+    yield local_command(remove)
 
 
 def _log(line: str) -> None:
@@ -306,7 +306,7 @@ def secret(secret: str, store: SecretStore) -> Commands:
     def forget() -> None:
         store.forget(secret)
 
-    yield locally(forget)
+    yield local_command(forget)
 
 
 @operation(reads=lambda **_: [question(Register)])

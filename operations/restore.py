@@ -16,7 +16,7 @@ from facts.backup import CaData, PortainerData
 from facts.command import script
 from operations import trust
 from operations.explain import log_lines
-from operations.failure import locally, refuse
+from operations.failure import local_command, refuse
 from operations.host_state import ask, question
 from operations.operation import operation
 from phoenix import backup, files
@@ -106,7 +106,7 @@ def ca(loaded: backup.Backup, *, replace: bool) -> Commands:
         if previous:
             log_lines([f"the former {DIRECTORY} is kept in {previous}"])
 
-    yield locally(end)
+    yield local_command(end)
 
 
 @operation()
@@ -127,7 +127,7 @@ def portainer(loaded: backup.Backup, *, replace: bool) -> Commands:
     arguments = (SERVER_VOLUME, SERVER_PROJECT, SERVER_UNIT, _sha256(loaded, "portainer"), previous)
     yield _put("restore_portainer.sh", arguments, loaded.parts["portainer"])
     if previous:
-        yield locally(
+        yield local_command(
             lambda: log_lines([f"the former data of {SERVER_VOLUME} are kept in {previous}"])
         )
 
@@ -154,7 +154,7 @@ def secrets(loaded: backup.Backup, store: SecretStore, *, replace: bool) -> Comm
         if previous is not None:
             log_lines([f"the former store is kept in {previous}"])
 
-    yield locally(merge)
+    yield local_command(merge)
 
 
 @operation()
@@ -175,7 +175,7 @@ def administrator(loaded: backup.Backup, store: SecretStore) -> Commands:
     ):
         host.noop("Portainer's password is the backup's, or is not Phoenix's to change")
         return
-    yield locally(lambda: store.begin_from(name, former))
+    yield local_command(lambda: store.begin_from(name, former))
 
 
 def _now() -> str:

@@ -13,7 +13,7 @@ from pyinfra.api.exceptions import OperationError
 from facts.command import script
 from facts.step_ca import CertificateAuthority
 from operations.explain import log_lines
-from operations.failure import locally, refuse
+from operations.failure import local_command, refuse
 from operations.host_state import ask, question
 from operations.operation import operation
 from operations.trust import forget
@@ -77,7 +77,7 @@ def taken_offline(
             ]
         )
 
-    yield locally(take)
+    yield local_command(take)
 
 
 def _read() -> SecretStr:

@@ -15,7 +15,7 @@ from pyinfra.api.exceptions import OperationError
 
 from operations.config_tree import apply, load
 from operations.explain import log_lines
-from operations.failure import locally
+from operations.failure import local_command
 from operations.operation import operation
 from operations.portainer import PortainerAccess, connected, use_key
 from phoenix import portainer_api as api
@@ -47,7 +47,7 @@ def started_change(store: SecretStore, names: Sequence[str]) -> Commands:
         for name in names:
             store.begin(name)
 
-    yield locally(begin)
+    yield local_command(begin)
 
 
 @operation()
@@ -59,7 +59,7 @@ def promoted(store: SecretStore, names: Sequence[str]) -> Commands:
             store.finish(name)
         log_lines([f"new value kept: {name}" for name in names])
 
-    yield locally(finish)
+    yield local_command(finish)
 
 
 @operation()
@@ -95,7 +95,7 @@ def portainer_password(
         store.finish(ADMIN_PASSWORD)
         log_lines(["Portainer's password changed" if changed else "Portainer has the new password"])
 
-    yield locally(change)
+    yield local_command(change)
 
 
 @operation()
@@ -145,7 +145,7 @@ def endpoints_answer(
             ]
         )
 
-    yield locally(ask)
+    yield local_command(ask)
 
 
 @operation()
@@ -175,7 +175,7 @@ def agent_secret_confirmed(tree: Tree, store: SecretStore) -> Commands:
         if not succeeded:
             raise OperationError(output.stderr)
 
-    yield locally(end)
+    yield local_command(end)
 
 
 def _all_answer(access: PortainerAccess, names: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ from pyinfra.api.state import StateStage
 from facts.command import script
 from operations import site_lock
 from operations.explain import log_lines, log_reasons
-from operations.failure import locally
+from operations.failure import local_command
 from operations.operation import operation
 from phoenix.runs.lock import this_process
 from phoenix.secrets import record, slow_hashes
@@ -88,4 +88,4 @@ def stored(secret: str, store: SecretStore) -> Generator[FunctionCommand, None, 
         if store.keep(secret):
             log_lines([f"secret {secret} made, kept in {store.place}"])
 
-    yield locally(keep)
+    yield local_command(keep)

@@ -75,7 +75,7 @@ def _connect(self: SSHConnector) -> None:
         raise
 
 
-def arrange() -> None:
+def install() -> None:
     """Have pyinfra dial so, in this process."""
     SSHConnector.make_paramiko_kwargs = _patient_arguments  # type: ignore[method-assign]
     SSHConnector._connect = _connect  # type: ignore[method-assign]

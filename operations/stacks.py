@@ -12,7 +12,7 @@ from pyinfra.api import FunctionCommand
 from pyinfra.api.exceptions import OperationError, OperationValueError
 
 from operations.explain import log_lines, unknown_before_run
-from operations.failure import locally
+from operations.failure import local_command
 from phoenix import portainer_api as api
 from phoenix.site.names import normalise_name
 
@@ -80,7 +80,7 @@ def converged(
                 engine, desired(endpoint), seconds=seconds, log=lambda line: log_lines([line])
             )
 
-    yield locally(converge)
+    yield local_command(converge)
 
 
 class _Desired(Protocol):

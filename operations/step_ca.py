@@ -18,7 +18,7 @@ from operations.operation import operation
 from phoenix.components.step_ca import declared_names
 from phoenix.components.step_ca.authority import DATABASE, DIRECTORY, faults
 from phoenix.files import text
-from phoenix.runs.reporter import tell
+from phoenix.runs.reporter import report_note
 from phoenix.shell import Script
 from phoenix.site.model import Site
 
@@ -92,7 +92,9 @@ def database_opens(
     program = Script("step-ca-repair", text(DATABASE, f"{FOLDER}/repair.sh"))
     yield script(program, DIRECTORY, unit, port, copies)
     if host.state.is_executing:  # the command before this line has succeeded
-        tell(host.name, f"the CA opens its database again; the torn one is kept below {copies}")
+        report_note(
+            host.name, f"the CA opens its database again; the torn one is kept below {copies}"
+        )
 
 
 @operation(reads=lambda *_, **__: [question(NamesOfCertificates)])

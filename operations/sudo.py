@@ -28,7 +28,7 @@ class SudoError(Exception):
     """A log-in has no rights by sudo; says on which host, why, and the fix."""
 
 
-def arrange(host: Host, transport: paramiko.Transport, send: Send) -> None:
+def install(host: Host, transport: paramiko.Transport, send: Send) -> None:
     """Have every command of a connection run as root, if the host's log-in needs sudo.
 
     Args:

@@ -19,7 +19,7 @@ from facts.command import script
 from facts.host_fact import FactError
 from facts.swarm import SwarmNode
 from operations.explain import fail_in_turn, log_reasons
-from operations.failure import locally
+from operations.failure import local_command
 from operations.host_state import question, read, read_of
 from operations.operation import operation
 from operations.ssh_stream import ask, stream
@@ -119,7 +119,7 @@ def joined(site: Site) -> Commands:
             lambda _: None,
         )
 
-    yield locally(join)
+    yield local_command(join)
 
 
 @operation(reads=lambda *_, **__: [question(SwarmNode)])
@@ -163,7 +163,7 @@ def node(site: Site, in_use: Iterable[UsedRange], *, role: str) -> Commands:
         )
         _update(through.name, known, now.role, now.arguments)
 
-    yield locally(update)
+    yield local_command(update)
 
 
 @operation(reads=lambda *_, **__: [question(SwarmNode)])
@@ -219,7 +219,7 @@ def network(site: Site, declared: SwarmNetwork) -> Commands:
                 "put it back"
             ) from None
 
-    yield locally(make)
+    yield local_command(make)
 
 
 @operation(reads=lambda *_, **__: [question(SwarmNode)])
@@ -243,7 +243,7 @@ def network_removed(site: Site, network: str) -> Commands:
         for overlay in gone:
             ask(_of_inventory(through), f"docker network rm {overlay.id}")
 
-    yield locally(remove)
+    yield local_command(remove)
 
 
 @operation(reads=lambda *_, **__: [question(SwarmNode)])
@@ -287,7 +287,7 @@ def removed(site: Site, node: str) -> Commands:
         for member in gone:
             _leave(site, through.name, member, alone=not others)
 
-    yield locally(leave)
+    yield local_command(leave)
 
 
 def _leave(site: Site, manager: str, gone: Node, *, alone: bool) -> None:

@@ -39,7 +39,7 @@ from phoenix.components.traefik.traefik_yml import taken_names
 from phoenix.components.x509 import parse_chain
 from phoenix.declaration.settings import TakingOver
 from phoenix.files import text
-from phoenix.runs.reporter import tell
+from phoenix.runs.reporter import report_note
 from phoenix.shell import Script
 from phoenix.site.model import Site
 
@@ -112,7 +112,9 @@ def _warn(existing: ExistingServices, choices: TakingOver) -> None:
         return
     for api in existing.apis:
         if api.is_open:
-            tell(host.name, f"Docker's API at {api.url} is open: whoever reaches it is root here")
+            report_note(
+                host.name, f"Docker's API at {api.url} is open: whoever reaches it is root here"
+            )
 
 
 @operation(reads=lambda places, **_: _all(places))
@@ -153,7 +155,7 @@ def looked_at(*, site: Site, places: Sequence[Place], choices: TakingOver) -> Co
         yield script(_RECORD, DIRECTORY, kind, stdin="".join(f"{line}\n" for line in lines))
     if host.state.is_executing:
         for line in verdict.does:
-            tell(host.name, f"taking_over: {line}")
+            report_note(host.name, f"taking_over: {line}")
 
 
 @operation(reads=lambda places, **_: [_existing(places), question(CertificateAuthority)])
@@ -201,7 +203,7 @@ def ca_adopted(
         authority.root_key, stdin=f"{password.get_secret_value()}\n" if password else "\n",
     )  # fmt: skip
     if host.state.is_executing:  # the command before this line has succeeded
-        tell(
+        report_note(
             host.name,
             f"the CA in {authority.directory} is adopted: its root {root.subject_cn!r} (SHA-256 "
             f"{root.fingerprint}) stays the one to trust, and its files stay there",

@@ -10,7 +10,7 @@ import atexit
 import gc
 
 
-def spare(objects: int) -> None:
+def collect_rarely(objects: int) -> None:
     """Look when that many objects were made since the last time, and never while Python ends.
 
     What has been made by then is left to the operating system (`gc.freeze`).

@@ -2,4 +2,4 @@
 
 from phoenix import garbage
 
-garbage.spare(100_000)
+garbage.collect_rarely(100_000)

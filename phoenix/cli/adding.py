@@ -20,7 +20,7 @@ from rich.console import Console
 
 from phoenix.cli.exits import CommandError
 from phoenix.cli.new_site.contents import agent_keys
-from phoenix.cli.new_site.folder import put
+from phoenix.cli.new_site.folder import write_whole
 from phoenix.cli.offline import Declared
 from phoenix.compose import document
 from phoenix.compose.document import ComposeFileError
@@ -30,13 +30,13 @@ from phoenix.declaration.json_edit import add, cut, insert, value
 from phoenix.declaration.json_errors import listed
 from phoenix.declaration.load import LXC_FILE, VM_FILE, load_site
 from phoenix.declaration.stack_places import STACKS_FILE, StackPlaces
-from phoenix.derived.find import Stack, UnknownNameError, choose, plain
+from phoenix.derived.find import Stack, UnknownNameError, choose, normalised
 from phoenix.site import suggestions
 from phoenix.site.findings import ConfigError, Finding, NameLookupError, Report
 from phoenix.site.model import Host, Service, Site
 from phoenix.site.names import LABEL
 from phoenix.site.roles import Role
-from phoenix.validation.project import chain
+from phoenix.validation.project import missing_roles
 
 _ENTRY = re.compile(r"(^|\.)(traefik_service|(traefik|external)_services\[\d+\])$")
 """Paths of entries that declare one service each."""
@@ -104,7 +104,9 @@ class Draft:
         try:
             host = choose(self.site, name, first=(), of=("guest",))
         except NameLookupError as error:
-            raise CommandError(f"{error}; to add one: phoenix add host {plain(name)}") from None
+            raise CommandError(
+                f"{error}; to add one: phoenix add host {normalised(name)}"
+            ) from None
         if not isinstance(host, Host):  # for mypy: no other kind is asked for
             raise TypeError(host)
         if host.kind == "hypervisor":
@@ -122,7 +124,7 @@ class Draft:
         try:
             stack = choose(self.site, name, first=(), of=("stack",))
         except UnknownNameError:
-            return plain(name).removeprefix("stack:"), ""
+            return normalised(name).removeprefix("stack:"), ""
         except NameLookupError as error:
             raise CommandError(str(error)) from None
         if not isinstance(stack, Stack):  # for mypy: no other kind is asked for
@@ -336,7 +338,7 @@ class Draft:
         diff = "".join(self._difference(file) for file in self.texts)
         if not dry:
             for file, text in self.texts.items():
-                put(file.resolve(), text)  # a link of a person's stays
+                write_whole(file.resolve(), text)  # a link of a person's stays
         return Added(
             files=[self._label(file) for file in self.texts],
             diff=diff,
@@ -346,7 +348,7 @@ class Draft:
         )
 
     def _prove(self) -> list[Finding]:
-        before = {*self.site.warnings, *chain(self.site)}
+        before = {*self.site.warnings, *missing_roles(self.site)}
         with tempfile.TemporaryDirectory(prefix="phoenix-add-") as temporary:
             copies = {}
             for name, folder in (("inventories", self.declared.inventories),
@@ -355,10 +357,12 @@ class Draft:
                 if folder.is_dir():
                     _copy(folder, copies[folder], {"stacks"} if name == "inventories" else set())
             for file, text in self.texts.items():
-                put(_moved(file, copies), text)
+                write_whole(_moved(file, copies), text)
             try:
                 site = load_site(*copies.values(), environment=self.site.environment)
-                findings = [_at_home(finding, copies) for finding in (*site.warnings, *chain(site))]
+                findings = [
+                    _at_home(finding, copies) for finding in (*site.warnings, *missing_roles(site))
+                ]
             except ConfigError as error:
                 faults = ConfigError([_at_home(finding, copies) for finding in error.findings])
                 raise CommandError(

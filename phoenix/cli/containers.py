@@ -46,7 +46,7 @@ def split(name: str) -> tuple[str, str]:
     return stack, service.strip()
 
 
-def place(name: str, site: Site) -> Place:
+def place_of_command(name: str, site: Site) -> Place:
     """Where a command for `name` runs.
 
     In a container for a stack (`stack:NAME/SERVICE`; of one service its name is enough) and for a

@@ -38,11 +38,11 @@ def exec_(
     Exit code: that of the command; 255 where ssh could not connect.
     """
     from phoenix.cli import project
-    from phoenix.cli.containers import place
+    from phoenix.cli.containers import place_of_command
     from phoenix.cli.ssh import run_each, ssh_words
 
     site = project.load(inventory)
-    where = place(target, site.site)
+    where = place_of_command(target, site.site)
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     words = where.words(command, terminal=terminal)
     code = run_each({where.host: ssh_words(site, where.host, words, terminal=terminal)})

@@ -18,7 +18,7 @@ from phoenix.derived.components import (
 )
 from phoenix.derived.dns import DnsRecord
 from phoenix.derived.find import Kind, Stack, choose
-from phoenix.health.proof import ONLY, provers, word
+from phoenix.health.proof import ONLY, provers, target_of
 from phoenix.proxmox.moving import STOPPING
 from phoenix.site.findings import NameLookupError
 from phoenix.site.model import Deployment, Host, Service, Site, Template
@@ -96,7 +96,7 @@ def work(targets: Sequence[str], site: Site) -> list[Work]:
         *_services(services, stacks, site),
         *_guests(guests, site),
     ]
-    return _proven(calls, [word(target) for target in touched], site)
+    return _proven(calls, [target_of(target) for target in touched], site)
 
 
 def with_moves(calls: Sequence[Work], site: Site, *, move: bool) -> list[Work]:

@@ -93,7 +93,7 @@ def _sentence(item: Item) -> str:
     return f"{item.kind} {item.name}{where}{since}{holds}"
 
 
-def words(leftovers: Undeclared) -> str:
+def summary_line(leftovers: Undeclared) -> str:
     """How many things there are, in a line; empty where there are none."""
     if not leftovers.running:
         return ""

@@ -82,7 +82,7 @@ def beginning(step: str, ca: CaState, *, key_given: bool = False) -> Rotation:
     return "root" if step == "root" else "intermediate"
 
 
-def needed(site: Site) -> tuple[str, ...]:
+def required_names(site: Site) -> tuple[str, ...]:
     """What the CA must be able to vouch for as the site is declared: a domain, and its address."""
     return site.domain, str(guest_with(site, "step_ca").address)
 
@@ -98,7 +98,7 @@ def not_permitted(site: Site, ca: CaState) -> str:
         if pem
     }
     for kind, limits in limits_of.items():
-        missing = [name for name in needed(site) if limits and not limits.allows(name)]
+        missing = [name for name in required_names(site) if limits and not limits.allows(name)]
         if limits and missing:
             return _way(ca, kind, limits, missing)
     return ""

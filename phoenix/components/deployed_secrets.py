@@ -126,7 +126,7 @@ def _of_stacks(guest: Host) -> Iterator[Trace]:
                 )
 
 
-def shown(
+def deployed_secrets(
     expected: Iterable[Trace],
     actual: Mapping[str, Holdings],
     variables: Variables,

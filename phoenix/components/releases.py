@@ -72,7 +72,7 @@ class Pin(BaseModel):
 
 
 @cache
-def known() -> Known:
+def release_list() -> Known:
     """The list of the maintainers.
 
     Raises:
@@ -95,7 +95,7 @@ def pins(
         archives: references that come as archives with a digest of their own (`image_archives`).
         listed: what is known; the maintainers' list where it is None.
     """
-    releases = (listed or known()).release
+    releases = (listed or release_list()).release
     pinned = [*_programs(programs, releases), *_images(images, set(archives), releases)]
     order = {"outdated": 0, "unknown": 1, "current": 2}
     return tuple(sorted(pinned, key=lambda pin: (order[pin.state], pin.name, pin.version)))

@@ -413,7 +413,7 @@ def _entrances(
         if host.address in known:
             continue  # `duplicates` has refused the second host of an address
         known.add(host.address)
-        address = control_plane.entrance(service)
+        address = control_plane.agent_entrance(service)
         user = f"Portainer's tunnel to the agent of {host.name}"
         other = used.by(service.port, "tcp", address)
         if other is None:

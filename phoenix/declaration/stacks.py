@@ -175,7 +175,7 @@ class StackCatalog:
             self._compose_files[name] = content
             if content is not None:
                 compose_schema.check_keys(content, place.compose_label, self.report)
-                stray_files.beside(place, _shipped(self._manifest(name)), self.report)
+                stray_files.check_beside_compose(place, _shipped(self._manifest(name)), self.report)
         return self._compose_files[name]
 
     def _report_unknown(self, name: str, at: Source) -> None:

@@ -39,7 +39,7 @@ def check(inventories: Path, known: tuple[str, ...], places: StackPlaces, report
             )
 
 
-def beside(place: Place, shipped: Collection[str], report: Report) -> None:
+def check_beside_compose(place: Place, shipped: Collection[str], report: Report) -> None:
     """Tell of files beside a stack's compose file that Compose itself would read there.
 
     https://docs.docker.com/compose/how-tos/multiple-compose-files/merge/ and

@@ -70,7 +70,7 @@ def agent(site: Site, host: Host) -> Service:
     raise LookupError(f"{host.name} has no Portainer agent: portainer_role is not agent")
 
 
-def entrance(service: Service) -> IPv4Address:
+def agent_entrance(service: Service) -> IPv4Address:
     """Where Portainer's guest listens for connections to an agent: a loopback address.
 
     It is 127 with the last three bytes of the agent's address, so it stays the same whatever else

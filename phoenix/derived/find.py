@@ -74,7 +74,7 @@ class AmbiguousNameError(NameLookupError):
             for meaning in meanings
             for kind in [kind_of(meaning)]
         )
-        super().__init__(f"{plain(name)} is {kinds}: write {ways}")
+        super().__init__(f"{normalised(name)} is {kinds}: write {ways}")
 
 
 def kind_of(meaning: Meaning) -> Kind:
@@ -115,7 +115,7 @@ def _word(name: str) -> _Word:
     return _Word("", host, int(port) if has_port else None, path)
 
 
-def plain(name: str) -> str:
+def normalised(name: str) -> str:
     """The name that a person means: of a URL its host, lower case, without port and final dot.
 
     A kind stays before it. What no terminal should be sent is replaced.

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from phoenix.derived import backups, dns, swarm
 from phoenix.derived.certificates import certificates
-from phoenix.derived.virtual_addresses import of_host, others, virtual_addresses
+from phoenix.derived.virtual_addresses import of_host, other_holders, virtual_addresses
 from phoenix.site.addressing import (
     address_pair,
     name_servers,
@@ -146,12 +146,12 @@ def from_its_containers(site: Site, host: Host) -> tuple[Flow, ...]:
     alone, only what the declaration itself opens for the host's own: the platform's flows are for
     its services, and no container is one.
     """
-    opened = [flow for flow in to(site, host) if _covers(flow, host)]
+    opened = [flow for flow in flows_to(site, host) if _covers(flow, host)]
     declared = _declared_within(site).get(host.name, ())
     return tuple({flow.key: flow for flow in (*opened, *declared)}.values())
 
 
-def to(site: Site, host: Host) -> tuple[Flow, ...]:
+def flows_to(site: Site, host: Host) -> tuple[Flow, ...]:
     """The flows to a host."""
     return _by_destination(site).get(host.name, ())
 
@@ -203,10 +203,10 @@ def closed_ports(site: Site, host: Host, stranger: Host | None) -> tuple[int, ..
     if stranger is None:
         opened = from_its_containers(site, host)
     else:
-        opened = tuple(flow for flow in to(site, host) if _covers(flow, stranger))
+        opened = tuple(flow for flow in flows_to(site, host) if _covers(flow, stranger))
     behind = {
         flow.port
-        for flow in to(site, host)
+        for flow in flows_to(site, host)
         if flow.proto == "tcp" and flow.port is not None and flow.last_port is None
     } | {
         port.host_port
@@ -261,7 +261,7 @@ def _derived(site: Site) -> Iterator[Flow]:
         yield from _to_service(site, service)
         yield from _through_proxies(site, service)
     yield from _nfs(site)
-    for source, target, opened in swarm.between(site):
+    for source, target, opened in swarm.flows_between_nodes(site):
         yield Flow(source, target, opened.proto, opened.port, opened.why)
     if site.watcher:
         for host in site.watched:
@@ -292,7 +292,7 @@ def _between_gateways(site: Site) -> Iterator[Flow]:
     for address in virtual_addresses(site):
         why = f"who holds {address.address}, by VRRP"
         for held in address.holders:
-            for other in others(address, held.host):
+            for other in other_holders(address, held.host):
                 if address_pair(held.host, other.host).network == address.network:
                     yield Flow(held.host, other.host, "vrrp", None, why)
                 else:  # connections of the two go by another network

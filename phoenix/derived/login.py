@@ -46,7 +46,7 @@ def host_data(login: SshLogin, address: str, data: Mapping[str, Any]) -> dict[st
     return data_of_host
 
 
-def shown(host: Host) -> str:
+def ssh_command(host: Host) -> str:
     """The start of a command that a person types to run another one on a host, as root."""
     login = host.login
     command_line = ["ssh", *(["-J", login.jump] if login.jump else [])]

@@ -83,7 +83,7 @@ def _route(service: Service, proxy: Host | None) -> Route:
     return Route(service, service.fqdn, url, service.server_name, service.health_path, kind, urls)
 
 
-def proving(site: Site) -> Route | None:
+def route_for_check(site: Site) -> Route | None:
     """The route by which a gateway shows that it works: it ends at Traefik itself, where one does.
 
     Services may be down, or not there yet. None where every route asks for a log-in.

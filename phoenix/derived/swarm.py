@@ -47,7 +47,7 @@ class Between(NamedTuple):
     opened: Opened
 
 
-def between(site: Site) -> Iterator[Between]:
+def flows_between_nodes(site: Site) -> Iterator[Between]:
     """What the nodes open on each other: nobody else needs any of it."""
     for target in site.swarm_nodes:
         for source in site.swarm_nodes:

@@ -57,12 +57,12 @@ def of_host(site: Site, host: Host) -> tuple[VirtualAddress, ...]:
     )
 
 
-def others(address: VirtualAddress, host: Host) -> tuple[Holder, ...]:
+def other_holders(address: VirtualAddress, host: Host) -> tuple[Holder, ...]:
     """The other gateways that may hold it."""
     return tuple(held for held in address.holders if held.host != host)
 
 
-def own(address: VirtualAddress, host: Host) -> IPv4Address:
+def own_address(address: VirtualAddress, host: Host) -> IPv4Address:
     """The address of a holder in the network of a virtual address.
 
     Raises:

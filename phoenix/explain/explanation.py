@@ -10,7 +10,7 @@ from phoenix.derived import dns, firewall
 from phoenix.derived.certificates import certificates
 from phoenix.derived.components import Component
 from phoenix.derived.deployments import METHOD_WORDS, deployment_method
-from phoenix.derived.find import Meaning, Stack, find, kind_of, plain, unknown
+from phoenix.derived.find import Meaning, Stack, find, kind_of, normalised, unknown
 from phoenix.derived.routes import backend_url, gateway_names, routes
 from phoenix.explain.facts import (
     acme_certificates,
@@ -21,9 +21,9 @@ from phoenix.explain.facts import (
     flows_of_service,
     gateway,
     options,
-    own,
     records,
     router,
+    self_made_certificate,
 )
 from phoenix.explain.model import Backend, Explanation, Transport, UnknownName
 from phoenix.site.addressing import static_addresses
@@ -124,7 +124,7 @@ def _service(site: Site, service: Service) -> Explanation:
         gateway=gateway(site) if route else None,
         router=router(site, service) if route else None,
         backend=_backend(site, service) if service.kind != "redirect" else None,
-        certificates=(*acme_certificates(site, holders, names), *own(service)),
+        certificates=(*acme_certificates(site, holders, names), *self_made_certificate(service)),
         flows=tuple(flows_of_service(site, service)),
         checks=checks_of_service(site, service),
         declared=_places(service),
@@ -197,7 +197,7 @@ def _host(site: Site, host: Host) -> Explanation:
                 {host},
                 {name for certificate in certificates(site) for name in certificate.sans},
             ),
-            *(certificate for service in owned for certificate in own(service)),
+            *(certificate for service in owned for certificate in self_made_certificate(service)),
         ),
         flows=tuple(
             flow(passage)
@@ -273,7 +273,7 @@ def _record(site: Site, record: dns.DnsRecord) -> Explanation:
 
 
 def _unknown(site: Site, name: str) -> UnknownName:
-    query = plain(name)
+    query = normalised(name)
     happens = _asked_for(site, query) if _is_asked_of_dns(query) else ()
     return UnknownName(name=query, happens=happens, near=unknown(site, name).near)
 

@@ -127,7 +127,7 @@ def acme_certificates(site: Site, hosts: Set[Host], names: set[str]) -> Iterator
             )
 
 
-def own(service: Service) -> Iterator[Certificate]:
+def self_made_certificate(service: Service) -> Iterator[Certificate]:
     """The certificate that a service makes for itself, without ACME."""
     how = {
         "ca": "made by the CA itself and renewed with each start",

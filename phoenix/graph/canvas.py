@@ -41,7 +41,7 @@ _LOOK: dict[str, dict[str, str]] = {  # class: attributes; a colour by its name
 }
 
 
-def look(kind: str) -> dict[str, str]:
+def shape_class(kind: str) -> dict[str, str]:
     """The class of a shape, and how it looks on light paper.
 
     Attributes, since not every renderer knows CSS (librsvg and Inkscape know a part, without
@@ -52,7 +52,7 @@ def look(kind: str) -> dict[str, str]:
     return {"class": kind, **light}
 
 
-def dark() -> str:
+def dark_style() -> str:
     """The style sheet that changes the colours where dark paper is asked for."""
     rules = []
     for kind, attributes in _LOOK.items():
@@ -103,22 +103,24 @@ class Canvas:
 
     def link(self, kind: str, path: str, title: str) -> None:
         """A line with an arrow at its end."""
-        element = ET.Element("path", {**look(kind), "d": path, "marker-end": f"url(#head-{kind})"})
+        element = ET.Element(
+            "path", {**shape_class(kind), "d": path, "marker-end": f"url(#head-{kind})"}
+        )
         ET.SubElement(element, "title").text = printable(title)
         self.links.append(element)
 
     def rectangle(self, place: Place, kind: str, title: str, radius: int = 8) -> None:
         """A rounded rectangle."""
         element = ET.Element("rect", {
-            **look(kind), "x": number(place.x), "y": number(place.y), "width": number(place.w),
-            "height": number(place.h), "rx": str(radius),
+            **shape_class(kind), "x": number(place.x), "y": number(place.y),
+            "width": number(place.w), "height": number(place.h), "rx": str(radius),
         })  # fmt: skip
         ET.SubElement(element, "title").text = printable(title)
         self.boxes.append(element)
 
     def text(self, x: float, y: float, content: str, kind: str, anchor: str = "start") -> None:
         """One line of text; `y` is its base line."""
-        element = ET.Element("text", {**look(kind), "x": number(x), "y": number(y),
+        element = ET.Element("text", {**shape_class(kind), "x": number(x), "y": number(y),
                                    "text-anchor": anchor})  # fmt: skip
         element.text = printable(content)
         self.boxes.append(element)
@@ -127,10 +129,10 @@ class Canvas:
         """A machine with its lines and what runs on it."""
         self.rectangle(place, "box", f"{box.name}: {', '.join(box.about)}")
         y = place.y + PAD + 12
-        self.text(place.x + PAD, y, clipped(box.name), "name")
+        self.text(place.x + PAD, y, shortened(box.name), "name")
         for line in box.about:
             y += LINE
-            self.text(place.x + PAD, y, clipped(line), "soft")
+            self.text(place.x + PAD, y, shortened(line), "soft")
         y += PAD
         for item in ordered(box):
             self.item(item, Place(place.x + PAD, y, place.w - 2 * PAD, ROW))
@@ -142,10 +144,10 @@ class Canvas:
         proof = f"; its certificate proves {item.proof}" if item.proof else ""
         notes = item.notes(self.domain)
         self.rectangle(place, "row", f"{item.name}: {notes}{proof}", 6)
-        self.text(place.x + 10, place.y + 18, clipped(item.name), "name")
+        self.text(place.x + 10, place.y + 18, shortened(item.name), "name")
         if item.port:
             self.text(place.right - 10, place.y + 18, item.where, "soft", "end")
-        self.text(place.x + 10, place.y + 35, clipped(notes), "soft")
+        self.text(place.x + 10, place.y + 35, shortened(notes), "soft")
 
 
 def ordered(box: Box) -> list[Item]:
@@ -155,10 +157,12 @@ def ordered(box: Box) -> list[Item]:
 
 def width_of(box: Box) -> float:
     """How wide a box must be for all its text, in pixels."""
-    widest = max(measured_bold(clipped(box.name)), *(measured(clipped(line)) for line in box.about))
+    widest = max(
+        measured_bold(shortened(box.name)), *(text_width(shortened(line)) for line in box.about)
+    )
     for item in box.items:
-        where = measured(item.where) + 24 if item.port else 0
-        rows = (measured_bold(clipped(item.name)) + where, measured(clipped(item.notes(""))))
+        where = text_width(item.where) + 24 if item.port else 0
+        rows = (measured_bold(shortened(item.name)) + where, text_width(shortened(item.notes(""))))
         widest = max(widest, 20 + max(rows))
     return round(widest + 2 * PAD)
 
@@ -171,10 +175,10 @@ def height_of(box: Box) -> float:
 
 def measured_bold(text: str) -> float:
     """The width of a name: bold, 14 px."""
-    return measured(text) * 14 / 12 * 1.12
+    return text_width(text) * 14 / 12 * 1.12
 
 
-def measured(text: str) -> float:
+def text_width(text: str) -> float:
     """About how wide a text of 12 px is, in pixels, on the safe side."""
     ems = 0.0
     for character in text:
@@ -189,7 +193,7 @@ def measured(text: str) -> float:
     return ems * 12
 
 
-def clipped(text: str) -> str:
+def shortened(text: str) -> str:
     """A text that fits into a box: a long one loses its middle; the <title> has it whole."""
     if len(text) <= LONGEST:
         return text

@@ -17,14 +17,14 @@ from phoenix.graph.canvas import (
     PAD,
     Canvas,
     Place,
-    dark,
+    dark_style,
     height_of,
-    look,
-    measured,
     measured_bold,
     number,
     path,
     printable,
+    shape_class,
+    text_width,
     width_of,
 )
 from phoenix.graph.topology import CLIENT, Box, Link, Topology
@@ -116,8 +116,8 @@ def _document(canvas: Canvas, picture: Topology, width: float, height: float) ->
         "font-family": FONT,
     })  # fmt: skip
     ET.SubElement(root, "title", {"id": "topology-title"}).text = printable(title)
-    ET.SubElement(root, "desc", {"id": "topology-desc"}).text = printable(described(picture))
-    ET.SubElement(root, "style").text = dark()
+    ET.SubElement(root, "desc", {"id": "topology-desc"}).text = printable(description(picture))
+    ET.SubElement(root, "style").text = dark_style()
     defs = ET.SubElement(root, "defs")
     for kind in LINKS:
         head = ET.SubElement(defs, "marker", {
@@ -125,8 +125,8 @@ def _document(canvas: Canvas, picture: Topology, width: float, height: float) ->
             "markerWidth": "8", "markerHeight": "8", "markerUnits": "userSpaceOnUse",
             "orient": "auto",
         })  # fmt: skip
-        ET.SubElement(head, "path", {**look(f"head-{kind}"), "d": "M0 0 L8 4 L0 8 z"})
-    ET.SubElement(root, "rect", {**look("paper"), "width": "100%", "height": "100%"})
+        ET.SubElement(head, "path", {**shape_class(f"head-{kind}"), "d": "M0 0 L8 4 L0 8 z"})
+    ET.SubElement(root, "rect", {**shape_class("paper"), "width": "100%", "height": "100%"})
     root.extend(_beneath(canvas))
     return root
 
@@ -138,7 +138,7 @@ def _beneath(canvas: Canvas) -> list[ET.Element]:
     return [*large, *canvas.links, *others]
 
 
-def described(picture: Topology) -> str:
+def description(picture: Topology) -> str:
     """The picture in words, for those who do not see it."""
     sentences = [f"{box.name}: {', '.join(box.about)}." for box in picture.boxes]
     for link in picture.links:
@@ -268,7 +268,7 @@ def _legend(canvas: Canvas, picture: Topology, layout: _Layout) -> float:
     for kind, words in _LEGEND:
         if kind not in used:
             continue
-        width = 36 + measured(words) + 14
+        width = 36 + text_width(words) + 14
         if x > MARGIN and x + width > max(layout.right, LEAST):
             x, y = float(MARGIN), y + LINE + 4
         canvas.link(kind, path("M", x, y - 4, "h", 28), words)

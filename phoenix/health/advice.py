@@ -451,4 +451,4 @@ def _values(site: Site, check: Check) -> dict[str, str]:
 
 
 def _ssh(host: Host) -> str:
-    return login.shown(host)
+    return login.ssh_command(host)

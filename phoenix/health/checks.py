@@ -28,7 +28,7 @@ from phoenix.derived.certificates import certificates
 from phoenix.derived.components import component_hosts
 from phoenix.derived.connections import connections, the_gateway, traefik
 from phoenix.derived.endpoints import endpoints
-from phoenix.derived.routes import Route, gateway_names, proving, routes, tcp_services
+from phoenix.derived.routes import Route, gateway_names, route_for_check, routes, tcp_services
 from phoenix.derived.virtual_addresses import address_for_client, virtual_addresses
 from phoenix.health import local_checks
 from phoenix.site import unit_names
@@ -306,7 +306,7 @@ def _virtual_addresses(site: Site) -> Iterator[Check]:
             command: tuple[str, ...] = ("address_is_held", str(virtual.address), str(held.address))
             hop = f"who has {virtual.address}"
             yield Check(held.host.name, "tcp", hop, command, target=held.host.name)
-    client, route = site.hypervisor, proving(site)
+    client, route = site.hypervisor, route_for_check(site)
     if route is None or not site.gateways[1:]:
         return
     path, expected = _asked(site, route)

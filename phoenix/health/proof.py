@@ -22,7 +22,7 @@ WHOLE = "verify"
 """The component that is the proof itself: of every hop."""
 
 
-def word(touched: Meaning) -> str:
+def target_of(touched: Meaning) -> str:
     """What a run touched, as one word that `proof` understands."""
     return f"{kind_of(touched)}:{touched.name}"
 

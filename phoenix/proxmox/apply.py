@@ -17,7 +17,7 @@ from phoenix.proxmox.firewall import (
     options_write,
 )
 from phoenix.proxmox.nodes import down
-from phoenix.proxmox.observe import located
+from phoenix.proxmox.observe import guests_by_id
 
 _MAX_FAILURES = 3  # lost answers, and changes by others, before we give up
 _MAX_WRITES = 2000  # writes to one scope: far more than any site has rules
@@ -32,7 +32,7 @@ def placed(client: Client, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
         ProxmoxError: the cluster can't be read.
     """
     scopes = tuple(scopes)
-    locations = located(client)
+    locations = guests_by_id(client)
     off = down(client)
     up = [str(row["node"]) for row in client.get("nodes") if row["node"] not in off]
     named = {scope.path.split("/")[1] for scope in scopes if scope.path.startswith("nodes/")}

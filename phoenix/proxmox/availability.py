@@ -16,7 +16,7 @@ from phoenix.proxmox.client import Client
 from phoenix.proxmox.desired import DesiredGuest
 from phoenix.proxmox.errors import ProxmoxError, RefusedError
 from phoenix.proxmox.firewall import Write
-from phoenix.proxmox.observe import Located, located
+from phoenix.proxmox.observe import Located, guests_by_id
 
 _RESOURCES, _GROUPS, _RULES = "cluster/ha/resources", "cluster/ha/groups", "cluster/ha/rules"
 _MIGRATED = "migrated to rules"
@@ -40,7 +40,7 @@ def writes(
     )
 
 
-def together(
+def guests_sharing_a_node(
     client: Client, guests: Sequence[DesiredGuest], settings: ProxmoxSettings
 ) -> Iterator[str]:
     """Guests that are to be apart and would share a node when their rule is made, with the fix.
@@ -53,7 +53,7 @@ def together(
     """
     if not settings.apart:
         return
-    present = located(client)
+    present = guests_by_id(client)
     by_id = {guest.vmid: guest for guest in guests}
     for name, members in settings.apart.items():
         own = [by_id[vmid] for vmid in members if vmid in by_id]
@@ -142,7 +142,7 @@ def _by_groups(
     settings: ProxmoxSettings,
 ) -> Iterator[Write]:
     """A group for each guest, with its own node first; one that it has already stays."""
-    present = located(client)
+    present = guests_by_id(client)
     cluster = [str(row["node"]) for row in client.get("nodes")]
     usable = [entry.partition(":")[0] for entry in settings.ha_nodes] or sorted(cluster)
     for guest in guests:

@@ -13,8 +13,8 @@ from phoenix.proxmox import availability
 from phoenix.proxmox.access import PRIVILEGES
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.errors import ProxmoxError
-from phoenix.proxmox.observe import check_quorum, located, state
-from phoenix.proxmox.refusals import grant
+from phoenix.proxmox.observe import check_quorum, guests_by_id, state
+from phoenix.proxmox.refusals import grant_command
 
 OLDEST, NEWEST = (8, 2), (9, 2)
 """Versions whose behaviour is known: 8.4, 9.1 and 9.2 were measured."""
@@ -62,7 +62,7 @@ def _privileges(client: Client) -> str:
     missing = [name for name in PRIVILEGES if name not in names]
     if missing:
         raise DifferentError(
-            f"on / it lacks {', '.join(missing)}. fix: `{grant(' '.join(missing))}`, and "
+            f"on / it lacks {', '.join(missing)}. fix: `{grant_command(' '.join(missing))}`, and "
             "`--privsep 0` for a token with privilege separation. Narrower paths may suffice: a "
             "run tells"
         )
@@ -78,13 +78,13 @@ def _quorum(client: Client) -> str:
 
 
 def _power(client: Client) -> str:
-    guests = list(located(client).values())[:_GUESTS]
+    guests = list(guests_by_id(client).values())[:_GUESTS]
     running = [guest.vmid for guest in guests if state(client, guest).running]
     return f"{len(guests)} asked, {len(running)} run"
 
 
 def _configuration(client: Client) -> str:
-    guests = list(located(client).values())[:_GUESTS]
+    guests = list(guests_by_id(client).values())[:_GUESTS]
     for guest in guests:
         path = f"nodes/{guest.node}/{guest.kind}/{guest.vmid}"
         if "digest" not in client.get(f"{path}/config"):

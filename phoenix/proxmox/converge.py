@@ -24,7 +24,7 @@ from phoenix.proxmox.errors import (
     RefusedError,
 )
 from phoenix.proxmox.observe import (
-    base,
+    api_path,
     observe,
     snapshots,
     volume_exists,
@@ -102,7 +102,9 @@ def step_from(
     if step := _change(difference, observed):
         return step
     if desired.template and observed.managed and not observed.template:
-        return Step(f"make {desired.label} a template", "POST", f"{base(observed)}/template", {})
+        return Step(
+            f"make {desired.label} a template", "POST", f"{api_path(observed)}/template", {}
+        )
     return None
 
 
@@ -213,7 +215,7 @@ def make_template(client: Client, vmid: int) -> None:
     ended = {upid for upid, status in before.items() if status is not None}
     if len(ended) == len(before):  # none goes on
         with contextlib.suppress(AlreadyError):
-            client.write("POST", f"{base(guest)}/template")
+            client.write("POST", f"{api_path(guest)}/template")
 
     def converted() -> bool:
         for upid in _tasks(client, guest, kind).keys() - ended:
@@ -234,7 +236,7 @@ def _tasks(client: Client, guest: Observed, *kinds: str) -> dict[str, str | None
 
 def _change(difference: Difference, observed: Observed) -> Step | None:
     """The writes of a change: all changed keys at once, then each disk that grows."""
-    path = base(observed)
+    path = api_path(observed)
     if difference.changes:
         data: dict[str, Any] = {
             change.key: change.after for change in difference.changes if change.after is not None
@@ -349,7 +351,7 @@ def _clone(client: Client, desired: DesiredGuest, origin: Clone) -> Step:
     return Step(
         f"create {desired.label} as a clone of {origin.source}",
         "POST",
-        f"{base(source)}/clone",
+        f"{api_path(source)}/clone",
         data,
     )
 

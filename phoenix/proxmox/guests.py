@@ -13,7 +13,7 @@ from phoenix.proxmox.diff import Observed, verdict
 from phoenix.proxmox.errors import ProxmoxError
 from phoenix.proxmox.keys import Note
 from phoenix.proxmox.moving import may_stop
-from phoenix.proxmox.observe import base, located, observe, snapshots
+from phoenix.proxmox.observe import api_path, guests_by_id, observe, snapshots
 from phoenix.proxmox.placement import moves
 from phoenix.proxmox.power import BEFORE, lifecycle_snapshot, restore_point, runs, start
 
@@ -113,7 +113,7 @@ def _moved(
         log(step.summary)
         client.write(step.method, step.path, step.data)
     client.wait(
-        lambda: located(client)[desired.vmid].node == desired.node,
+        lambda: guests_by_id(client)[desired.vmid].node == desired.node,
         f"{desired.label} moves to node {desired.node}",
     )
     if before.running:
@@ -142,7 +142,7 @@ def _remove(
         return
     for name in names:
         log(f"{desired.label}: removing snapshot {name}, left by a run that died")
-        client.write("DELETE", f"{base(guest)}/snapshot/{name}")
+        client.write("DELETE", f"{api_path(guest)}/snapshot/{name}")
 
 
 def unfinished(guest: Observed) -> bool:

@@ -138,7 +138,7 @@ def entry_name(hostname: str, port: int) -> str:
     return hostname if port == SSH else f"[{hostname}]:{port}"
 
 
-def known(file: Path, address: str) -> frozenset[str]:
+def known_keys(file: Path, address: str) -> frozenset[str]:
     """The keys that a known_hosts file has for an address, "TYPE BASE64"; hashed names too."""
     return frozenset(
         f"{entry.key.get_name()} {entry.key.get_base64()}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from phoenix.declaration.settings import ProxmoxSettings
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.desired import Clone, DesiredGuest
-from phoenix.proxmox.observe import located
+from phoenix.proxmox.observe import guests_by_id
 
 
 def down(client: Client) -> frozenset[str]:
@@ -35,7 +35,7 @@ def out_of_reach(client: Client, guests: Sequence[DesiredGuest]) -> dict[int, st
     off = down(client)
     if not off:
         return {}
-    present = located(client)
+    present = guests_by_id(client)
     reasons: dict[int, str] = {}
     for guest in guests:
         place = present.get(guest.vmid)
@@ -73,7 +73,7 @@ def warnings(
         ProxmoxError: the API can't be read.
     """
     lines = []
-    present = located(client)
+    present = guests_by_id(client)
     for name in sorted(down(client)):
         waiting = [
             f"{guest.label} is not moved there"

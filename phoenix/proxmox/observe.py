@@ -36,7 +36,7 @@ class State(NamedTuple):
 
 def state(client: Client, guest: Located | Observed) -> State:
     """What a guest is at this moment; a paused or frozen one runs."""
-    row = client.get(f"{base(guest)}/status/current")
+    row = client.get(f"{api_path(guest)}/status/current")
     managed = row.get("ha") or {}
     return State(
         row.get("status") == "running",
@@ -45,7 +45,7 @@ def state(client: Client, guest: Located | Observed) -> State:
     )
 
 
-def located(client: Client) -> dict[int, Located]:
+def guests_by_id(client: Client) -> dict[int, Located]:
     """Every guest of the cluster that the token may see, by id, whatever its node."""
     return {
         int(row["vmid"]): Located(int(row["vmid"]), str(row["type"]), str(row["node"]))
@@ -53,7 +53,7 @@ def located(client: Client) -> dict[int, Located]:
     }
 
 
-def base(guest: Located | Observed) -> str:
+def api_path(guest: Located | Observed) -> str:
     """The API's path of a guest."""
     return f"nodes/{guest.node}/{guest.kind}/{guest.vmid}"
 
@@ -63,13 +63,13 @@ def observe(client: Client, vmid: int) -> Observed | None:
 
     Changes that wait for a restart count as made: writing them again would change nothing.
     """
-    location = located(client).get(vmid)
+    location = guests_by_id(client).get(vmid)
     return read(client, location) if location else None
 
 
 def read(client: Client, location: Located) -> Observed:
     """The configuration of a guest whose location is known."""
-    path = base(location)
+    path = api_path(location)
     settings: Mapping[str, object] = client.get(f"{path}/config")
     config = {str(key): str(value) for key, value in settings.items() if key != "lxc"}
     pending = []
@@ -107,7 +107,7 @@ def _low_level(rows: object) -> tuple[tuple[str, str], ...]:
 
 def snapshots(client: Client, guest: Located | Observed) -> tuple[str, ...]:
     """The names of a guest's snapshots, oldest first."""
-    rows = client.get(f"{base(guest)}/snapshot")
+    rows = client.get(f"{api_path(guest)}/snapshot")
     real = [row for row in rows if row.get("name") != "current"]
     return tuple(row["name"] for row in sorted(real, key=lambda row: row.get("snaptime", 0)))
 

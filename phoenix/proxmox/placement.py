@@ -18,7 +18,7 @@ from phoenix.proxmox.diff import Observed
 from phoenix.proxmox.errors import RefusedError
 from phoenix.proxmox.moving import STOPPING
 from phoenix.proxmox.nodes import down
-from phoenix.proxmox.observe import base, located, observe, snapshots, state
+from phoenix.proxmox.observe import api_path, guests_by_id, observe, snapshots, state
 
 _SHUTDOWN_SECONDS = 180
 """How long a VM may take to shut down; it is not forced to."""
@@ -69,7 +69,7 @@ def next_move(
     text = sentence(desired, observed)
     if reasons := tuple(_hindrances(client, observed)):
         raise RefusedError(f"{text}, and Proxmox VE would refuse it: {'; '.join(reasons)}")
-    path, data = f"{base(observed)}/migrate", {"target": desired.node}
+    path, data = f"{api_path(observed)}/migrate", {"target": desired.node}
     if not observed.running:
         return Move(text, path, data)
     if observed.kind == "lxc":
@@ -80,7 +80,9 @@ def next_move(
     if reason := _not_online(disks):
         if stop:
             shutdown = {"timeout": _SHUTDOWN_SECONDS}
-            return Move(f"{text}: shut down first", f"{base(observed)}/status/shutdown", shutdown)
+            return Move(
+                f"{text}: shut down first", f"{api_path(observed)}/status/shutdown", shutdown
+            )
         raise RefusedError(_asks(text, reason, desired, observed))
     local = {"with-local-disks": 1} if disks else {}
     return Move(f"{text}, while it runs", path, {**data, "online": 1, **local})
@@ -142,7 +144,7 @@ def _elsewhere(
     client: Client, guests: Iterable[DesiredGuest]
 ) -> Iterator[tuple[DesiredGuest, Observed]]:
     """Guests with a node of their own that are on another one, neither of which is down."""
-    present, off = located(client), down(client)
+    present, off = guests_by_id(client), down(client)
     for guest in guests:
         place = present.get(guest.vmid)
         if not guest.placed or place is None or place.node == guest.node:
@@ -230,7 +232,7 @@ def _is_local_device(value: str) -> bool:
 
 def _local_disks(client: Client, observed: Observed, target: str) -> Sequence[Mapping[str, Any]]:
     """A VM's disks on storages that the nodes do not share, as Proxmox VE itself tells."""
-    answer = client.get(f"{base(observed)}/migrate", target=target)
+    answer = client.get(f"{api_path(observed)}/migrate", target=target)
     disks: list[Mapping[str, Any]] = answer.get("local_disks") or []
     return disks
 

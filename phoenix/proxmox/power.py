@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from phoenix.proxmox.client import Client
 from phoenix.proxmox.errors import AlreadyError, LostAnswerError, ProxmoxError, RefusedError
-from phoenix.proxmox.observe import Located, base, located, read, snapshots, state
+from phoenix.proxmox.observe import Located, api_path, guests_by_id, read, snapshots, state
 
 BEFORE = "phoenix-before"
 LIFECYCLE = "pre-configured"
@@ -21,7 +21,7 @@ def find(client: Client, vmid: int) -> Located:
     Raises:
         RefusedError: there is none.
     """
-    location = located(client).get(vmid)
+    location = guests_by_id(client).get(vmid)
     if location is None:
         raise RefusedError(f"there is no guest {vmid}")
     return location
@@ -29,7 +29,7 @@ def find(client: Client, vmid: int) -> Located:
 
 def runs(client: Client, vmid: int) -> bool:
     """Whether there is such a guest, and it runs at this moment."""
-    guest = located(client).get(vmid)
+    guest = guests_by_id(client).get(vmid)
     return guest is not None and state(client, guest).running
 
 
@@ -49,7 +49,7 @@ def start(client: Client, vmid: int) -> bool:
         if read(client, guest).template:
             raise RefusedError(f"guest {vmid} is a template, and a template never runs")
         try:
-            client.write("POST", f"{base(guest)}/status/start")
+            client.write("POST", f"{api_path(guest)}/status/start")
         except AlreadyError:
             return True
         except LostAnswerError:
@@ -72,7 +72,7 @@ def restore_point(client: Client, vmid: int, log: Callable[[str], None]) -> Iter
     """
     guest = find(client, vmid)
     running = state(client, guest).running
-    path = f"{base(guest)}/snapshot"
+    path = f"{api_path(guest)}/snapshot"
     name = f"{BEFORE}-{time.time_ns() // 1_000_000}"
     client.write("POST", path, {"snapname": name, "description": "before a change by Phoenix"})
     try:
@@ -98,5 +98,5 @@ def lifecycle_snapshot(client: Client, vmid: int, name: str = LIFECYCLE) -> bool
     guest = find(client, vmid)
     if read(client, guest).template or name in snapshots(client, guest):
         return False
-    client.write("POST", f"{base(guest)}/snapshot", {"snapname": name})
+    client.write("POST", f"{api_path(guest)}/snapshot", {"snapname": name})
     return True

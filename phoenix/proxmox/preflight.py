@@ -21,12 +21,12 @@ from phoenix.proxmox.listeners import Listener
 from phoenix.proxmox.observe import (
     Located,
     check_quorum,
-    located,
+    guests_by_id,
     observe,
     snapshots,
     volume_exists,
 )
-from phoenix.proxmox.refusals import grant
+from phoenix.proxmox.refusals import grant_command
 
 
 class Privilege(NamedTuple):
@@ -58,7 +58,7 @@ def preflight(
         return tuple(dict.fromkeys(faults))
     off, waiting = nodes.down(client), nodes.out_of_reach(client, guests)
     guests = [guest for guest in guests if guest.vmid not in waiting]
-    present = located(client)
+    present = guests_by_id(client)
     absent = [guest for guest in guests if guest.vmid not in present]
     faults += _guests(client, guests, settings)
     running = [guest for guest in guests if not guest.template]
@@ -80,7 +80,7 @@ def preflight(
     if not unfit:  # the images lie on a storage, too
         faults += _images(client, absent, settings)
     try:
-        faults += availability.together(client, guests, settings)
+        faults += availability.guests_sharing_a_node(client, guests, settings)
         availability.writes(client, guests, settings)
     except RefusedError as error:
         faults.append(str(error))
@@ -122,7 +122,7 @@ def firewall(
 def _guests(
     client: Client, guests: Sequence[DesiredGuest], settings: ProxmoxSettings
 ) -> Iterator[str]:
-    present = located(client)
+    present = guests_by_id(client)
     ids = {guest.vmid for guest in guests}
     for guest in guests:
         if guest.vmid in present:
@@ -180,7 +180,7 @@ def _made_beside_their_source(
     client: Client, new_guests: Iterable[DesiredGuest]
 ) -> Iterator[DesiredGuest]:
     """New guests whose source is on another node: as they are made there, before they move."""
-    present = located(client)
+    present = guests_by_id(client)
     for guest in new_guests:
         source = present.get(guest.origin.source) if isinstance(guest.origin, Clone) else None
         if source is not None and source.node != guest.node:
@@ -208,7 +208,7 @@ def _nodes(
 ) -> Iterator[str]:
     """Nodes in the settings that the cluster lacks. Its nodes that are down are left out."""
     names = sorted(str(row["node"]) for row in client.get("nodes"))
-    present = located(client)
+    present = guests_by_id(client)
     setting_by_node: dict[str, str] = {
         guest.node: _node_setting(guest, settings) for guest in guests
     }
@@ -263,7 +263,7 @@ def _missing(
     yield (
         "the token of proxmox_api_token lacks privileges:\n"
         + "\n".join(lines)
-        + f"\n  fix: on the hypervisor, `{grant(names)}`{hint}"
+        + f"\n  fix: on the hypervisor, `{grant_command(names)}`{hint}"
     )
 
 
@@ -281,7 +281,7 @@ def privileges(
     Source: `permissions` of each method in pve-manager, qemu-server, pve-container, pve-firewall
     and pve-ha-manager.
     """
-    present = located(client)
+    present = guests_by_id(client)
     required = [
         Privilege("Sys.Audit", "/", "the cluster's state"),
         *(need for guest in guests for need in _of_guest(guest, guest.vmid in present)),

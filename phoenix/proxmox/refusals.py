@@ -87,7 +87,7 @@ def task_failure(text: str, exit_status: str) -> ProxmoxError:
     return _by_text(text, exit_status, TaskFailedError)
 
 
-def grant(privileges: str, path: str = "/") -> str:
+def grant_command(privileges: str, path: str = "/") -> str:
     """The command that grants privileges to the role of docs/proxmox.md.
 
     Args:
@@ -109,7 +109,7 @@ def _leave(reason: str) -> str:
         return "grant the token what docs/proxmox.md lists"
     privileges = missing["privileges"].replace("|", " ")
     return (
-        f"on the hypervisor: {grant(privileges, missing['path'])}. A token with privilege "
+        f"on the hypervisor: {grant_command(privileges, missing['path'])}. A token with privilege "
         "separation (the default where one is made by the web interface) has none of its user's "
         "privileges: `pveum user token modify USER ID --privsep 0`"
     )

@@ -13,7 +13,7 @@ from phoenix.proxmox.client import Client
 from phoenix.proxmox.desired import TAG
 from phoenix.proxmox.errors import AlreadyError, RefusedError
 from phoenix.proxmox.firewall import CLUSTER, Scope, Write, next_write, options_write
-from phoenix.proxmox.observe import base, located, read
+from phoenix.proxmox.observe import api_path, guests_by_id, read
 from phoenix.proxmox.power import runs
 
 _SECONDS = 60
@@ -50,7 +50,7 @@ def remove(client: Client, vmid: int, *, destroy: bool, log: Callable[[str], Non
 def _steps(
     client: Client, vmid: int, *, destroy: bool
 ) -> list[tuple[str, str, str, dict[str, Any]]]:
-    location = located(client).get(vmid)
+    location = guests_by_id(client).get(vmid)
     if location is None:
         return []
     guest = read(client, location)
@@ -59,7 +59,7 @@ def _steps(
             f"guest {vmid} ({guest.name}) has not the tag {TAG}: it is not Phoenix' to remove. "
             "fix: remove it in Proxmox VE, or give it the tag"
         )
-    path, label = base(guest), f"guest {vmid} ({guest.name})"
+    path, label = api_path(guest), f"guest {vmid} ({guest.name})"
     steps: list[tuple[str, str, str, dict[str, Any]]] = []
     if values.boolean(guest.config.get("onboot")) and not destroy:
         data: dict[str, Any] = {"onboot": 0}

@@ -172,7 +172,7 @@ def _row(
     meaning = str(value.get("description") or _resolved(value, whole).get("description", ""))
     if examples := [_code(example) for example in value.get("examples", ())]:
         meaning += f" For example {', '.join(examples)}."
-    return f"`{key}`", words(value, whole), default, meaning
+    return f"`{key}`", type_text(value, whole), default, meaning
 
 
 def _code(value: Any) -> str:
@@ -180,7 +180,7 @@ def _code(value: Any) -> str:
     return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
-def words(value: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
+def type_text(value: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
     """What a value may be, for a person.
 
     Args:
@@ -191,15 +191,17 @@ def words(value: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
         return f"object, see {title}"
     value = _resolved(value, whole)
     if "anyOf" in value:
-        kinds = [words(option, whole) for option in value["anyOf"] if option.get("type") != "null"]
+        kinds = [
+            type_text(option, whole) for option in value["anyOf"] if option.get("type") != "null"
+        ]
         return " or ".join(dict.fromkeys(kinds))
     if "const" in value or "enum" in value:
         return ", ".join(f"`{choice}`" for choice in value.get("enum", [value.get("const")]))
     kind = value.get("type")
     if kind == "array":
-        return f"list of {words(value['items'], whole)}"
+        return f"list of {type_text(value['items'], whole)}"
     if kind == "object" and isinstance(value.get("additionalProperties"), dict):
-        return f"object: name to {words(value['additionalProperties'], whole)}"
+        return f"object: name to {type_text(value['additionalProperties'], whole)}"
     if kind == "integer":
         return "whole number" + _limits(value)
     return {"string": "text", "boolean": "true or false", "object": "object"}.get(str(kind), "any")

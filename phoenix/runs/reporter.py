@@ -47,6 +47,6 @@ def taken_over(host: str, path: str, *, kept: str = "") -> None:
     report("taken_over", host=host, path=path, kept=kept)
 
 
-def tell(host: str, text: str) -> None:
+def report_note(host: str, text: str) -> None:
     """Tell what a person should know of this run, for its summary."""
     report("told", host=host, text=text)

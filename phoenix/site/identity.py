@@ -30,7 +30,7 @@ class Identity:
         return "\t".join((self.domain, self.vmid or "-", self.name))
 
 
-def of(site: Site, host: Host) -> Identity:
+def identity_of(site: Site, host: Host) -> Identity:
     """Which host of a site this is."""
     return Identity(site.domain, str(host.vmid or ""), host.name)
 
@@ -59,7 +59,7 @@ def check(site: Site, host: Host, line: str) -> None:
     Raises:
         SettingError: it is another host; names both, and the fix.
     """
-    known, own = parse(line), of(site, host)
+    known, own = parse(line), identity_of(site, host)
     if known is None or known == own:
         return
     same_id, same_name = known.vmid == own.vmid, known.name == own.name
@@ -69,7 +69,7 @@ def check(site: Site, host: Host, line: str) -> None:
         is_it = True
     else:
         other = next((host for host in site.hosts if str(host.vmid or "") == known.vmid), None)
-        known = of(site, other) if other is not None else known
+        known = identity_of(site, other) if other is not None else known
         is_it = other is None and (same_name or known.vmid == str(host.clone_from))
     if is_it:
         return

@@ -66,7 +66,7 @@ def settings(
     return tuple(report.findings)
 
 
-def chain(site: Site) -> tuple[Finding, ...]:
+def missing_roles(site: Site) -> tuple[Finding, ...]:
     """Roles that no guest has: without the whole chain the deploys refuse the site.
 
     And what the gateway hands on to nobody who could prove its name.

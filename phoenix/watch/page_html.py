@@ -85,7 +85,7 @@ def headline(checks: int, failed: int, not_run: int) -> str:
     return ", ".join(parts)
 
 
-def moment(at: datetime) -> str:
+def time_text(at: datetime) -> str:
     """`24 Nov 2026, 18:40 UTC`."""
     return f"{at.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
 
@@ -126,7 +126,7 @@ def _at(text: str) -> datetime:
 
 def _time(text: str) -> str:
     at = _at(text).astimezone(UTC)
-    return f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}">{moment(at)}</time>'
+    return f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}">{time_text(at)}</time>'
 
 
 def _until(text: str, page: Data) -> str:

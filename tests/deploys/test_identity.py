@@ -35,7 +35,7 @@ def deployed(folder: Path, lines: dict[str, str], *, execute: bool = True) -> Ru
 
 
 def everybody(site: Site) -> dict[str, str]:
-    return {host.name: identity.of(site, host).line for host in site.hosts}
+    return {host.name: identity.identity_of(site, host).line for host in site.hosts}
 
 
 def test_two_hosts_whose_addresses_are_exchanged(tmp_path: Path, site: Site) -> None:
@@ -63,7 +63,7 @@ def test_a_host_that_remembers_nothing_learns_it(tmp_path: Path, site: Site) -> 
     assert sorted(done.changed[STEP]) == sorted(host.name for host in site.hosts)
     (sent,) = [s.command for s in done.sent if s.host == "drphoenix" and identity.FILE in s.command
                and "mv" in s.command]  # fmt: skip
-    assert identity.of(site, site.host("drphoenix")).line in sent
+    assert identity.identity_of(site, site.host("drphoenix")).line in sent
 
 
 @pytest.mark.parametrize("line", ["", "nothing of the kind", "a\tb", "\t\t"])
@@ -105,7 +105,7 @@ def test_a_clone_of_what_it_is_declared_to_be_cloned_from_is_its_own(site: Site)
 
 
 def test_the_hypervisor_is_a_host_like_the_others(site: Site) -> None:
-    own = identity.of(site, site.hypervisor).line
+    own = identity.identity_of(site, site.hypervisor).line
     identity.check(site, site.hypervisor, own)
     with pytest.raises(SettingError, match=r"is phoenix, and .* it is guest 1002 \(drphoenix\)"):
         identity.check(site, site.host("drphoenix"), own)
@@ -113,7 +113,7 @@ def test_the_hypervisor_is_a_host_like_the_others(site: Site) -> None:
 
 def test_the_script_tells_the_file(tmp_path: Path, site: Site) -> None:
     file = tmp_path / "host"
-    line = identity.of(site, site.host("drphoenix")).line
+    line = identity.identity_of(site, site.host("drphoenix")).line
     more = f"{line}\nID=other\nphoenix-host\tx\ty\tz\n"
     for content, expected in (
         *((None, ""), (f"{line}\n", line), ("", ""), (f"{line}\r\n", line), (more, line)),

@@ -77,7 +77,7 @@ def test_data_of_a_compose_stack_elsewhere_are_not_left_behind(
     monkeypatch.setattr(stack_parts, "site", lambda: declared)
     seen_by_moves = Outlook({"shop-production": moving})
     monkeypatch.setattr("operations.moves.outlook", lambda *_: seen_by_moves)
-    outlook = stack_parts.outlook(declared.host("worker").docker_stacks)
+    outlook = stack_parts.stack_outlook(declared.host("worker").docker_stacks)
     decision = outlook.decisions["shop-production"]
     assert isinstance(decision, Refused)
     assert "second has it as a compose stack" in decision.reason

@@ -223,7 +223,7 @@ def secrets(case: str) -> None:
 def known_hosts(case: str) -> None:
     """A known_hosts file, read and written."""
     file = write(folder(), "one/known_hosts", case)
-    hostkeys.known(file, "10.0.0.5")
+    hostkeys.known_keys(file, "10.0.0.5")
     hostkeys.remember(file, "10.0.0.5", ["ssh-ed25519 AAAA"])
 
 

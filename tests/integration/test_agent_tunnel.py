@@ -34,7 +34,9 @@ def agent(lab_: PortainerLab) -> Service:
 def ping(site: SiteLab, host: str, agent: Service) -> str:
     """A ping of the agent by the tunnel's entrance: the status, 000 where there is no answer."""
     command = "curl -sk -o /dev/null -w '%{http_code}' --max-time 10 "
-    return site.sh(host, f"{command} https://{control_plane.entrance(agent)}:{agent.port}/ping").out
+    return site.sh(
+        host, f"{command} https://{control_plane.agent_entrance(agent)}:{agent.port}/ping"
+    ).out
 
 
 def is_turned_away(site: SiteLab, host: str, agent: Service, pair: str = "") -> bool:
@@ -55,7 +57,7 @@ def test_the_server_s_guest_gets_through_and_must_sign(lab_: PortainerLab, agent
     unsigned = site.sh(
         lab_.server,
         "curl -sk --max-time 20 -o /dev/null -w '%{http_code}' "
-        f"https://{control_plane.entrance(agent)}:{agent.port}/containers/json",
+        f"https://{control_plane.agent_entrance(agent)}:{agent.port}/containers/json",
     )
     assert unsigned.out == "403", unsigned
 

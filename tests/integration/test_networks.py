@@ -26,7 +26,7 @@ from phoenix.components.nginx.nginx_conf import ACCESS_LOG, CLIENT_CERTIFICATE
 from phoenix.components.nginx.nginx_conf import CONFIG as NGINX
 from phoenix.components.traefik.traefik_yml import LOCAL
 from phoenix.components.trust import ROOTS
-from phoenix.derived.routes import proving
+from phoenix.derived.routes import route_for_check
 from phoenix.derived.virtual_addresses import virtual_addresses
 from tests.integration import project as projects
 from tests.integration.project import Project
@@ -572,7 +572,7 @@ def one_has_each(two: SiteLab) -> bool:
 def door_of(two: SiteLab) -> door.Door:
     """The outer side, for the load and the faults of the benchmark."""
     two.put("client", "/root/door_client.py", door.PROGRAM.read_bytes())
-    route = proving(two.site)
+    route = route_for_check(two.site)
     assert route is not None
     return door.Door(
         {

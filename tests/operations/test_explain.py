@@ -26,7 +26,7 @@ def test_a_step_that_fails_in_its_turn_is_told_to_a_plan(
     monkeypatch.setattr(explain, "report", lambda event, **fields: events.append((event, fields)))
     monkeypatch.setattr(explain, "log_lines", lines.extend)
     commands: list[Any] = []
-    monkeypatch.setattr(explain, "locally", lambda work: work)
+    monkeypatch.setattr(explain, "local_command", lambda work: work)
     commands += explain.fail_in_turn("it is in another swarm", "fix: docker swarm leave")
     (fail,) = commands
     with pytest.raises(OperationError, match="it is in another swarm\nfix"):

@@ -18,7 +18,7 @@ from pyinfra.context import ctx_state
 
 from facts.command import command
 from facts.host_fact import BEGIN, END, HostFact, marked
-from operations.failure import locally
+from operations.failure import local_command
 from operations.host_state import Question, question, read
 from operations.operation import operation
 
@@ -90,7 +90,7 @@ def reading(site: Site, word: str, change: str = "", *, work: bool = False) -> A
 
         site.read[host.name].append(read(desired))
         if change == host.name:
-            yield locally(lambda: None) if work else command("change", word)
+            yield local_command(lambda: None) if work else command("change", word)
 
     return read_word
 

@@ -85,7 +85,7 @@ def test_version_8_prefers_a_node_for_each_by_groups(
     cluster.guest(1001).node = NODE  # high availability has moved it: its node was down
     cluster.forget()
     assert availability.writes(client, plan.guests, plan.settings) == ()
-    assert list(availability.together(client, plan.guests, plan.settings)) == []
+    assert list(availability.guests_sharing_a_node(client, plan.guests, plan.settings)) == []
 
 
 @pytest.mark.fast_cases(1)

@@ -32,7 +32,7 @@ from phoenix.proxmox.converge import make_template
 from phoenix.proxmox.desired import TAG
 from phoenix.proxmox.errors import AlreadyError, ChangedError, LoginError, ProxmoxError
 from phoenix.proxmox.firewall import FirewallRule, Identity, Scope
-from phoenix.proxmox.observe import located, snapshots, state
+from phoenix.proxmox.observe import guests_by_id, snapshots, state
 from phoenix.proxmox.transport import Endpoint, Trust, connect
 from tests.proxmox.conftest import SETTINGS
 from tests.proxmox.pve import NODE, Pve
@@ -54,7 +54,7 @@ class Server:
 
     def new(self) -> int:
         """A container of the tests' own; its id."""
-        in_use = located(self.client)
+        in_use = guests_by_id(self.client)
         vmid = next(n for n in range(self.first, self.first + COUNT) if n not in in_use)
         self.client.write("POST", f"nodes/{self.node}/lxc", {
             "vmid": vmid, "ostemplate": self.archive, "storage": self.storage,
@@ -69,7 +69,7 @@ class Server:
     def clean(self) -> None:
         """Destroy what the tests have made, and nothing else."""
         for vmid in range(self.first, self.first + COUNT):
-            if vmid not in located(self.client):
+            if vmid not in guests_by_id(self.client):
                 continue
             config = self.client.get(f"{self.path(vmid)}/config")
             if OWN in values.tags(config.get("tags", "")):
@@ -110,7 +110,7 @@ def test_every_point_that_reads_holds(server: Server) -> None:
 
 def test_a_guest_is_listed_at_once_and_its_power_is_told_by_itself(server: Server) -> None:
     vmid = server.new()
-    location = located(server.client)[vmid]
+    location = guests_by_id(server.client)[vmid]
     assert not state(server.client, location).running
     assert power.start(server.client, vmid)
     assert state(server.client, location).running
@@ -164,7 +164,7 @@ def test_what_is_for_root_alone_is_refused_to_a_token(server: Server) -> None:
 
 def test_snapshots_are_taken_listed_and_gone(server: Server) -> None:
     vmid = server.new()
-    location = located(server.client)[vmid]
+    location = guests_by_id(server.client)[vmid]
     try:
         assert power.lifecycle_snapshot(server.client, vmid, "one")
     except ProxmoxError as error:

@@ -78,7 +78,7 @@ def wait(hypervisor: Hypervisor, file: Path) -> dict[Guest, str]:
 def test_keys_are_learned(hypervisor: Hypervisor, tmp_path: Path) -> None:
     file = tmp_path / "known_hosts"
     assert wait(hypervisor, file) == {}
-    assert [hostkeys.known(file, guest.address) for guest in GUESTS] == [{B}, {A}, {C}]
+    assert [hostkeys.known_keys(file, guest.address) for guest in GUESTS] == [{B}, {A}, {C}]
     assert hypervisor.renewed == []
 
 
@@ -86,7 +86,7 @@ def test_a_key_that_changed_is_replaced(hypervisor: Hypervisor, tmp_path: Path) 
     file = tmp_path / "known_hosts"
     hostkeys.remember(file, "10.0.0.20", [C])
     assert wait(hypervisor, file) == {}
-    assert hostkeys.known(file, "10.0.0.20") == {A}
+    assert hostkeys.known_keys(file, "10.0.0.20") == {A}
 
 
 def test_a_clone_gets_its_own_keys(hypervisor: Hypervisor, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_clone_gets_its_own_keys(hypervisor: Hypervisor, tmp_path: Path) -> No
     hypervisor.keys[102] = hypervisor.keys[101]
     assert wait(hypervisor, file) == {}
     assert hypervisor.renewed == [102]
-    assert hostkeys.known(file, "10.0.0.21") == {B}
+    assert hostkeys.known_keys(file, "10.0.0.21") == {B}
     assert hypervisor.said == ["proxy has the SSH host keys of another: creating its own"]
 
 
@@ -106,7 +106,7 @@ def test_a_key_that_nobody_vouches_for_is_never_taken(
     left = wait(hypervisor, file)
     assert [guest.vmid for guest in left] == [1001]
     assert "vouches" in left[GUESTS[2]]
-    assert hostkeys.known(file, "10.0.0.23") == frozenset()
+    assert hostkeys.known_keys(file, "10.0.0.23") == frozenset()
 
 
 def test_a_guest_that_does_not_answer_is_named(

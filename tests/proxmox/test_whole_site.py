@@ -149,7 +149,7 @@ def test_from_an_empty_host_in_one_command_though_it_is_killed_twice(
     output = operator.sync()
     assert all(pve.guest(guest.vmid).status == "running" for guest in moved.guests), output
     for guest in moved.guests:
-        known = hostkeys.known(tmp_path / "known_hosts", str(guest.address))
+        known = hostkeys.known_keys(tmp_path / "known_hosts", str(guest.address))
         assert known == {fleet[guest.name].public}, output
         assert any("apt-get" in command for command in fleet[guest.name].commands), output
     assert "FAILED on phoenix" not in "".join(

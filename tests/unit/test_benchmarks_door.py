@@ -11,7 +11,7 @@ import pytest
 from benchmarks import door
 from benchmarks.door_load import Met, met
 from phoenix.declaration.load import load_site
-from phoenix.derived.routes import proving
+from phoenix.derived.routes import route_for_check
 
 
 def test_silence_is_between_answers_and_what_failed_is_none() -> None:
@@ -32,7 +32,7 @@ def test_the_site_is_the_lab_s_with_a_second_gateway_alone(tmp_path: Path) -> No
     assert [host.name for host in site.gateways] == ["nginx-phoenix", door.SECOND]
     assert site.virtual_addresses == (IPv4Address("10.0.0.155"),)
     assert {host.kind for host in site.guests} == {"lxc"}
-    assert proving(site) is not None
+    assert route_for_check(site) is not None
 
 
 def test_a_goal_that_is_missed_is_told() -> None:

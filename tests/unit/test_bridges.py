@@ -34,12 +34,12 @@ def test_a_network_that_the_hypervisor_routes_gets_its_bridge_and_nat(tmp_path: 
     assert bridges.devices(site) == (
         Device("vmbr9", IPv4Interface("172.16.9.1/24"), "", aware=False),
     )
-    assert bridges.interfaces(bridges.own(site, HostInterfaces())) == (
+    assert bridges.interfaces(bridges.managed(site, HostInterfaces())) == (
         "# Made by Phoenix: deploys/networks.py. What another file declares is left alone.\n\n"
         "auto vmbr9\niface vmbr9 inet static\n\taddress 172.16.9.1/24\n"
         "\tbridge-ports none\n\tbridge-stp off\n\tbridge-fd 0\n"
     )
-    assert bridges.listed(bridges.own(site, HostInterfaces())) == "vmbr9 172.16.9.1/24 -\n"
+    assert bridges.listed(bridges.managed(site, HostInterfaces())) == "vmbr9 172.16.9.1/24 -\n"
     assert (
         "ip saddr 172.16.9.0/24 ip daddr != { 10.0.0.0/24, 172.16.9.0/24 } "
         'oifname != "vmbr9" masquerade comment "internal"\n'
@@ -82,7 +82,7 @@ def test_without_nat_it_is_forwarded_alone(tmp_path: Path) -> None:
 def test_vlans_lie_on_a_bridge_that_separates_them(tmp_path: Path) -> None:
     other = {"subnet": "172.16.8.0/24", "bridge": "vmbr9.8", "nat": True}
     site = declared(tmp_path, other=other)
-    devices = bridges.own(site, HostInterfaces())
+    devices = bridges.managed(site, HostInterfaces())
     assert devices == (
         Device("vmbr9", None, "", aware=True),
         Device("vmbr9.8", IPv4Interface("172.16.8.1/24"), "vmbr9", aware=False),
@@ -124,15 +124,15 @@ def test_a_person_s_bridge_is_left_and_a_difference_told(
     tmp_path: Path, state: HostInterfaces, expected: list[str]
 ) -> None:
     site = declared(tmp_path, internal=INNER)
-    assert bridges.own(site, state) == ()
+    assert bridges.managed(site, state) == ()
     assert list(bridges.differences(site, state)) == expected
 
 
 def test_a_bridge_of_ours_stays_ours_until_a_person_declares_it(tmp_path: Path) -> None:
     site = declared(tmp_path, internal=INNER)
     state = HostInterfaces({}, frozenset({"vmbr9"}), {"vmbr9": ("172.16.9.1/24",)})
-    assert [bridge.name for bridge in bridges.own(site, state)] == ["vmbr9"]
-    assert bridges.own(site, replace(state, declared=FILE)) == ()
+    assert [bridge.name for bridge in bridges.managed(site, state)] == ["vmbr9"]
+    assert bridges.managed(site, replace(state, declared=FILE)) == ()
 
 
 def test_the_answer_of_the_host_is_read() -> None:
@@ -173,8 +173,8 @@ def test_a_bridge_of_ours_separates_vlans_that_another_guest_routes(tmp_path: Pa
     assert bridges.devices(site) == (
         Device("vmbr9", IPv4Interface("172.16.9.1/24"), "", aware=True),
     )
-    assert bridges.listed(bridges.own(site, HostInterfaces())) == "vmbr9 172.16.9.1/24 aware\n"
-    text = bridges.interfaces(bridges.own(site, HostInterfaces()))
+    assert bridges.listed(bridges.managed(site, HostInterfaces())) == "vmbr9 172.16.9.1/24 aware\n"
+    text = bridges.interfaces(bridges.managed(site, HostInterfaces()))
     assert "\taddress 172.16.9.1/24\n" in text
     assert "\tbridge-vlan-aware yes\n" in text
     of_a_person = HostInterfaces(FILE, live={"vmbr9": ("172.16.9.1/24",)})

@@ -60,7 +60,7 @@ class Kernel:
         assert self.process.stdout.readline() == "up\n"
 
     def put(self, site: Site) -> None:
-        devices = bridges.own(site, HostInterfaces())
+        devices = bridges.managed(site, HostInterfaces())
         self.list.write_text(bridges.listed(devices))
         self.rules.write_text(bridges.ruleset(site))
         (self.folder / "interfaces.d/phoenix").write_text(bridges.interfaces(devices))

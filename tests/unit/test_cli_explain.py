@@ -11,7 +11,7 @@ import pytest
 from phoenix.cli import exits
 from phoenix.cli.reports.explain import Answer
 from phoenix.declaration.load import load_site
-from phoenix.derived.find import names, plain
+from phoenix.derived.find import names, normalised
 from phoenix.explain.explanation import explain
 from phoenix.explain.model import Explanation, UnknownName
 from phoenix.site.model import Site
@@ -228,9 +228,9 @@ def test_a_name_of_the_agent_is_the_line_that_declares_it(project: Path) -> None
 def test_nasty_names_are_unknown_and_shown_as_they_are(project: Path, name: str) -> None:
     result = phoenix("explain", "--json", "-i", project / INVENTORY, "--", name)
     assert result.exit_code == 1, result.output
-    assert json.loads(result.stdout)["unknown"]["name"] == plain(name)
+    assert json.loads(result.stdout)["unknown"]["name"] == normalised(name)
     text = phoenix("explain", "-i", project / INVENTORY, "--", name).stdout
-    assert "nothing here has the name" in text or not plain(name)
+    assert "nothing here has the name" in text or not normalised(name)
     assert "\x1b" not in text
     assert not name.startswith("[red]") or "[red]x[" in text
 

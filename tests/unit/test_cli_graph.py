@@ -20,7 +20,7 @@ from phoenix.derived import firewall, routes
 from phoenix.graph import html as graph_html
 from phoenix.graph import mermaid as graph_mermaid
 from phoenix.graph import svg as graph_svg
-from phoenix.graph.canvas import measured, measured_bold
+from phoenix.graph.canvas import measured_bold, text_width
 from phoenix.graph.topology import Box, Item, Link, Topology, topology
 from phoenix.site.model import Host, Site
 from tests.unit.project_copy import ROOT, phoenix
@@ -104,9 +104,9 @@ def test_tcp_is_not_called_plain_text(tmp_path: Path) -> None:
     git = {"name": "git", "port": 22, "scheme": "tcp", "gateway_port": 2222}
     declaration.lxc["lxc_configs"]["150"] = lxc("git", None, 90, traefik_service=git)
     picture = topology(declaration.load(tmp_path))
-    assert "tcp 22, as its client sends it" in graph_svg.described(picture)
+    assert "tcp 22, as its client sends it" in graph_svg.description(picture)
     texts = (
-        graph_svg.described(picture),
+        graph_svg.description(picture),
         graph_svg.svg(picture),
         graph_mermaid.mermaid(picture),
         graph_html.html(picture),
@@ -225,7 +225,7 @@ def test_no_two_texts_overlap_and_all_are_in_the_picture(
     boxes = []
     for text in root.iter("text"):
         words, bold = text.text or "", text.get("class") == "name"
-        long = measured_bold(words) if bold else measured(words)
+        long = measured_bold(words) if bold else text_width(words)
         x, y = float(text.get("x", 0)), float(text.get("y", 0))
         left_edge = (
             x - long * {"start": 0, "middle": 0.5, "end": 1}[text.get("text-anchor", "start")]

@@ -187,7 +187,7 @@ def test_an_interrupted_one_is_finished_with_its_own_answers(
 ) -> None:
     whole, site = tmp_path / "whole", tmp_path / "site"
     new_site(whole, "--domain", "one.example.com")
-    put = folder.put
+    put = folder.write_whole
 
     def dies(file: Path, text: str) -> None:
         if file.name == "phoenix_lxc_configs.json" and file.is_relative_to(site):
@@ -195,7 +195,7 @@ def test_an_interrupted_one_is_finished_with_its_own_answers(
         put(file, text)
 
     with monkeypatch.context() as patched:
-        patched.setattr(folder, "put", dies)
+        patched.setattr(folder, "write_whole", dies)
         result = phoenix("init", site, "--defaults", "--domain", "one.example.com")
     assert isinstance(result.exception, StoppedError), result.output
     assert (site / folder.JOURNAL).exists()

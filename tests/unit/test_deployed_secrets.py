@@ -67,13 +67,18 @@ def test_every_generated_secret_has_its_places(tmp_path: Path) -> None:
 def test_variable_of_a_stack(
     state: Holdings, variables: deployed_secrets.Variables, *, held: bool
 ) -> None:
-    assert deployed_secrets.shown([VARIABLE], {"worker": state}, variables) == (VARIABLE,) * held
+    assert (
+        deployed_secrets.deployed_secrets([VARIABLE], {"worker": state}, variables)
+        == (VARIABLE,) * held
+    )
 
 
 def test_file_is_held_where_it_is() -> None:
     trace = Trace("a", "worker", path="/x")
-    assert deployed_secrets.shown([trace], {"worker": Holdings(("/x",), ())}, {}) == (trace,)
-    assert deployed_secrets.shown([trace], {"worker": RUNS}, {}) == ()
+    assert deployed_secrets.deployed_secrets([trace], {"worker": Holdings(("/x",), ())}, {}) == (
+        trace,
+    )
+    assert deployed_secrets.deployed_secrets([trace], {"worker": RUNS}, {}) == ()
 
 
 def test_refusal_names_each_secret_once_with_its_places() -> None:

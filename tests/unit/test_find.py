@@ -18,7 +18,7 @@ from phoenix.derived.find import (
     find,
     kind_of,
     names,
-    plain,
+    normalised,
 )
 from phoenix.explain.explanation import explain
 from phoenix.explain.model import Explanation
@@ -237,7 +237,7 @@ def test_words_that_are_no_name_mean_nothing(site: Site, name: str) -> None:
     ],
 )
 def test_plain_is_the_name_alone(word: str, name: str) -> None:
-    assert plain(word) == name
+    assert normalised(word) == name
 
 
 def test_kinds_are_told_to_operators_as_they_are(site: Site) -> None:

@@ -199,7 +199,7 @@ def test_service_called_like_traefik_s_router_has_one_of_its_own(tmp_path: Path)
 def test_known_hosts_with_bytes_that_are_no_text_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "known_hosts"
     file.write_bytes(b"# caf\xe9\n10.0.0.5 ssh-rsa \xff\n10.0.0.6,b ssh-ed25519 AAAA\n")
-    assert hostkeys.known(file, "10.0.0.5") == frozenset()
+    assert hostkeys.known_keys(file, "10.0.0.5") == frozenset()
     hostkeys.remember(file, "10.0.0.7", ["ssh-ed25519 AAAA"])
     assert file.read_bytes().startswith(b"# caf\xe9\n10.0.0.5 ssh-rsa \xff\n")
 

@@ -55,7 +55,7 @@ def open_to(flows: tuple[Flow, ...], packet: Packet) -> bool:
 def test_every_derived_flow_is_let_in(host: Host) -> None:
     text = ruleset(SITE, host, OPERATORS)
     flows = admitted(SITE, host, OPERATORS)
-    assert len(flows) >= len(firewall.to(SITE, host)) > 0
+    assert len(flows) >= len(firewall.flows_to(SITE, host)) > 0
     for flow in flows:
         for port in {flow.port or 1, flow.last_port or flow.port or 1}:
             packet = Packet(source_of(flow), flow.proto, port, target=host.address)

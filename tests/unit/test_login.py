@@ -13,7 +13,7 @@ from pyinfra.connectors.sshuserclient.client import SSHClient
 
 from operations import connection, sudo
 from operations.connection import send_all
-from operations.sudo import SudoError, arrange
+from operations.sudo import SudoError, install
 from phoenix.components.guard import ruleset
 from phoenix.declaration import inventory
 from phoenix.derived import login
@@ -263,8 +263,8 @@ class Host:
 
 def test_every_channel_of_a_connection_runs_by_sudo() -> None:
     host: Any = Transport(free=True)
-    arrange(Host(site_sudo=True), host, send_all)  # type: ignore[arg-type]
-    arrange(Host(site_sudo=True), host, send_all)  # type: ignore[arg-type]
+    install(Host(site_sudo=True), host, send_all)  # type: ignore[arg-type]
+    install(Host(site_sudo=True), host, send_all)  # type: ignore[arg-type]
     host.open_session().exec_command("echo 'a b'")
     assert host.commands[-1] == """sudo -n -H -- sh -c 'echo '"'"'a b'"'"''"""
     assert host.commands[:-1] == ["LC_ALL=C sudo -k -n true"]
@@ -274,7 +274,7 @@ def test_every_channel_of_a_connection_runs_by_sudo() -> None:
 def test_the_password_goes_by_standard_input_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHOENIX_SECRET_SUDO_PASSWORD", "right")
     host: Any = Transport(free=False)
-    arrange(Host(site_sudo=True, site_sudo_secret="sudo_password"), host, send_all)  # type: ignore[arg-type]
+    install(Host(site_sudo=True, site_sudo_secret="sudo_password"), host, send_all)  # type: ignore[arg-type]
     channel = host.open_session()
     channel.exec_command("id")
     assert channel.command == sudo.line("id", asks=True)
@@ -298,7 +298,7 @@ def test_a_log_in_without_rights_is_one_clear_error(
         monkeypatch.setenv("PHOENIX_SECRET_SUDO_PASSWORD", password)
     host: Any = Transport(free=False)
     with pytest.raises(SudoError, match=message):
-        arrange(Host(site_sudo=True, site_sudo_secret=secret), host, send_all)  # type: ignore[arg-type]
+        install(Host(site_sudo=True, site_sudo_secret=secret), host, send_all)  # type: ignore[arg-type]
     assert all(command.startswith("LC_ALL=C sudo -k") for command in host.commands)
 
 
@@ -306,7 +306,7 @@ def test_a_sudo_that_hangs_costs_its_own_host_alone(monkeypatch: pytest.MonkeyPa
     """As one that asks a directory that is down. It was a traceback, and the end of the run."""
     messages: list[str] = []
     left: list[Any] = []
-    monkeypatch.setattr(connection, "say", lambda _, reason: messages.append(reason))
+    monkeypatch.setattr(connection, "print_reason", lambda _, reason: messages.append(reason))
     hangs: Any = Transport(free=True)
     hangs.open_session = lambda **_: (_ for _ in ()).throw(TimeoutError("timed out"))
 
@@ -329,7 +329,7 @@ def test_a_sudo_that_hangs_costs_its_own_host_alone(monkeypatch: pytest.MonkeyPa
 
 def test_root_is_left_alone() -> None:
     host: Any = Transport(free=False)
-    arrange(Host(), host, send_all)  # type: ignore[arg-type]
+    install(Host(), host, send_all)  # type: ignore[arg-type]
     host.open_session().exec_command("id")
     assert host.commands == ["id"]
 
@@ -345,9 +345,9 @@ def test_firewall_advice_and_secrets_follow_the_log_in(tmp_path: Path) -> None:
     assert "tcp dport 2222" in ruleset.ruleset(site, gateway)
     assert "tcp dport 22 " in ruleset.ruleset(site, proxy)
     assert ruleset.ssh_from(site, gateway)
-    assert login.shown(gateway) == f"ssh -J me@bastion -p 2222 admin@{gateway.address} sudo"
+    assert login.ssh_command(gateway) == f"ssh -J me@bastion -p 2222 admin@{gateway.address} sudo"
     assert "sudo_password" in {use.name for use in catalog.uses(site)}
-    assert login.shown(site.host("proxy").model_copy(update={"login": SshLogin()})) == (
+    assert login.ssh_command(site.host("proxy").model_copy(update={"login": SshLogin()})) == (
         f"ssh root@{proxy.address}"
     )
 

@@ -12,7 +12,7 @@ import pytest
 
 from phoenix.cli import app as command
 from phoenix.cli import exits
-from phoenix.cli.containers import Place, check_service, place
+from phoenix.cli.containers import Place, check_service, place_of_command
 from phoenix.cli.targets import host_of
 from phoenix.declaration.load import load_site
 from phoenix.derived.components import COMPONENTS
@@ -95,7 +95,7 @@ def test_a_command_for_a_stack_runs_in_its_container(site: Site) -> None:
     """Whoever names an application means that, and not the machine that it runs on."""
     in_qdrant = Place("drphoenix", "qdrant_service-production", "qdrant")
     for name in ("stack:qdrant_service", "stack:qdrant_service/qdrant", "service:qdrant"):
-        assert place(name, site) == in_qdrant, name
+        assert place_of_command(name, site) == in_qdrant, name
     assert in_qdrant.words(["ls", "/a b"], terminal=False) == [
         "docker", "compose", "-p", "qdrant_service-production", "exec", "-T", "qdrant", "ls", "/a b"
     ]  # fmt: skip
@@ -106,7 +106,7 @@ def test_a_command_for_a_stack_runs_in_its_container(site: Site) -> None:
 def test_a_command_for_what_has_no_container_of_its_own_runs_on_the_host(
     site: Site, name: str
 ) -> None:
-    where = place(name, site)
+    where = place_of_command(name, site)
     assert (where.host, where.project) == (host_of(name, site), "")
     assert where.words(["id"], terminal=False) == ["id"]
 
@@ -115,12 +115,12 @@ def test_of_several_services_one_must_be_named(tmp_path: Path) -> None:
     declared = minimal()
     declared.stacks["shop"][1]["services"]["db"] = {"image": "example/db:1"}
     site = declared.load(tmp_path)
-    assert place("stack:shop/db", site).service == "db"
-    assert place("service:shop", site).service == "web", "the one that the name leads to"
+    assert place_of_command("stack:shop/db", site).service == "db"
+    assert place_of_command("service:shop", site).service == "web", "the one that the name leads to"
     with pytest.raises(NameLookupError, match="has 2 services: write stack:shop/web or"):
-        place("stack:shop", site)
+        place_of_command("stack:shop", site)
     with pytest.raises(NameLookupError, match=r"is called 'wbe'\. Did you mean 'web'\?"):
-        place("stack:shop/wbe", site)
+        place_of_command("stack:shop/wbe", site)
     with pytest.raises(NameLookupError, match="There are: web, db"):
         check_service("stack:shop", "nothing", site)
     (log,) = logs(site, "stack:shop", lines=3, follow=False, container="db")

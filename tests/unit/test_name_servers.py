@@ -94,7 +94,7 @@ def test_port_53_of_both_is_open_to_the_site_alone(site: Site) -> None:
     def sources(server: str) -> set[str]:
         return {
             getattr(flow.source, "name", str(flow.source))
-            for flow in firewall.to(site, site.host(server))
+            for flow in firewall.flows_to(site, site.host(server))
             if flow.port == 53
         }
 

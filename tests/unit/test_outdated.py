@@ -89,7 +89,7 @@ def test_those_with_something_to_do_come_first() -> None:
 
 
 def test_the_list_of_the_maintainers_is_sound() -> None:
-    known = releases.known()
+    known = releases.release_list()
     series = [(release.name, release.series) for release in known.release]
     assert len(series) == len(set(series)), "a series is told twice"
     for release in known.release:

@@ -14,7 +14,7 @@ from phoenix.components.portainer import tunnel
 from phoenix.components.portainer.compose_files import agent_compose, server_compose
 from phoenix.components.portainer.tunnel import agent_url
 from phoenix.components.trust import ROOTS
-from phoenix.derived.control_plane import agent, entrance
+from phoenix.derived.control_plane import agent, agent_entrance
 from phoenix.secrets.errors import SecretError
 from phoenix.secrets.rules import check_portainer_password
 from tests.unit.site_builder import minimal, vm
@@ -107,7 +107,7 @@ def test_entrance_of_each_agent_is_a_loopback_address_of_its_own(tmp_path: Path)
     other = service.model_copy(
         update={"owner": host.model_copy(update={"address": host.address + 1})}
     )
-    first, two = entrance(service), entrance(other)
+    first, two = agent_entrance(service), agent_entrance(other)
     assert first.is_loopback
     assert two == first + 1
     with pytest.raises(LookupError, match="gateway has no Portainer agent"):

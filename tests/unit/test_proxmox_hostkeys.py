@@ -50,15 +50,15 @@ def test_known_hosts_keeps_what_is_not_ours(tmp_path: Path) -> None:
     file.parent.mkdir()
     hashed = paramiko.HostKeys.hash_host("10.0.0.20")
     file.write_text(f"# mine\n10.0.0.9 {A}\nbox,10.0.0.20 {A}\n{hashed} {B}\n@revoked * {C}\n")
-    assert hostkeys.known(file, "10.0.0.20") == {A, B}
+    assert hostkeys.known_keys(file, "10.0.0.20") == {A, B}
     hostkeys.remember(file, "10.0.0.20", [C])
-    assert hostkeys.known(file, "10.0.0.20") == {C}
+    assert hostkeys.known_keys(file, "10.0.0.20") == {C}
     lines = file.read_text().splitlines()
     assert lines == ["# mine", f"10.0.0.9 {A}", f"box {A}", f"@revoked * {C}", f"10.0.0.20 {C}"], (
         lines
     )
     assert file.stat().st_mode & 0o777 == 0o600
-    assert hostkeys.known(tmp_path / "absent", "10.0.0.20") == frozenset()
+    assert hostkeys.known_keys(tmp_path / "absent", "10.0.0.20") == frozenset()
 
 
 def programs_in(folder: Path, programs: dict[str, str]) -> None:

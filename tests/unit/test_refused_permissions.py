@@ -112,7 +112,9 @@ def test_what_is_shut_is_all_that_no_flow_opens(tmp_path: Path) -> None:
     for stranger in site.hosts:
         if stranger == worker:
             continue
-        opened = [flow for flow in firewall.to(site, worker) if firewall._covers(flow, stranger)]
+        opened = [
+            flow for flow in firewall.flows_to(site, worker) if firewall._covers(flow, stranger)
+        ]
         shut = firewall.closed_ports(site, worker, stranger)
         for port in (8001, 8003, 8005):
             is_open = any(firewall.allows_port(flow, port) for flow in opened)

@@ -16,7 +16,7 @@ from phoenix.derived import dns
 from phoenix.derived.certificates import HostCertificate, certificates
 from phoenix.site.model import Site
 from phoenix.site.names import has_policy
-from phoenix.validation.project import chain
+from phoenix.validation.project import missing_roles
 from tests.unit.site_builder import Declaration, minimal, problem, stack, vm
 
 ZONE = "internal.thinkheads.ai"
@@ -109,7 +109,7 @@ def test_a_stack_without_a_service_is_named_by_itself(tmp_path: Path) -> None:
 
 def test_https_without_the_pair_in_a_container_is_warned_of(tmp_path: Path) -> None:
     """As `phoenix add stack --image` writes it: Traefik would verify a certificate of nobody."""
-    (warning,) = chain(minimal().load(tmp_path / "https"))
+    (warning,) = missing_roles(minimal().load(tmp_path / "https"))
     assert (warning.file, warning.path, warning.severity) == (
         MANIFEST, "environments.production.services.web.traefik_service", "warning",
     )  # fmt: skip
@@ -128,7 +128,7 @@ def test_a_stack_that_needs_no_pair_or_has_it_is_not_warned_of(tmp_path: Path, r
         route["traefik_service"]["scheme"] = "http"
     else:
         environment(declared, host_access=True)
-    assert chain(declared.load(tmp_path)) == ()
+    assert missing_roles(declared.load(tmp_path)) == ()
 
 
 def test_a_renewal_reaches_the_containers_of_its_stack_alone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import yaml
 from pydantic import SecretStr
 
 from phoenix.components import stack as deployment
-from phoenix.components.deployed_secrets import Holdings, shown, traces
+from phoenix.components.deployed_secrets import Holdings, deployed_secrets, traces
 from phoenix.components.traefik.traefik_yml import dynamic_config
 from phoenix.declaration.swarm_stacks import candidates, is_pinned
 from phoenix.derived import firewall
@@ -339,7 +339,7 @@ def test_a_secret_that_the_swarm_has_is_held(tmp_path: Path) -> None:
     expected = [trace for trace in traces(declared.load(tmp_path / "site")) if trace.project]
     object_name = name.rpartition("-")[0]  # as the fact tells it
     holdings = {"worker": Holdings((f"swarm:{object_name}",), ("shop-production",))}
-    assert [trace.secret for trace in shown(expected, holdings, {})] == ["key_0"]
+    assert [trace.secret for trace in deployed_secrets(expected, holdings, {})] == ["key_0"]
 
 
 # -- logs ------------------------------------------------------------------------------------------

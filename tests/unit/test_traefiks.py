@@ -78,9 +78,9 @@ def test_each_has_its_own_name_and_the_same_routes(site: Site) -> None:
 def test_each_reaches_every_backend_and_the_gateway_alone_reaches_each(site: Site) -> None:
     gateway, worker = site.host("gateway"), site.host("worker")
     for proxy in site.traefiks:
-        to_it = [flow for flow in firewall.to(site, proxy) if flow.port == 443]
+        to_it = [flow for flow in firewall.flows_to(site, proxy) if flow.port == 443]
         assert [flow.source for flow in to_it] == [gateway]
-    to_shop = {flow.source for flow in firewall.to(site, worker) if flow.port == 8000}
+    to_shop = {flow.source for flow in firewall.flows_to(site, worker) if flow.port == 8000}
     assert to_shop == set(site.traefiks)
     pairs = {
         (connection.source.name, connection.target.name, connection.server_name)

@@ -66,14 +66,14 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
     been edited since.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    put(folder / JOURNAL, json.dumps(files))
+    write_whole(folder / JOURNAL, json.dumps(files))
     for name, text in files.items():
         if not (folder / name).exists():
-            put(folder / name, text)
+            write_whole(folder / name, text)
     (folder / JOURNAL).unlink()
 
 
-def put(file: Path, text: str) -> None:
+def write_whole(file: Path, text: str) -> None:
     """Write a file whole, or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".phoenix-")

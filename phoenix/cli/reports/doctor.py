@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from phoenix.cli import output, tables
-from phoenix.cli.undeclared import words
+from phoenix.cli.undeclared import summary_line
 from phoenix.health.diagnosis import Cause, Diagnosis, Fault, PathReport
 from phoenix.health.undeclared import NOTHING, Undeclared
 
@@ -84,7 +84,7 @@ def print_report(console: Console, report: Report) -> None:
     if not report.name:
         causes = [cause for cause in (report.first_cause, *report.other_causes) if cause]
         _tell_well(console, well, {cause.host for cause in causes if cause.layer == "reach"})
-    if left := words(report.undeclared):
+    if left := summary_line(report.undeclared):
         console.print(f"no fault, but there {left}: `phoenix status` has the commands")
     if report.ok:
         console.print(f"all is well: {output.count(len(well), 'path')}, every hop proven")

@@ -71,7 +71,7 @@ def prove(files: Mapping[str, str]) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="phoenix-init-") as temporary:
         for name, text in files.items():
-            folders.put(Path(temporary, name), text)
+            folders.write_whole(Path(temporary, name), text)
         verdict = verdict_of(offline.read(Path(temporary, contents.INVENTORY)), strict=True)
     if verdict.findings:
         lines = "\n".join(

@@ -63,7 +63,7 @@ def report(declared: Declared) -> Outdated:
     pins = releases.pins(programs, images, archives)
     return Outdated(
         inventory=declared.name,
-        checked=releases.known().checked,
+        checked=releases.release_list().checked,
         outdated=sum(pin.state == "outdated" for pin in pins),
         without_digest=sum(pin.proof == "tag alone" for pin in pins),
         pins=list(pins),

@@ -18,7 +18,7 @@ from phoenix.cli.converge import print_cause, with_undeclared
 from phoenix.cli.exits import CommandError
 from phoenix.cli.reports.history import lines_of
 from phoenix.cli.targets import ALL, Work
-from phoenix.cli.undeclared import asked_in_run, of_run, print_undeclared, words
+from phoenix.cli.undeclared import asked_in_run, of_run, print_undeclared, summary_line
 from phoenix.components.move.decision import PENDING
 from phoenix.health.undeclared import Undeclared
 from phoenix.proxmox.desired import TO_MAKE
@@ -275,7 +275,7 @@ def print_plan(console: Console, plan: Plan, *, full: bool = False) -> None:
         console.print(f"{_counted(plan.changes)}. Nothing was touched.")
     elif plan.first_cause is None:
         where = output.count(len(plan.looked_at), "host")
-        left = words(plan.undeclared)
+        left = summary_line(plan.undeclared)
         console.print(f"nothing to do on {where}" + (f"; there {left}" if left else ""))
 
 

@@ -12,7 +12,7 @@ from phoenix.cli import output, project, tables
 from phoenix.cli.observe_hosts import observe
 from phoenix.cli.reports.doctor import print_cause, print_warnings
 from phoenix.cli.reports.plan import changes_of
-from phoenix.cli.undeclared import of_observed, print_undeclared, remember, words
+from phoenix.cli.undeclared import of_observed, print_undeclared, remember, summary_line
 from phoenix.health import observation, paths
 from phoenix.health.diagnosis import diagnose
 from phoenix.health.status import CertificateStatus, Drift, RootStatus, Status, build
@@ -258,7 +258,7 @@ def _sync_words(result: Status) -> str:
 def _summary(result: Status) -> str:
     if result.broken:
         return "something is broken: `phoenix doctor` shows every hop"
-    left = words(result.undeclared)
+    left = summary_line(result.undeclared)
     if result.drifted:
         return f"all is up; a sync would {_sync_words(result)}: see `phoenix plan`" + (
             f"; and there {left}" if left else ""

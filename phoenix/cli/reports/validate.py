@@ -57,7 +57,7 @@ def verdict_of(declaration: Declared, *, strict: bool = False) -> Verdict:
     site = declaration.site
     findings = list(declaration.findings)
     if site is not None:
-        findings += validation.chain(site)
+        findings += validation.missing_roles(site)
     findings += validation.settings(
         declaration.root,
         declaration.inventory,

@@ -81,7 +81,7 @@ def admitted(site: Site, host: Host, operators: Iterable[Network] = ()) -> tuple
     named = [network for network in operators if isinstance(network, IPv4Network)]
     by_itself = firewall.hypervisor_flows(site) if host == site.hypervisor else ()
     every = (
-        *firewall.to(site, host), *firewall.operator_flows(site, host, named), *by_itself,
+        *firewall.flows_to(site, host), *firewall.operator_flows(site, host, named), *by_itself,
     )  # fmt: skip
     return tuple({flow.key: flow for flow in reversed(every)}.values())[::-1]
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from phoenix.components.nginx.nginx_conf import ALIVE
 from phoenix.components.programs import LIBRARY
-from phoenix.derived.virtual_addresses import of_host, others, own
+from phoenix.derived.virtual_addresses import of_host, other_holders, own_address
 from phoenix.files import render
 from phoenix.site import unit_names
 from phoenix.site.model import Host, Site
@@ -61,9 +61,9 @@ def instances(site: Site, host: Host, devices: Mapping[IPv4Address, str]) -> tup
         Instance(
             network=virtual.network,
             address=virtual.address,
-            device=devices.get(own(virtual, host)) or declared[own(virtual, host)],
-            own=own(virtual, host),
-            peers=tuple(peer.address for peer in others(virtual, host)),
+            device=devices.get(own_address(virtual, host)) or declared[own_address(virtual, host)],
+            own=own_address(virtual, host),
+            peers=tuple(peer.address for peer in other_holders(virtual, host)),
             router=int(virtual.address) % _LAST_ROUTER + 1,
         )
         for virtual in of_host(site, host)

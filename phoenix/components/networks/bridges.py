@@ -88,7 +88,7 @@ def _tagged(site: Site) -> frozenset[str]:
     return cards | {network.bridge for network in site.networks if network.vlan is not None}
 
 
-def own(site: Site, actual: HostInterfaces) -> tuple[Device, ...]:
+def managed(site: Site, actual: HostInterfaces) -> tuple[Device, ...]:
     """The interfaces that Phoenix makes: those that nobody else declared or made."""
     return tuple(
         device
@@ -100,7 +100,7 @@ def own(site: Site, actual: HostInterfaces) -> tuple[Device, ...]:
 
 def differences(site: Site, actual: HostInterfaces) -> Iterator[str]:
     """What a person's interfaces have otherwise than the site declares, each with the fix."""
-    own_names = {device.name for device in own(site, actual)}
+    own_names = {device.name for device in managed(site, actual)}
     for device in devices(site):
         if device.parent == site.networks[0].bridge and device.parent not in actual.aware:
             yield _unaware(device.parent)

@@ -14,7 +14,7 @@ from phoenix.components.acme.phoenix_acme_conf import WEBROOT
 from phoenix.components.trust import ROOTS
 from phoenix.derived import control_plane
 from phoenix.derived.certificates import of_the_gateway
-from phoenix.derived.routes import gateway_names, proving, routes, tcp_services
+from phoenix.derived.routes import gateway_names, route_for_check, routes, tcp_services
 from phoenix.files import render
 from phoenix.site.addressing import address_pair, target_address
 from phoenix.site.model import Host, Service, Site
@@ -266,7 +266,7 @@ def nginx_config(
         "several": len(traefiks) > 1,
         "others": [address_pair(gateway, other) for other in site.gateways if other != gateway],
         "alive": ALIVE,
-        "compared": proving(site),
+        "compared": route_for_check(site),
         "root": ROOTS,
         "webroot": WEBROOT,
         "hsts_seconds": hsts_seconds,

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from phoenix.components.acme.phoenix_acme_conf import CERTIFICATES
 from phoenix.components.trust import ROOTS
-from phoenix.derived.control_plane import entrance
+from phoenix.derived.control_plane import agent_entrance
 from phoenix.site.addressing import target_address
 from phoenix.site.model import Host, Service
 from phoenix.site.ports import LOOPBACK
@@ -24,7 +24,7 @@ CONFIG = "/etc/phoenix/portainer-tunnel.conf"
 
 def agent_url(service: Service) -> str:
     """Where Portainer finds an agent: at the tunnel's entrance on its own guest."""
-    return f"tcp://{entrance(service)}:{service.port}"
+    return f"tcp://{agent_entrance(service)}:{service.port}"
 
 
 def at_the_agent(service: Service, server: Host) -> str:
@@ -64,7 +64,7 @@ def at_the_server(services: Iterable[Service], server: Host) -> str:
             service.owner.name,
             "client = yes",
             f"sni = {service.owner.fqdn}",
-            accept=f"{entrance(service)}:{service.port}",
+            accept=f"{agent_entrance(service)}:{service.port}",
             connect=f"{target_address(server, service.owner)}:{service.port}",
             name=service.owner.fqdn,
         )

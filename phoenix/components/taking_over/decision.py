@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from phoenix.components.ca_rotation import needed
+from phoenix.components.ca_rotation import required_names
 from phoenix.components.dnsmasq.dnsmasq_conf import KEPT_PORT
 from phoenix.components.docker.remote_api import SOCKET, RemoteApi
 from phoenix.components.nginx.existing_sites import OwnSite, faults
@@ -269,7 +269,7 @@ def unfit(site: Site, authority: Authority) -> str:
         if not certificate.is_ca:
             return f"its {which} certificate {certificate.subject_cn!r} is none of a CA"
         limit = limits[which]
-        if beyond := [name for name in needed(site) if limit and not limit.allows(name)]:
+        if beyond := [name for name in required_names(site) if limit and not limit.allows(name)]:
             return f"its {which} certificate does not vouch for {' and '.join(beyond)}"
     return ""
 
