@@ -204,7 +204,7 @@ def test_images_from_archives_are_checked_by_digest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("component", "change", "message"),
     [
-        ("docker", {"docker_packages": "snap"}, "group_data/all.py: docker_packages: is 'snap'"),
+        ("docker", {"docker_packages": "snap"}, "the inventory: docker_packages: is 'snap'"),
         (
             "portainer",
             {"image_archives": {"portainer/agent:2.39.9": {"url": "file:///a.tar"}}},

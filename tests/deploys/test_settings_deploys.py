@@ -32,7 +32,7 @@ def test_unknown_setting_is_warned_of_once(
     run("dns", tmp_path / "secrets.json", treafik_dashboard_user="me")
     output = capsys.readouterr().err
     warning = (
-        "warning: group_data/all.py: treafik_dashboard_user: no code reads this setting\n"
+        "warning: the inventory: treafik_dashboard_user: no code reads this setting\n"
         "    fix: did you mean 'traefik_dashboard_user'?"
     )
     assert output.count(warning) == 1, output
