@@ -7,12 +7,9 @@ step-ca and Portainer each pause for the moment of their copy; nothing that they
 (certificates, routes, stacks) stops.
 """
 
-from pathlib import Path
-
-from pyinfra import host
-
 from deploys import backups
 from deploys.context import pinned_program, secrets, setting_errors, settings, site, site_host
+from deploys.run_arguments import path
 from operations import backup
 from phoenix.backup import BackupError
 from phoenix.components.portainer.compose_files import SERVER_UNIT
@@ -26,7 +23,8 @@ with setting_errors():
     if site().portainer is None:
         parts = tuple(name for name in parts if name != "portainer")
     cipher = backups.cipher()
-    if not host.data.get("backup_to"):
+    directory = path("backup_to")
+    if directory is None:
         raise BackupError("backup_to is missing: --data backup_to=DIRECTORY on this machine")
 
 if site_host() == ca and "ca" in parts:
@@ -48,7 +46,7 @@ if site_host() in (ca, site().portainer):
         name="Backup: encrypted file",
         site=site(),
         parts=parts,
-        directory=Path(host.data.backup_to).expanduser(),
+        directory=directory,
         cipher=cipher,
         revision=backups.revision(),
         store=secrets(),

@@ -1,8 +1,7 @@
 """Make the timers' backups now, or prove them: --data backup_now=run or backup_now=prove."""
 
-from pyinfra import host
-
 from deploys.context import setting_errors, site, site_host
+from deploys.run_arguments import text
 from operations import restic
 from phoenix.backup import BackupError
 from phoenix.components.restic.files import PROOF, SERVICE
@@ -11,7 +10,7 @@ from phoenix.derived.backups import of_host
 UNITS = {"run": SERVICE, "prove": PROOF}
 
 with setting_errors():
-    action = host.data.get("backup_now")
+    action = text("backup_now")
     if action not in UNITS:
         raise BackupError(f"backup_now is {action!r}: write run or prove")
 if of_host(site(), site_host()):

@@ -7,12 +7,13 @@ from pyinfra import host
 
 from deploys import ca
 from deploys.context import setting_errors, settings, site
+from deploys.run_arguments import text
 from operations.certificates import renewed_now, restarted
 from phoenix.components.ca_rotation import certificates_of, check_renewal
 from phoenix.components.step_ca.authority import UNIT
 
 with setting_errors():
-    guest = check_renewal(site(), str(host.data.get("certs_renew")))
+    guest = check_renewal(site(), text("certs_renew"))
 
 if host.name == guest.name:
     for certificate in certificates_of(site(), guest):

@@ -6,12 +6,8 @@
 The next intermediate needs the file: --data certs_root_key=FILE with deploys/certs_rotate.py.
 """
 
-from pathlib import Path
-
-from pyinfra import host
-
-from deploys import backups
 from deploys.context import secrets, setting_errors, settings, site, site_host
+from deploys.run_arguments import listed, path
 from operations import root_key
 from phoenix.backup import BackupError, cipher
 from phoenix.backup.root_key import WHAT
@@ -19,13 +15,14 @@ from phoenix.site.secret_names import BACKUP_PASSPHRASE
 
 if site_host() == site().ca:
     with setting_errors():
-        if not host.data.get("certs_root_to"):
+        directory = path("certs_root_to")
+        if directory is None:
             raise BackupError("certs_root_to is missing: --data certs_root_to=DIRECTORY")
-        recipients = backups.list_setting("certs_root_recipients") or settings().backup_recipients
+        recipients = listed("certs_root_recipients") or settings().backup_recipients
         encrypted = cipher(recipients, secrets().find(BACKUP_PASSPHRASE), WHAT)
     root_key.taken_offline(
         name="Root: its key goes offline",
         site=site(),
-        directory=Path(host.data.certs_root_to).expanduser(),
+        directory=directory,
         cipher=encrypted,
     )

@@ -14,12 +14,11 @@ With --data certs_rotate_prepare=true it ends when every host trusts both roots,
 clients can be given the next one before it is used.
 """
 
-from pathlib import Path
-
 from pyinfra import host
 
 from deploys import ca
 from deploys.context import secrets, setting_errors, settings, site, site_host
+from deploys.run_arguments import flag, listed, path, text
 from operations import rotation
 from operations.trust import root_trusted
 from phoenix.backup import decryptor, root_key
@@ -28,19 +27,19 @@ from phoenix.components.ca_rotation import ABANDON, check_setting
 from phoenix.components.step_ca.authority import UNIT
 from phoenix.site.secret_names import BACKUP_PASSPHRASE
 
-request = host.data.get("certs_rotate")
+request = text("certs_rotate")
 with setting_errors():
     check_setting(request)
     opens = None
-    if file := host.data.get("certs_root_key"):
-        identity = host.data.get("certs_root_identity")
+    prepare_alone = flag("certs_rotate_prepare")
+    if file := path("certs_root_key"):
         decrypt = decryptor(
-            Path(identity).expanduser() if identity else None,
+            path("certs_root_identity"),
             secrets().find(BACKUP_PASSPHRASE),
             root_key.WHAT,
             "certs_root_identity",
         )
-        opens = root_key.opener(Path(file).expanduser(), decrypt)
+        opens = root_key.opener(file, decrypt)
 
 abandoning = request == ABANDON
 if "step_ca" in host.groups and abandoning:
@@ -54,16 +53,16 @@ elif "step_ca" in host.groups:
     rotation.prepared(
         name="Rotation: next keys",
         site=site(),
-        request=str(request),
+        request=request,
         organisation=settings().step_ca_organisation,
         years=settings().step_ca_years,
         opens=opens,
-        permit=[word for word in str(host.data.get("certs_permit") or "").split(",") if word],
+        permit=listed("certs_permit"),
     )
 in_zone = registries.of_the_zone(site(), site_host(), settings())
 root_trusted(name="Rotation: present and next root trusted", site=site(), registries=in_zone)
 rotation.trust_proven(name="Rotation: trust is proven", site=site())
-if not (host.data.get("certs_rotate_prepare") or abandoning):
+if not (prepare_alone or abandoning):
     if "step_ca" in host.groups:
         rotation.switched(
             name="Rotation: the CA signs with the next keys",

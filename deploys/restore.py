@@ -15,6 +15,7 @@ from pyinfra import local
 
 from deploys import backups
 from deploys.context import secrets, setting_errors, site, site_host
+from deploys.run_arguments import flag, listed
 from operations import restore
 from phoenix.backup import BackupError, contents
 from phoenix.site.roles import guest_with
@@ -22,9 +23,9 @@ from phoenix.site.secret_names import ISSUANCE_KEY
 
 with setting_errors():
     loaded = backups.opened()
-    replace = backups.flag("restore_replace")
+    replace = flag("restore_replace")
     parts = [name for name in backups.parts("restore_parts") if name in loaded.parts]
-    for name in backups.list_setting("restore_parts"):
+    for name in listed("restore_parts"):
         if name not in loaded.parts:
             raise BackupError(f"restore_parts: the backup has no part {name}")
     ca = guest_with(site(), "step_ca")

@@ -9,23 +9,24 @@ The CA and Portainer are put back as deploys/restore.py does it.
 
 from datetime import datetime
 
-from pyinfra import host, local
+from pyinfra import local
 
 from deploys import backups
 from deploys.context import secrets, setting_errors, site, site_host
+from deploys.run_arguments import flag, listed, text
 from operations import isolation, restic, restore
 from phoenix.backup import BackupError
 from phoenix.derived.backups import CA, PORTAINER, SECRETS, of_host
 
 with setting_errors():
     own_parts = of_host(site(), site_host())
-    names = backups.list_setting("restore_at_parts")
+    names = listed("restore_at_parts")
     chosen = {part.name: part for part in own_parts if part.name in names}
     try:
-        at = datetime.fromisoformat(str(host.data.get("restore_at")))
+        at = datetime.fromisoformat(text("restore_at"))
     except ValueError as error:
         raise BackupError(f"restore_at is not a time: {error}") from None
-    replace = backups.flag("restore_replace")
+    replace = flag("restore_replace")
     # All refusals come here, before the first change: with -y no operation is looked at before.
     loaded = {
         name: restic.opened(site(), chosen[name], at) for name in (CA, PORTAINER) if name in chosen

@@ -8,21 +8,21 @@ Portainer's password and the agent secret are proven to work before the old ones
 
 from dataclasses import replace
 
-from pyinfra import host, local
+from pyinfra import local
 
 from deploys import portainer_trees
 from deploys.access import portainer as access
-from deploys.backups import list_setting
 from deploys.context import secrets, setting_errors, settings, site, site_host
+from deploys.run_arguments import flag, listed
 from operations import secret_rotation
 from operations.config_tree import config_tree
 from phoenix.secrets import catalog
 from phoenix.site.secret_names import ADMIN_PASSWORD, AGENT_SECRET, GATEWAY_CERTIFICATE
 
 with setting_errors():
-    lost = host.data.get("secrets_lost") in (True, "true")
+    lost = flag("secrets_lost")
     uses = catalog.rotatable(
-        list_setting("secrets_rotate"),
+        listed("secrets_rotate"),
         site(),
         secrets(),
         lost=lost,

@@ -9,6 +9,7 @@ from pyinfra import host
 
 from deploys.access import portainer as access
 from deploys.context import secrets, setting_errors, settings, site, site_host
+from deploys.run_arguments import listed
 from deploys.site_secrets import secret
 from operations import docker_names, moves
 from operations.compose_host import HostStacks
@@ -35,16 +36,27 @@ from phoenix.components.move.decision import (
 from phoenix.components.stack import Prepared
 from phoenix.derived import deployments
 from phoenix.derived.components import stack_tree
+from phoenix.site import suggestions
+from phoenix.site.findings import SettingError
 from phoenix.site.model import Deployment, Host
 
 
 def desired_stacks() -> list[Deployment]:
-    """This host's stacks; where the run is about some of them (`stacks_only`), those."""
-    return [
-        stack
-        for stack in site_host().docker_stacks
-        if stack.project in host.data.get("stacks_only", [stack.project])
-    ]
+    """This host's stacks; where the run is about some of them (`stacks_only`), those.
+
+    Raises:
+        DeployError: the site has no such stack.
+    """
+    if host.data.get("stacks_only") is None:
+        return list(site_host().docker_stacks)
+    only = listed("stacks_only")
+    projects = {stack.project for machine in site().hosts for stack in machine.docker_stacks}
+    with setting_errors():
+        for name in only:
+            if name not in projects:
+                hint = suggestions.hint_for(name, sorted(projects))
+                raise SettingError(f"stacks_only: the site has no stack {name!r}. {hint}")
+    return [stack for stack in site_host().docker_stacks if stack.project in only]
 
 
 def prepared(stacks: Sequence[Deployment]) -> list[Prepared]:

@@ -12,6 +12,7 @@ from pyinfra import host
 from deploys import acme, stack_parts
 from deploys.access import portainer as access
 from deploys.context import secrets, setting_errors, settings, site, site_host
+from deploys.run_arguments import listed
 from operations import compose_host, moves, portainer
 from operations.certificates import host_names_only
 from operations.isolation import part
@@ -69,7 +70,7 @@ if site_host() in deployments.stack_hosts(site()):
             certificate=shared.name,
             pairs=pairs,
         )
-    for project in () if host.data.get("stacks_only") else settings().stacks_prune:
+    for project in () if listed("stacks_only") else settings().stacks_prune:
         with setting_errors():
             deployment.check_prune(project, site_host())
         with part(project):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from pyinfra.api import DeployError
 
 from operations import trust
 from phoenix.backup import decryptor
@@ -43,6 +44,13 @@ def test_ca_makes_its_own_certificate_anew_when_it_starts(tmp_path: Path) -> Non
     [
         ("certs_renew", "certs_renew", "phoenix", "write --data certs_renew= one of"),
         ("certs_rotate", "certs_rotate", "everything", "write --data certs_rotate=root"),
+        ("secrets_rotate", "secrets_lost", "no", "secrets_lost is 'no': write true or false"),
+        (
+            "stacks",
+            "stacks_only",
+            "qdrant_service-production,qdrnt_service-production",
+            "the site has no stack 'qdrnt_service-production'. Did you mean 'qdrant_service-",
+        ),
     ],
 )
 def test_what_means_nothing_ends_the_run_before_a_host_is_touched(
@@ -67,6 +75,14 @@ def test_steps_of_a_rotation_are_barriers_in_this_order(tmp_path: Path) -> None:
         "Rotation: the newest root alone trusted",
         "Rotation: all ports serve it still",
     ]
+
+
+@pytest.mark.parametrize("value", ["no", "maybe", 1])
+def test_a_rotation_that_is_prepared_perhaps_is_refused(tmp_path: Path, value: object) -> None:
+    """`no` meant yes: the next root was not used."""
+    data: dict[str, Any] = {"certs_rotate": "continue", "certs_rotate_prepare": value}
+    with pytest.raises(DeployError, match=f"certs_rotate_prepare is '{value}': write true or"):
+        run("certs_rotate", tmp_path / "secrets.json", execute=False, **data)
 
 
 def test_a_prepared_rotation_ends_before_the_next_root_is_used(tmp_path: Path) -> None:
