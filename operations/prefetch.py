@@ -33,8 +33,9 @@ from phoenix import bounded
 from phoenix.locations import user_cache
 from phoenix.secrets import private_file
 
-Programs = Mapping[str, Sequence[str]]
-"""What each host was asked, by its name."""
+Programs = Mapping[str, Sequence[Sequence[str]]]
+"""What each host was asked, by its name: what is about itself, and checks, which other hosts' state
+decides as well. Each kind has a shell, since checks wait more than they compute."""
 MAX_SECONDS = 30.0
 """The greatest age of a prefetched answer: a person may change the host meanwhile."""
 _MARK = "phoenix-program-ends"
@@ -101,8 +102,8 @@ class _Run:
     def __init__(self) -> None:
         self.kept: Programs | None = None
         self.changed: set[str] = set()
-        self.shells: dict[str, _Shell] = {}
-        self.asked: dict[str, list[str]] = {}
+        self.shells: dict[tuple[str, bool], _Shell] = {}
+        self.asked: dict[str, tuple[list[str], list[str]]] = {}
 
 
 _runs: WeakKeyDictionary[State, _Run] = WeakKeyDictionary()
@@ -129,24 +130,30 @@ def begin(target: Host, program: str) -> list[str] | None:
     with suppress(*connection.BROKEN):
         shell = _Shell(transport)
         shell.send(program)
-        shell.send(*_of_last_run(target))
+        own, checks = _of_last_run(target)
+        shell.send(*own)
         shell.end()
-        _of(target).shells[target.name] = shell
+        _of(target).shells[target.name, False] = shell
+        if checks:
+            second = _Shell(transport)
+            second.send(*checks)
+            second.end()
+            _of(target).shells[target.name, True] = second
         return shell.take(program)
     return None
 
 
-def _of_last_run(target: Host) -> Sequence[str]:
+def _of_last_run(target: Host) -> Sequence[Sequence[str]]:
     """The programs of the last run for a host; none if this run does not hold the lock."""
     with suppress(site_lock.SiteLockedError):  # the first step says so
         site_lock.for_this_run()
     if not site_lock.is_held():
-        return ()
+        return ((), ())
     this_run = _of(target)
     if this_run.kept is None:
         this_run.kept = _read(_file())
         site_lock.at_end(_keep)
-    return this_run.kept.get(target.name, ())
+    return this_run.kept.get(target.name, ((), ()))
 
 
 def answer(target: Host, program: str, *, of_site: bool) -> list[str] | None:
@@ -160,9 +167,10 @@ def answer(target: Host, program: str, *, of_site: bool) -> list[str] | None:
         of_site: whether the answer depends on other hosts too, as that of a check does.
     """
     this_run = _of(target)
-    if not this_run.changed and program not in this_run.asked.setdefault(target.name, []):
-        this_run.asked[target.name].append(program)
-    shell = this_run.shells.get(target.name)
+    asked = this_run.asked.setdefault(target.name, ([], []))[of_site]
+    if not this_run.changed and program not in asked:
+        asked.append(program)
+    shell = this_run.shells.get((target.name, of_site))
     if shell is None or time.monotonic() - shell.began_at > MAX_SECONDS:
         return None
 
@@ -198,7 +206,7 @@ def _keep(hypervisor: Host) -> None:
     state, this_run, file = hypervisor.state, _of(hypervisor), _file()
     if state.current_stage < StateStage.Disconnect or state.failed_hosts or this_run.changed:
         return
-    if this_run.asked == this_run.kept:
+    if {host: tuple(map(tuple, kinds)) for host, kinds in this_run.asked.items()} == this_run.kept:
         return
     with suppress(OSError):  # the next run asks later
         private_file.write(file, this_run.asked)
@@ -215,9 +223,13 @@ def _read(file: Path) -> Programs:
         status = file.stat()
         if status.st_uid == os.geteuid() and not status.st_mode & 0o077:
             match json.loads(bounded.read(file)):
-                case dict(programs) if all(map(_are_texts, programs.values())):
-                    return programs
+                case dict(programs) if all(map(_are_kinds, programs.values())):
+                    return {host: tuple(map(tuple, kinds)) for host, kinds in programs.items()}
     return {}
+
+
+def _are_kinds(item: object) -> bool:
+    return isinstance(item, list) and len(item) == 2 and all(map(_are_texts, item))
 
 
 def _are_texts(item: object) -> bool:

@@ -1029,7 +1029,8 @@ restarts_are_over() { # CONTAINER...
     if [ -z "$again" ]; then well; else printf '%s\n' "$again" | head -n 3; fi
 }
 
-groups() { # one line for the checks of one shell: `NUMBER "${PARAMETER}"...`; at most eight that share an answer
+groups() { # one line for the checks of one shell: `NUMBER "${PARAMETER}"...`; at most eight that share an answer.
+    # First those that wait more than they compute, then "-", then the others.
     printf '%s' "$checks" | awk -F "$tab" -v expected="$count" '
         $1 == "tls_verifies" && !(($2, $3) in name) { name[$2, $3] = $4 }
         { check[NR] = $0 }
@@ -1045,8 +1046,26 @@ groups() { # one line for the checks of one shell: `NUMBER "${PARAMETER}"...`; a
                 else if (word[1] == "unit_runs" && count == 2 || word[1] == "router_is_enabled" ||
                     word[1] == "request_gives" && count == 4) key = word[1]
                 if (!(key in group) || size[group[key]] == 8) group[key] = ++last
+                if (word[1] ~ /^(ports_are_shut(_to_containers)?|address_is_held)$/) waits[group[key]]
                 line[group[key]] = line[group[key]] " " (i - 1) " \"${" i "}\""; size[group[key]]++ }
-            for (i = 1; i <= last; i++) print line[i] }'
+            for (i = 1; i <= last; i++) if (i in waits) print line[i]
+            print "-"
+            for (i = 1; i <= last; i++) if (!(i in waits)) print line[i] }'
+}
+
+run_groups() { # NAME LINES CHECK...: runs these groups, so many at once
+    exec 3<>"$work/turns.$1"
+    left=$2
+    shift 2
+    turn=0
+    while [ "$turn" -lt "$parallel" ]; do echo >&3; turn=$((turn + 1)); done
+    while [ -n "$left" ]; do
+        group=${left%%"$newline"*}
+        case "$left" in *"$newline"*) left=${left#*"$newline"} ;; *) left= ;; esac
+        read -r turn <&3
+        { eval "run_group $group"; echo >&3; } &
+    done
+    wait
 }
 
 run_group() { # NUMBER CHECK...: one after the other until one fails; the rest then runs separately, without waiting for it
@@ -1135,23 +1154,16 @@ case "$root" in
 *) root= ;;
 esac
 now=$(date +%s)
-mkfifo "$work/turns" || none_made "no file can be created in $work"
-exec 3<>"$work/turns"
-turn=0
-while [ "$turn" -lt "$parallel" ]; do echo >&3; turn=$((turn + 1)); done
-groups=$(groups) && [ -n "$groups" ] || {  # without awk each check runs in its own shell
-    groups= number=0
+mkfifo "$work/turns.waiting" "$work/turns.others" || none_made "no file can be created in $work"
+listed=$(groups) && [ -n "$listed" ] || {  # without awk each check runs in its own shell
+    listed=-$newline number=0
     while [ "$number" -lt "$count" ]; do
-        groups="$groups$number \"\${$((number + 1))}\"$newline"
+        listed="$listed$number \"\${$((number + 1))}\"$newline"
         number=$((number + 1))
     done
 }
-while [ -n "$groups" ]; do
-    group=${groups%%"$newline"*}
-    case "$groups" in *"$newline"*) groups=${groups#*"$newline"} ;; *) groups= ;; esac
-    read -r turn <&3
-    { eval "run_group $group"; echo >&3; } &
-done
+run_groups waiting "${listed%%-*}" "$@" &
+run_groups others "${listed#*-"$newline"}" "$@"
 wait
 turn=0
 while [ "$turn" -lt "$count" ]; do print_fault "$turn"; turn=$((turn + 1)); done

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,10 +50,9 @@ class Channel:
         return self._lines()
 
     def shutdown_write(self) -> None:
-        pass
+        self.site.sent[self.name].append(words_of(self.text))
 
     def _lines(self) -> Iterator[bytes]:
-        self.site.sent[self.name].append(words_of(self.text))
         text = self.text
         for word, answer in self.site.told[self.name].items():
             text = text.replace(f" echo {word};", f" echo {answer};")
@@ -107,7 +107,8 @@ def whole_run(
         patch.setattr(site_lock, "_at_end", [])
         with state_of(site, StateStage.Prepare) as state:
             prepare(state)
-            prepared = {name: asked[0] for name, asked in site.sent.items()}
+            shells = {name: len(asked) for name, asked in site.sent.items()}
+            prepared = {name: [*chain(*asked)] for name, asked in site.sent.items()}
             assert {words.pop(0) for words in prepared.values()} == {FIRST}
             for step in steps:
                 add_op(state, step)
@@ -115,7 +116,7 @@ def whole_run(
             run_ops(state)
             state.set_stage(end)
             site_lock._do_at_end(state.inventory.get_host("left"))
-    return prepared, {name: asked[1:] for name, asked in site.sent.items()}
+    return prepared, {name: asked[shells[name] :] for name, asked in site.sent.items()}
 
 
 def fresh(site: Site, word: str) -> Any:
@@ -145,6 +146,14 @@ def test_the_next_run_asks_nothing_in_its_steps(site: Site) -> None:
     assert whole_run(site, *steps) == (each(["a", "b", "proof"]), each([]))
     assert site.read == {"left": ["a", "other", "well"], "right": ["a", "b", "proof"]}
     assert whole_run(site, *steps) == (each(["a", "b", "proof"]), each([]))
+
+
+def test_checks_have_a_shell_of_their_own_beside_the_other_questions(site: Site) -> None:
+    """They wait more than they compute: for pings, time-outs and connections."""
+    steps = reading(site, "a"), fresh(site, "proof")
+    whole_run(site, *steps)
+    whole_run(site, *steps)
+    assert site.sent == each([[FIRST, "a"], ["proof"]])
 
 
 def test_a_fault_that_was_found_ahead_is_looked_for_again(site: Site) -> None:
@@ -204,7 +213,9 @@ def test_a_first_question_that_breaks_is_asked_again(
 ) -> None:
     whole_run(site, reading(site, "a"))
     monkeypatch.setattr(Channel, "breaks_at", FIRST.encode())
-    assert whole_run(site, reading(site, "a"))[1] == {"left": [[FIRST], ["a"]], "right": []}
+    prepared, in_steps = whole_run(site, reading(site, "a"))
+    assert prepared == {"left": ["a", FIRST], "right": ["a"]}
+    assert in_steps == {"left": [["a"]], "right": []}
 
 
 @pytest.mark.parametrize("how", ["changed", "failed", "stopped"])
@@ -248,7 +259,9 @@ def test_without_the_lock_nothing_is_asked_ahead(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"left": "a"}', '{"left": [1]}', "\x00"], ids=repr
+    "text",
+    ["", "{", "[]", '{"left": "a"}', '{"left": [["a"], [1]]}', '{"left": ["a", "b"]}', "\x00"],
+    ids=repr,
 )
 def test_a_file_that_says_something_else_counts_for_nothing(site: Site, text: str) -> None:
     whole_run(site, reading(site, "a"))

@@ -65,6 +65,19 @@ printf 'LoadState=%s\\nActiveState=%s\\n' "$LOAD" "$ACTIVE"
 """
 
 
+def test_a_check_that_waits_begins_first_and_takes_nobodys_turn(tmp_path: Path) -> None:
+    """Else a host whose other checks have ended waits for the pings of the last one."""
+    started = tmp_path / "started"
+    stand_in(tmp_path, "ip", 'case "$*" in *192.0.2.1/32*) ;; *) echo "2: eth0 inet" ;; esac')
+    stand_in(tmp_path, "arping", f"touch {started}")
+    stand_in(tmp_path, "others", f"until [ -e {started} ]; do /bin/sleep 0.05; done")
+    turns = re.search(r"^parallel=(\d+)$", text("health/checks.sh"), re.MULTILINE)
+    assert turns
+    others = [("guard_holds", str(tmp_path / "others"))] * int(turns[1])
+    held = ("address_is_held", "192.0.2.1", "192.0.2.2")
+    assert faults(tmp_path, *others, held) == [""] * (len(others) + 1)
+
+
 @pytest.mark.parametrize(
     ("load", "active", "words"),
     [
