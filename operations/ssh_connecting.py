@@ -28,6 +28,8 @@ DIAL_SECONDS = 8.0
 And for the first line of the SSH server after it."""
 KEY_EXCHANGE_SECONDS = float(CONNECT_SECONDS)
 """For that line and the key exchange. A busy host needs longer than pyinfra's ten seconds."""
+SESSION_SECONDS = 30.0
+"""How long a server may refuse a further session: as prefetched answers take (`prefetch`)."""
 SILENT: frozenset[Cause] = frozenset({"timeout", "no_route"})
 """Nobody answered. One that refuses or hangs up may be an sshd that starts, and is tried again,
 unless it has kept us waiting for `DIAL_SECONDS`: it hangs."""
@@ -45,6 +47,27 @@ class SlowKexTransport(paramiko.Transport):
         super().__init__(sock, **options)
         if isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @override
+    def open_session(
+        self, window_size: int | None = None, max_packet_size: int | None = None,
+        timeout: float | None = None,
+    ) -> paramiko.Channel:  # fmt: skip
+        """A new session; where the server allows no more at once, when one of them has ended.
+
+        That is MaxSessions of sshd_config(5), ten unless somebody has hardened the server.
+
+        Raises:
+            SSHException: the server refuses it for `SESSION_SECONDS`, or the connection broke.
+        """
+        began = time.monotonic()
+        while True:
+            try:
+                return super().open_session(window_size, max_packet_size, timeout)
+            except paramiko.ChannelException:
+                if time.monotonic() - began > SESSION_SECONDS:
+                    raise
+                time.sleep(0.1)
 
     @override
     def start_client(

@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import paramiko
 import pytest
+from paramiko.common import AUTH_SUCCESSFUL, OPEN_FAILED_CONNECT_FAILED, OPEN_SUCCEEDED
 from paramiko.ssh_exception import NoValidConnectionsError, SSHException
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.ssh import SSHConnector
@@ -134,6 +136,58 @@ def test_a_connection_that_is_no_tcp_is_taken_as_it_is() -> None:
     """As the channel through a jump host."""
     near, _far = socket.socketpair()
     ssh_connecting.SlowKexTransport(near).close()
+
+
+class FewSessions(paramiko.ServerInterface):
+    """An SSH server with MaxSessions 1."""
+
+    def __init__(self) -> None:
+        self.open: list[int] = []
+
+    def check_auth_none(self, username: str) -> int:
+        return AUTH_SUCCESSFUL
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        if self.open:
+            return OPEN_FAILED_CONNECT_FAILED
+        self.open.append(chanid)
+        return OPEN_SUCCEEDED
+
+
+@pytest.fixture
+def few_sessions() -> Iterator[tuple[ssh_connecting.SlowKexTransport, FewSessions]]:
+    near, far = socket.socketpair()
+    served = paramiko.Transport(far)
+    served.add_server_key(paramiko.ECDSAKey.generate())
+    server = FewSessions()
+    served.start_server(event=threading.Event(), server=server)
+    client = ssh_connecting.SlowKexTransport(near)
+    client.start_client(timeout=10)
+    client.auth_none("root")
+    yield client, server
+    client.close()
+    served.close()
+
+
+def test_a_session_waits_for_another_to_end_where_the_server_allows_no_more(
+    few_sessions: tuple[ssh_connecting.SlowKexTransport, FewSessions],
+) -> None:
+    client, server = few_sessions
+    client.open_session()
+    threading.Timer(0.5, server.open.clear).start()
+    assert client.open_session().active
+    assert len(server.open) == 1
+
+
+def test_a_server_that_refuses_sessions_for_good_is_told(
+    few_sessions: tuple[ssh_connecting.SlowKexTransport, FewSessions],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, _ = few_sessions
+    monkeypatch.setattr(ssh_connecting, "SESSION_SECONDS", 0.2)
+    client.open_session()
+    with pytest.raises(paramiko.ChannelException):
+        client.open_session()
 
 
 def test_every_run_dials_so() -> None:
