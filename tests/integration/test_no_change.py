@@ -94,7 +94,7 @@ def test_what_it_asked_is_kept_without_a_secret_and_asked_at_once_by_the_next(
     assert services(site) == before
     used = {host: count - commands[host] for host, count in sessions(site).items()}
     print_figure("SSH commands per host of the next no-change run", used)
-    assert used[site.roles["gateway"]] == 1, "state and checks by the command of the preparation"
+    assert used[site.roles["gateway"]] == 2, "state and checks by the shells of the preparation"
     assert sum(used.values()) < sum(second[1].values()), (used, second[1])
 
 
