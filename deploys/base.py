@@ -19,7 +19,7 @@ from phoenix.files import render
 from phoenix.shell import fill
 from phoenix.site import unit_names
 from phoenix.site.addressing import name_servers, static_routes
-from phoenix.site.identity import identity_of as identity_of
+from phoenix.site.identity import identity_of
 
 SSHD = "/etc/ssh/sshd_config.d/10-phoenix.conf"
 ROUTES = "phoenix-routes.service"

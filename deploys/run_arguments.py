@@ -11,14 +11,14 @@ from pathlib import Path
 
 from pyinfra import host
 
-from phoenix.declaration.settings import written
+from phoenix.declaration.settings import as_written, written
 from phoenix.site.findings import SettingError
 
 
 def text(name: str) -> str:
     """An argument as it was written; empty where it is not given."""
     value = host.data.get(name)
-    return "" if value is None else written(sys.argv).get(name, str(value))
+    return "" if value is None else as_written(name, value, written(sys.argv))
 
 
 def path(name: str) -> Path | None:

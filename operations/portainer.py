@@ -23,7 +23,7 @@ from pyinfra.api.exceptions import ConnectError, OperationError, OperationValueE
 from pyinfra.api.host import Host
 
 from facts.command import script
-from operations import host_state, site_lock, stacks
+from operations import host_state, prefetch, site_lock, stacks
 from operations.connection import BROKEN, connect
 from operations.explain import log_lines, unknown_before_run
 from operations.failure import local_command
@@ -433,7 +433,7 @@ def reading(access: PortainerAccess) -> Iterator[api.ReadOnce]:
             prefetching = _prefetching.pop(reader.client, None)
             if prefetching is not None:
                 prefetching.join()
-            if prefetching is None or reader.stage[-1] != stage[-1]:  # the run has changed a host
+            if prefetching is None or prefetch.has_changed(host_state.this_host()):
                 reader.client.forget()
         readers[place] = reader._replace(stage=stage)
         yield reader.client

@@ -17,7 +17,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -33,7 +33,7 @@ from phoenix import bounded
 from phoenix.locations import user_cache
 from phoenix.secrets import private_file
 
-Programs = Mapping[str, Sequence[Sequence[str]]]
+Programs = Mapping[str, list[list[str]]]
 """What each host was asked, by its name: what is about itself, and checks, which other hosts' state
 decides as well. Each kind has a shell, since checks wait more than they compute."""
 MAX_SECONDS = 30.0
@@ -103,7 +103,7 @@ class _Run:
         self.kept: Programs | None = None
         self.changed: set[str] = set()
         self.shells: dict[tuple[str, bool], _Shell] = {}
-        self.asked: dict[str, tuple[list[str], list[str]]] = {}
+        self.asked: dict[str, list[list[str]]] = {}
 
 
 _runs: WeakKeyDictionary[State, _Run] = WeakKeyDictionary()
@@ -143,17 +143,17 @@ def begin(target: Host, program: str) -> list[str] | None:
     return None
 
 
-def _of_last_run(target: Host) -> Sequence[Sequence[str]]:
+def _of_last_run(target: Host) -> list[list[str]]:
     """The programs of the last run for a host; none if this run does not hold the lock."""
     with suppress(site_lock.SiteLockedError):  # the first step says so
         site_lock.for_this_run()
     if not site_lock.is_held():
-        return ((), ())
+        return [[], []]
     this_run = _of(target)
     if this_run.kept is None:
         this_run.kept = _read(_file())
         site_lock.at_end(_keep)
-    return this_run.kept.get(target.name, ((), ()))
+    return this_run.kept.get(target.name, [[], []])
 
 
 def answer(target: Host, program: str, *, of_site: bool) -> list[str] | None:
@@ -167,7 +167,7 @@ def answer(target: Host, program: str, *, of_site: bool) -> list[str] | None:
         of_site: whether the answer depends on other hosts too, as that of a check does.
     """
     this_run = _of(target)
-    asked = this_run.asked.setdefault(target.name, ([], []))[of_site]
+    asked = this_run.asked.setdefault(target.name, [[], []])[of_site]
     if not this_run.changed and program not in asked:
         asked.append(program)
     shell = this_run.shells.get((target.name, of_site))
@@ -206,7 +206,7 @@ def _keep(hypervisor: Host) -> None:
     state, this_run, file = hypervisor.state, _of(hypervisor), _file()
     if state.current_stage < StateStage.Disconnect or state.failed_hosts or this_run.changed:
         return
-    if {host: tuple(map(tuple, kinds)) for host, kinds in this_run.asked.items()} == this_run.kept:
+    if this_run.asked == this_run.kept:
         return
     with suppress(OSError):  # the next run asks later
         private_file.write(file, this_run.asked)
@@ -224,7 +224,7 @@ def _read(file: Path) -> Programs:
         if status.st_uid == os.geteuid() and not status.st_mode & 0o077:
             match json.loads(bounded.read(file)):
                 case dict(programs) if all(map(_are_kinds, programs.values())):
-                    return {host: tuple(map(tuple, kinds)) for host, kinds in programs.items()}
+                    return programs
     return {}
 
 

@@ -914,15 +914,23 @@ def from_command_line(
     """
     known, own = fields(), texts or {}
     return {
-        name: _meant(own.get(name, _as_written(value)), known[name].annotation)
+        name: _meant(as_written(name, value, own), known[name].annotation)
         if name in known
         else value
         for name, value in data.items()
     }
 
 
-def _as_written(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=list)
+def as_written(name: str, value: Any, texts: Mapping[str, str]) -> str:
+    """The text behind `--data NAME=`.
+
+    Args:
+        name: of the setting, or of the argument of a run.
+        value: as pyinfra has read it.
+        texts: as they were written (`written`); of a name that is not there, what JSON writes for
+            the value.
+    """
+    return texts.get(name, value if isinstance(value, str) else json.dumps(value, default=list))
 
 
 def _meant(text: str, kind: Any) -> Any:
